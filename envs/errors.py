@@ -1,0 +1,48 @@
+"""Errors a user can act on: each text names the value, the place and the remedy."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Base of every error that better input would have avoided.
+
+    The command line prints such an error as one line and exits with status 2.
+    """
+
+
+class ConfigError(UserError, ValueError):
+    """A configuration key or value is wrong."""
+
+
+class UnknownNameError(ConfigError):
+    """A name is not registered; the text gives the nearest that is.
+
+    >>> raise UnknownNameError("planner", "orcale", ["oracle", "random"])
+    Traceback (most recent call last):
+    ...
+    envs.errors.UnknownNameError: unknown planner 'orcale'; did you mean 'oracle'? Known: oracle, random
+    """
+
+    def __init__(self, what: str, name: str, known: Iterable[str], *, remedy: str = ""):
+        names = sorted(known)
+        close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        hint = f"; did you mean {close[0]!r}?" if close else ";"
+        if not remedy:
+            remedy = "Known: " + ", ".join(names) if len(names) <= 12 else f"{len(names)} are known"
+        super().__init__(f"unknown {what} {name!r}{hint} {remedy}")
+        self.nearest = close[0] if close else None
+
+
+class SimulatorError(UserError, RuntimeError):
+    """A simulator could not be built or broke its contract."""
+
+
+class PerceptionError(UserError, RuntimeError):
+    """A frame or an odometry reading is not one the perception understands."""
+
+
+class RunFolderError(UserError, RuntimeError):
+    """A run folder is missing, incomplete or damaged."""

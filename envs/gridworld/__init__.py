@@ -1,0 +1,1 @@
+"""MiniGrid and BabyAI: simulators, frames, and the subgoals one can have in them."""

@@ -1,0 +1,108 @@
+"""One byte per grid cell: the vocabulary shared by rendering, decoding and the memory map.
+
+A *cell code* names what a MiniGrid cell shows: object type, colour and, for doors, state.
+``UNSEEN`` (0) is a cell outside the field of view and ``EMPTY`` (1) a visible bare floor.
+The tables below answer, per code, the questions asked in inner loops.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from minigrid.core.constants import COLOR_TO_IDX, OBJECT_TO_IDX, STATE_TO_IDX
+from minigrid.core.world_object import WorldObj
+
+from envs.errors import SimulatorError
+
+COLORS = tuple(sorted(COLOR_TO_IDX, key=lambda name: COLOR_TO_IDX[name]))
+DOOR_STATES = tuple(sorted(STATE_TO_IDX, key=lambda name: STATE_TO_IDX[name]))
+
+
+class Cell(NamedTuple):
+    """What a code stands for; ``color`` and ``state`` are empty where there is none."""
+
+    kind: str
+    color: str = ""
+    state: str = ""
+
+
+def _all_cells() -> list[Cell]:
+    # A green wall would look exactly like a green goal; registered levels build grey walls only.
+    cells = [Cell("unseen"), Cell("empty"), Cell("wall", "grey"), Cell("goal", "green")]
+    cells.append(Cell("lava", "red"))
+    for kind in ("floor", "door", "key", "ball", "box"):
+        for color in COLORS:
+            states = DOOR_STATES if kind == "door" else ("",)
+            cells += [Cell(kind, color, state) for state in states]
+    return cells
+
+
+CELLS: tuple[Cell, ...] = tuple(_all_cells())
+N_CODES = len(CELLS)
+UNSEEN, EMPTY = 0, 1
+CODE: dict[Cell, int] = {cell: code for code, cell in enumerate(CELLS)}
+WALL = CODE[Cell("wall", "grey")]
+
+KINDS = ("unseen", "empty", "wall", "floor", "door", "key", "ball", "box", "goal", "lava")
+NOTHING = 255  # attribute value of a cell without that attribute; matches no query
+
+# Per code: kind and colour as indices into KINDS and COLORS, door state into DOOR_STATES.
+KIND_OF = np.array([KINDS.index(cell.kind) for cell in CELLS], np.uint8)
+COLOR_OF = np.array(
+    [COLORS.index(cell.color) if cell.color else NOTHING for cell in CELLS], np.uint8
+)
+STATE_OF = np.array(
+    [DOOR_STATES.index(cell.state) if cell.state else NOTHING for cell in CELLS], np.uint8
+)
+# Light passes (MiniGrid's ``see_behind``).
+TRANSPARENT = np.array(
+    [not (c.kind == "wall" or (c.kind == "door" and c.state != "open")) for c in CELLS]
+)
+# The agent may step on it and live.
+WALKABLE = np.array(
+    [c.kind in ("empty", "floor", "goal") or (c.kind == "door" and c.state == "open") for c in CELLS]
+)
+CARRYABLE = np.array([c.kind in ("key", "ball", "box") for c in CELLS])
+# An obstacle the agent can remove: a carried-away object, or a closed door.
+REMOVABLE = np.array(
+    [c.kind in ("key", "ball", "box") or (c.kind == "door" and c.state != "open") for c in CELLS]
+)
+# Worth a name in a subgoal; seeing one for the first time is a discovery.
+NAMED = np.array([c.kind in ("door", "key", "ball", "box", "goal") for c in CELLS])
+
+_CODE_OF_TRIPLE: dict[tuple[int, int, int], int] = {
+    (
+        OBJECT_TO_IDX[cell.kind],
+        COLOR_TO_IDX.get(cell.color, 0),
+        STATE_TO_IDX.get(cell.state, 0),
+    ): code
+    for code, cell in enumerate(CELLS)
+}
+
+
+def code_of(obj: WorldObj | None) -> int:
+    """The cell code of a MiniGrid object, ``EMPTY`` for ``None``.
+
+    Raises:
+        SimulatorError: for an object that no registered level contains.
+    """
+    if obj is None:
+        return EMPTY
+    try:
+        return _CODE_OF_TRIPLE[obj.encode()]
+    except KeyError:
+        raise SimulatorError(
+            f"the level holds a {obj.color} {obj.type}, which the cell vocabulary lacks; "
+            "add it to envs/gridworld/cells.py"
+        ) from None
+
+
+def object_of(code: int) -> WorldObj | None:
+    """A fresh MiniGrid object that looks like ``code``; ``None`` for bare floor."""
+    cell = CELLS[code]
+    return WorldObj.decode(
+        OBJECT_TO_IDX[cell.kind],
+        COLOR_TO_IDX.get(cell.color, 0),
+        STATE_TO_IDX.get(cell.state, 0),
+    )

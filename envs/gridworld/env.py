@@ -1,0 +1,136 @@
+"""MiniGrid and BabyAI behind one interface: pixels, own motion and mission tokens."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from minigrid.minigrid_env import MiniGridEnv
+from numpy.typing import NDArray
+
+from envs.errors import SimulatorError
+from envs.gridworld.expert import GridExpert
+from envs.gridworld.missions import MAX_TOKENS, VOCABULARY, encode_mission
+from envs.gridworld.rendering import FrameRenderer
+
+VIEW_SIZE = 7
+
+
+class GridworldEnv(gym.Wrapper):
+    """A MiniGrid simulator seen through its agent's eyes.
+
+    The observation is a dict of
+
+    - ``image``: ``(56, 56, 3)`` uint8, exactly the frame of ``RGBImgPartialObsWrapper(tile_size=8)``;
+    - ``mission``: ``(80,)`` int64 word ids (:func:`envs.gridworld.missions.encode_mission`);
+    - ``odometry``: ``(3,)`` int8, the agent's own motion since the last observation in its frame
+      then: cells ahead, cells to the right, quarter turns clockwise.
+
+    Nothing else leaves the simulator but its reward, its ends and ``info["is_success"]`` (present
+    when an episode ends: the mission's own reward was positive). :meth:`expert` is privileged and
+    serves the oracle planner, demonstrations and tests.
+
+    Args:
+        simulator: an unwrapped MiniGrid environment with a view of seven cells.
+
+    Raises:
+        SimulatorError: if the view is of another size.
+
+    >>> import gymnasium, minigrid
+    >>> env = GridworldEnv(gymnasium.make("BabyAI-GoToRedBall-v0").unwrapped)
+    >>> observation, info = env.reset(seed=0)
+    >>> observation["image"].shape
+    (56, 56, 3)
+    """
+
+    def __init__(self, simulator: MiniGridEnv):
+        super().__init__(simulator)
+        if simulator.agent_view_size != VIEW_SIZE:
+            raise SimulatorError(
+                f"{type(simulator).__name__} has a view of {simulator.agent_view_size} cells; "
+                f"the gridworld's perception expects {VIEW_SIZE}"
+            )
+        self.simulator = simulator
+        self.renderer = FrameRenderer(simulator)
+        self.observation_space = spaces.Dict(
+            {
+                "image": spaces.Box(0, 255, self.renderer.frame_shape, np.uint8),
+                "mission": spaces.Box(0, len(VOCABULARY) - 1, (MAX_TOKENS,), np.int64),
+                "odometry": spaces.Box(-3, 3, (3,), np.int8),
+            }
+        )
+        # The frame replaces MiniGrid's symbolic observation, which costs more than the step.
+        simulator.gen_obs = dict
+        self._pose = (0, 0, 0)
+        self._mission = ""
+        self._mission_tokens = encode_mission("")
+        self._positions_known: list[Any] = []
+        if hasattr(simulator, "update_objs_poss"):
+            simulator.update_objs_poss = self._update_object_positions
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, NDArray], dict[str, Any]]:
+        """Start an episode; the same seed gives the same level as plain MiniGrid."""
+        # BabyAI prints every rejected sample.
+        with contextlib.redirect_stdout(io.StringIO()):
+            self.simulator.reset(seed=seed, options=options)
+        self._positions_known = list(self.simulator.grid.grid)
+        self.renderer.reset()
+        self._pose = self._read_pose()
+        if self.simulator.mission != self._mission:
+            self._mission = self.simulator.mission
+            self._mission_tokens = encode_mission(self._mission)
+        return self._observation((0, 0, 0)), {}
+
+    def step(
+        self, action: int
+    ) -> tuple[dict[str, NDArray], float, bool, bool, dict[str, Any]]:
+        """One simulator step; ``info["is_success"]`` is set when it ends the episode."""
+        _, reward, terminated, truncated, _ = self.simulator.step(action)
+        self.renderer.update()
+        before, self._pose = self._pose, self._read_pose()
+        info = {"is_success": reward > 0} if terminated or truncated else {}
+        observation = self._observation(_motion(before, self._pose))
+        return observation, float(reward), bool(terminated), bool(truncated), info
+
+    def render(self) -> NDArray[np.uint8]:
+        """The whole level seen from above, with the agent's view lit; for people, not for agents."""
+        return self.simulator.get_full_render(highlight=True, tile_size=32)
+
+    def expert(self) -> GridExpert:
+        """A privileged source of subgoals for the running episode."""
+        return GridExpert(self.simulator)
+
+    def _observation(self, odometry: tuple[int, int, int]) -> dict[str, NDArray]:
+        return {
+            "image": self.renderer.render(),
+            "mission": self._mission_tokens.copy(),
+            "odometry": np.array(odometry, np.int8),
+        }
+
+    def _read_pose(self) -> tuple[int, int, int]:
+        x, y = self.simulator.agent_pos
+        return int(x), int(y), int(self.simulator.agent_dir)
+
+    def _update_object_positions(self, instruction: Any = None) -> None:
+        # BabyAI searches the whole grid at every drop action, also when nothing was dropped.
+        if instruction is None:
+            objects = self.simulator.grid.grid
+            if objects == self._positions_known:
+                return
+            self._positions_known = list(objects)
+        type(self.simulator).update_objs_poss(self.simulator, instruction)
+
+
+def _motion(before: tuple[int, int, int], after: tuple[int, int, int]) -> tuple[int, int, int]:
+    dx, dy = after[0] - before[0], after[1] - before[1]
+    turn = (after[2] - before[2] + 1) % 4 - 1
+    if not dx and not dy:
+        return 0, 0, turn
+    fx, fy = ((1, 0), (0, 1), (-1, 0), (0, -1))[before[2]]
+    return dx * fx + dy * fy, -dx * fy + dy * fx, turn

@@ -1,0 +1,322 @@
+"""The gridworld's expert: BabyAI's bot, asked for a subgoal instead of an action.
+
+The bot is stateful and wants to see every step. Asked only when a subgoal closes, it is built
+afresh from the simulator's present state, with what the agent has seen as its own memory, and
+from the parts of the instruction that are not done yet. It fails on some seeds (it raises, or
+proposes what does not help); the caller sees ``None`` or an episode without reward, never a crash.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from minigrid.core.world_object import WorldObj
+from minigrid.envs.babyai.core.verifier import (
+    AfterInstr,
+    AndInstr,
+    BeforeInstr,
+    GoToInstr,
+    Instr,
+    ObjDesc,
+    OpenInstr,
+    PickupInstr,
+    PutNextInstr,
+)
+from minigrid.minigrid_env import MiniGridEnv
+from minigrid.utils import baby_ai_bot as bots
+
+from envs.gridworld.cells import UNSEEN
+from envs.gridworld.percept import HEADINGS, GridPercept
+from envs.subgoal import Subgoal
+
+_MATTER = r"(?P<color>red|green|blue|purple|yellow|grey) (?P<kind>key|ball|box|door|object)"
+_OTHER = r"(?P<color2>red|green|blue|purple|yellow|grey) (?P<kind2>key|ball|box|door)"
+
+
+class _GoalInstr(Instr):
+    """Stands for the goal square, which BabyAI's language cannot name."""
+
+    def surface(self, env: Any) -> str:
+        return "reach the goal"
+
+    def verify(self, action: Any) -> str:
+        return "continue"
+
+
+class GridExpert:
+    """Names the subgoal that BabyAI's bot would pursue now.
+
+    Args:
+        simulator: the running, unwrapped MiniGrid environment (privileged access).
+    """
+
+    def __init__(self, simulator: MiniGridEnv):
+        self.simulator = simulator
+        if not hasattr(simulator, "room_from_pos"):
+            # The bot's object search asks for the room, needed only for BabyAI's location words.
+            simulator.room_from_pos = lambda *position: None
+
+    def subgoal(self, percept: GridPercept, candidates: Sequence[Subgoal]) -> Subgoal | None:
+        """The bot's subgoal as one of ``candidates``, ``None`` where the bot is at a loss."""
+        try:
+            wanted = self._wanted(percept)
+        except Exception:  # the bot asserts and indexes its way out of states it cannot handle
+            wanted = None
+        if wanted is None or wanted in candidates:
+            return wanted
+        # The mission's "on your left" is dropped where the agent sees no such object there.
+        plain = Subgoal(wanted.verb, wanted.color, wanted.kind)
+        return plain if plain in candidates else None
+
+    def _wanted(self, percept: GridPercept) -> Subgoal | None:
+        clause = _next_clause(self._instruction())
+        if clause is None:
+            return None
+        return _Decision(self.simulator, clause, self._seen(percept)).subgoal()
+
+    def _instruction(self) -> Instr | None:
+        own = getattr(self.simulator, "instrs", None)
+        return own if own is not None else instruction_of(self.simulator)
+
+    def _seen(self, percept: GridPercept) -> np.ndarray:
+        # The agent's map, turned into the simulator's coordinates.
+        simulator = self.simulator
+        seen = np.zeros((simulator.width, simulator.height), bool)
+        rows, cols = np.nonzero(percept.map != UNSEEN)
+        dx, dy = cols - percept.x, rows - percept.y
+        fx, fy = HEADINGS[percept.heading]
+        ahead, right = dx * fx + dy * fy, -dx * fy + dy * fx
+        gx, gy = HEADINGS[simulator.agent_dir]
+        x = simulator.agent_pos[0] + gx * ahead - gy * right
+        y = simulator.agent_pos[1] + gy * ahead + gx * right
+        inside = (x >= 0) & (x < simulator.width) & (y >= 0) & (y < simulator.height)
+        seen[x[inside], y[inside]] = True
+        return seen
+
+
+def _next_clause(instruction: Instr | None) -> Instr | None:
+    """The first elementary instruction that is not done."""
+    while isinstance(instruction, BeforeInstr | AfterInstr | AndInstr):
+        if isinstance(instruction, AfterInstr):
+            done = instruction.b_done == "success"
+            instruction = instruction.instr_a if done else instruction.instr_b
+        else:
+            done = instruction.a_done == "success"
+            instruction = instruction.instr_b if done else instruction.instr_a
+    return instruction
+
+
+class _Decision(bots.BabyAIBot):
+    """The bot for one question: which subgoal serves ``clause`` from here?"""
+
+    def __init__(self, simulator: MiniGridEnv, clause: Instr, seen: np.ndarray):
+        self.mission = simulator
+        self.clause = clause
+        self.vis_mask = seen
+        self.stack: list[bots.Subgoal] = []
+        self.bfs_counter = 0
+        self.bfs_step_counter = 0
+        self.carrying = simulator.carrying
+
+    def subgoal(self) -> Subgoal | None:
+        clause = self.clause
+        if isinstance(clause, _GoalInstr):
+            return self._reach_goal()
+        if isinstance(clause, OpenInstr):
+            return self._act_on(clause.desc, "open")
+        if isinstance(clause, GoToInstr):
+            return self._act_on(clause.desc, "go to")
+        if isinstance(clause, PickupInstr):
+            return self._act_on(clause.desc, "pick up")
+        assert isinstance(clause, PutNextInstr)
+        if any(self.carrying is obj for obj in clause.desc_move.obj_set):
+            return self._act_on(clause.desc_fixed, "put next to")
+        return self._act_on(clause.desc_move, "pick up")
+
+    def _act_on(self, desc: ObjDesc, verb: str) -> Subgoal:
+        obj, position = self._find_obj_pos(desc, verb == "put next to")
+        if position is None:
+            return self._explore(keep=verb == "put next to")
+        where = desc.loc or ""
+        goal = Subgoal(verb, obj.color, obj.type, where)
+        hindrance = self._hindrance(position)
+        if hindrance is not None:
+            return self._remove(hindrance, keep=verb == "put next to")
+        if verb == "open" and obj.is_locked:
+            return self._unlock(obj, where)
+        if verb == "pick up" and self.carrying is not None:
+            return Subgoal("drop")
+        return goal
+
+    def _reach_goal(self) -> Subgoal:
+        grid = self.mission.grid
+        for x in range(grid.width):
+            for y in range(grid.height):
+                cell = grid.get(x, y)
+                if cell is not None and cell.type == "goal" and self.vis_mask[x, y]:
+                    hindrance = self._hindrance((x, y))
+                    if hindrance is None:
+                        return Subgoal("reach", cell.color, "goal")
+                    return self._remove(hindrance)
+        return self._explore()
+
+    def _hindrance(self, position: tuple[int, int]) -> WorldObj | None:
+        """The first thing to move or open on the way to ``position``; ``None`` if the way is free.
+
+        Raises:
+            LookupError: if the known map has no way at all.
+        """
+        position = tuple(int(v) for v in position)
+        if position == tuple(self.mission.agent_pos + self.mission.dir_vec):
+            return None
+        path, _, _ = self._shortest_path(lambda pos, cell: pos == position)
+        if path is not None:
+            return None
+        path = _path_through_things(self.mission, self.vis_mask, position)
+        if path is None:
+            raise LookupError(f"no way to {position}")
+        for x, y in path[:-1]:
+            cell = self.mission.grid.get(x, y)
+            if cell is not None and not cell.can_overlap():
+                return cell
+        return None
+
+    def _remove(self, obj: WorldObj, keep: bool = False) -> Subgoal:
+        if obj.type == "door":
+            return self._unlock(obj) if obj.is_locked else Subgoal("open", obj.color, "door")
+        if self.carrying is not None:
+            return Subgoal("drop")
+        return Subgoal("pick up", obj.color, obj.type)
+
+    def _unlock(self, door: Any, where: str = "") -> Subgoal:
+        if self.carrying is not None:
+            if self.carrying.type == "key" and self.carrying.color == door.color:
+                return Subgoal("open", door.color, "door", where)
+            return Subgoal("drop")
+        key = ObjDesc("key", door.color)
+        key.find_matching_objs(self.mission)
+        obj, position = self._find_obj_pos(key)
+        if position is None:
+            return self._explore()
+        hindrance = self._hindrance(position)
+        if hindrance is not None and hindrance is not door:
+            return self._remove(hindrance)
+        return Subgoal("pick up", obj.color, obj.type)
+
+    def _explore(self, keep: bool = False) -> Subgoal:
+        _, unseen, blocked = self._shortest_path(
+            lambda pos, cell: not self.vis_mask[pos], try_with_blockers=True
+        )
+        if unseen is not None and not blocked:
+            return Subgoal("explore")
+        doors: list[Callable[[Any, Any], bool]] = [
+            lambda pos, cell: _is_shut(cell) and not cell.is_locked,
+            lambda pos, cell: _is_shut(cell),
+        ]
+        for wanted in doors:
+            _, position, _ = self._shortest_path(wanted, try_with_blockers=True)
+            if position is not None:
+                door = self.mission.grid.get(*position)
+                hindrance = self._hindrance(position)
+                if hindrance is not None:
+                    return self._remove(hindrance, keep)
+                return self._unlock(door) if door.is_locked else Subgoal("open", door.color, "door")
+        if unseen is not None:
+            hindrance = self._hindrance(unseen)
+            return Subgoal("explore") if hindrance is None else self._remove(hindrance, keep)
+        return self._open_a_box()
+
+    def _open_a_box(self) -> Subgoal:
+        # Everything was seen and the object is nowhere: it is hidden.
+        _, position, _ = self._shortest_path(
+            lambda pos, cell: cell is not None and cell.type == "box" and self.vis_mask[pos],
+            try_with_blockers=True,
+        )
+        if position is None:
+            raise LookupError("nothing left to explore")
+        box = self.mission.grid.get(*position)
+        return Subgoal("toggle", box.color, "box")
+
+
+def _is_shut(cell: WorldObj | None) -> bool:
+    return cell is not None and cell.type == "door" and not cell.is_open
+
+
+def _path_through_things(
+    simulator: MiniGridEnv, seen: np.ndarray, target: tuple[int, int]
+) -> list[tuple[int, int]] | None:
+    """The path over seen cells that passes the fewest things and then is the shortest."""
+    from heapq import heappop, heappush
+
+    start = (int(simulator.agent_pos[0]), int(simulator.agent_pos[1]))
+    queue: list[tuple[int, tuple[int, int]]] = [(0, start)]
+    came_from: dict[tuple[int, int], tuple[int, int] | None] = {start: None}
+    cost = {start: 0}
+    while queue:
+        paid, here = heappop(queue)
+        if here == target:
+            path = []
+            step: tuple[int, int] | None = here
+            while step is not None and step != start:
+                path.append(step)
+                step = came_from[step]
+            return path[::-1]
+        if paid > cost[here] or not seen[here]:
+            continue
+        for dx, dy in HEADINGS:
+            there = (here[0] + dx, here[1] + dy)
+            if not (0 <= there[0] < simulator.width and 0 <= there[1] < simulator.height):
+                continue
+            cell = simulator.grid.get(*there)
+            if cell is not None and cell.type in ("wall", "lava") and there != target:
+                continue
+            hindered = cell is not None and not cell.can_overlap() and there != target
+            price = paid + 1 + (50 if hindered else 0)
+            if price < cost.get(there, 1 << 30):
+                cost[there] = price
+                came_from[there] = here
+                heappush(queue, (price, there))
+    return None
+
+
+def instruction_of(simulator: MiniGridEnv) -> Instr | None:
+    """MiniGrid's own missions as BabyAI instructions, ``None`` for those that need no subgoal."""
+    mission = simulator.mission
+    if match := re.search(rf"put the {_MATTER} near the {_OTHER}", mission):
+        return _tracked(
+            simulator,
+            PutNextInstr(
+                ObjDesc(match["kind"], match["color"]), ObjDesc(match["kind2"], match["color2"])
+            ),
+        )
+    if mission == "open the red door then the blue door":
+        first = simulator.red_door
+        return _tracked(simulator, OpenInstr(ObjDesc("door", "blue" if first.is_open else "red")))
+    if mission == "open the door":
+        return _tracked(simulator, OpenInstr(ObjDesc("door")))
+    if "goal" in mission:
+        return _GoalInstr()
+    match = re.search(_MATTER, mission)
+    if match is None:
+        return None
+    desc = ObjDesc(None if match["kind"] == "object" else match["kind"], match["color"])
+    if mission.startswith("go to"):
+        return _tracked(simulator, GoToInstr(desc))
+    return _tracked(simulator, PickupInstr(desc))
+
+
+def _tracked(simulator: MiniGridEnv, instruction: Any) -> Instr:
+    for name in ("desc", "desc_move", "desc_fixed"):
+        if hasattr(instruction, name):
+            desc = getattr(instruction, name)
+            desc.find_matching_objs(simulator)
+            if simulator.carrying is not None and _matches(simulator.carrying, desc):
+                desc.obj_set.append(simulator.carrying)
+    return instruction
+
+
+def _matches(obj: WorldObj, desc: ObjDesc) -> bool:
+    return desc.type in (None, obj.type) and desc.color in (None, obj.color)

@@ -1,0 +1,262 @@
+"""The gridworld's subgoal vocabulary: explore, go to, pick up, open, drop, put next to, toggle, reach."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.gridworld.cells import (
+    CARRYABLE,
+    CELLS,
+    COLOR_OF,
+    COLORS,
+    EMPTY,
+    KIND_OF,
+    KINDS,
+    NAMED,
+    STATE_OF,
+    WALKABLE,
+)
+from envs.gridworld.percept import HEADINGS, GridPercept
+from envs.gridworld.targets import ANY, VERBS, WHERE, mark_targets, new_mask
+from envs.subgoal import Subgoal, SubgoalSyntaxError
+
+_OBJECT_KINDS = ("door", "key", "ball", "box", "goal")
+_NO_OBJECT = ("explore", "drop")
+_LOCATION_PHRASES = {
+    "left": "on your left",
+    "right": "on your right",
+    "front": "in front of you",
+    "behind": "behind you",
+}
+_PATTERN = re.compile(
+    rf"(?P<verb>{'|'.join(VERBS)})"
+    rf"(?: the (?P<color>{'|'.join(COLORS)}) (?P<kind>{'|'.join(_OBJECT_KINDS)}))?"
+    rf"(?: (?P<where>{'|'.join(_LOCATION_PHRASES.values())}))?"
+)
+GOAL = Subgoal("reach", "green", "goal")
+EXPLORE = Subgoal("explore")
+DROP = Subgoal("drop")
+
+
+class GridworldSubgoals:
+    """Subgoals over MiniGrid objects; implements :class:`envs.subgoal.SubgoalSpace`.
+
+    Completion is read off two successive percepts, never off the simulator.
+    """
+
+    verbs = VERBS
+    encoding_size = len(VERBS) + len(COLORS) + len(_OBJECT_KINDS) + len(WHERE) - 1
+
+    def candidates(self, percept: GridPercept) -> list[Subgoal]:
+        """Every subgoal that makes sense now: first explore, then by verb, kind and colour.
+
+        A subgoal about an object needs the object on the map; with something in hand the agent
+        may drop it or put it next to another, with free hands it may pick up.
+        """
+        seen = self._seen_objects(percept)
+        where = ["", *(side for side, phrase in _LOCATION_PHRASES.items() if phrase in percept.mission)]
+        found: list[Subgoal] = []
+        if self._mask(percept, EXPLORE).any():
+            found.append(EXPLORE)
+        if percept.hands_full:
+            found.append(DROP)
+        for code in seen:
+            cell = CELLS[code]
+            for side in where:
+                if side and not self._mask(percept, Subgoal("go to", cell.color, cell.kind, side)).any():
+                    continue
+                found += [
+                    Subgoal(verb, cell.color, cell.kind, side)
+                    for verb in self._verbs_for(code, percept)
+                ]
+        unique = list(dict.fromkeys(found)) or [EXPLORE]
+        return sorted(unique, key=lambda g: (VERBS.index(g.verb), g.kind, g.color, g.where))
+
+    @staticmethod
+    def _verbs_for(code: int, percept: GridPercept) -> list[str]:
+        cell = CELLS[code]
+        if cell.kind == "goal":
+            return ["reach"]
+        verbs = ["go to"]
+        if cell.kind == "door" and cell.state != "open":
+            verbs.append("open")
+        if CARRYABLE[code] and not percept.hands_full:
+            verbs.append("pick up")
+        if cell.kind == "box":
+            verbs.append("toggle")
+        if percept.hands_full:
+            verbs.append("put next to")
+        return verbs
+
+    @staticmethod
+    def _seen_objects(percept: GridPercept) -> list[int]:
+        x0, y0, x1, y1 = percept.bounds
+        codes = np.bincount(percept.map[y0 : y1 + 1, x0 : x1 + 1].ravel(), minlength=len(CELLS))
+        return [code for code in np.flatnonzero(codes).tolist() if NAMED[code]]
+
+    def parse(self, text: str) -> Subgoal:
+        """The subgoal a sentence names; letter case, outer blanks and a full stop do not matter.
+
+        Raises:
+            SubgoalSyntaxError: for anything else.
+        """
+        cleaned = " ".join(text.lower().split()).rstrip(".")
+        match = _PATTERN.fullmatch(cleaned)
+        if match is None or (match["kind"] is None) != (match["verb"] in _NO_OBJECT):
+            raise SubgoalSyntaxError(
+                f"{text!r} is not a subgoal; write for example 'pick up the red key', "
+                f"'explore' or 'open the blue door'. Verbs: {', '.join(VERBS)}"
+            )
+        side = next((s for s, phrase in _LOCATION_PHRASES.items() if phrase == match["where"]), "")
+        return Subgoal(match["verb"], match["color"] or "", match["kind"] or "", side)
+
+    def encode(self, subgoal: Subgoal | None) -> NDArray[np.float32]:
+        """One-hot verb, colour, kind and side, ``(23,)`` float32; zeros for ``None``."""
+        vector = np.zeros(self.encoding_size, np.float32)
+        if subgoal is None:
+            return vector
+        offset = 0
+        for value, values in (
+            (subgoal.verb, VERBS),
+            (subgoal.color, COLORS),
+            (subgoal.kind, _OBJECT_KINDS),
+            (subgoal.where, WHERE[1:]),
+        ):
+            if value:
+                vector[offset + values.index(value)] = 1.0
+            offset += len(values)
+        return vector
+
+    @staticmethod
+    def as_integers(subgoal: Subgoal) -> tuple[int, int, int, int]:
+        """Verb, colour, kind and side as the integers compiled code takes."""
+        return (
+            VERBS.index(subgoal.verb),
+            COLORS.index(subgoal.color) if subgoal.color else ANY,
+            KINDS.index(subgoal.kind) if subgoal.kind else ANY,
+            WHERE.index(subgoal.where),
+        )
+
+    def is_complete(self, subgoal: Subgoal, before: GridPercept, after: GridPercept) -> bool:
+        """Whether the step from ``before`` to ``after`` achieved ``subgoal``.
+
+        - *explore*: something with a name came into view, or nothing is left to look at;
+        - *go to*: the agent faces such an object;
+        - *pick up*: such an object went into its hand;
+        - *open*: such a door, now ahead, was not open before;
+        - *drop*: the hand became empty;
+        - *put next to*: the hand became empty and such an object lies beside what was put down;
+        - *toggle*: such a box, which was ahead, is gone without being in hand;
+        - *reach*: the agent stands on the goal.
+        """
+        verb = subgoal.verb
+        if verb == "explore":
+            return after.discoveries > before.discoveries or not self._mask(after, subgoal).any()
+        if verb == "go to":
+            return self._fits(after.ahead, subgoal) and self._right_side(subgoal, after)
+        if verb == "pick up":
+            return (
+                before.carrying == EMPTY
+                and self._fits(after.carrying, subgoal)
+                and self._right_side(subgoal, before)
+            )
+        if verb == "open":
+            return (
+                self._fits(after.ahead, subgoal)
+                and CELLS[after.ahead].state == "open"
+                and CELLS[before.ahead].kind == "door"
+                and CELLS[before.ahead].state != "open"
+                and before.front == after.front
+                and self._right_side(subgoal, after)
+            )
+        if verb == "reach":
+            return CELLS[int(after.map[after.y, after.x])].kind == "goal"
+        dropped = before.hands_full and not after.hands_full
+        if verb == "drop":
+            return dropped
+        if verb == "put next to":
+            x, y = after.front
+            near = [after.map[y + dy, x + dx] for dx, dy in HEADINGS]
+            return dropped and any(self._fits(int(code), subgoal) for code in near)
+        return (
+            self._fits(before.ahead, subgoal)
+            and before.front == after.front
+            and not self._fits(after.ahead, subgoal)
+            and after.carrying == before.carrying
+        )
+
+    @staticmethod
+    def _fits(code: int, subgoal: Subgoal) -> bool:
+        cell = CELLS[code]
+        return cell.kind == subgoal.kind and cell.color == subgoal.color
+
+    @staticmethod
+    def _right_side(subgoal: Subgoal, percept: GridPercept) -> bool:
+        if not subgoal.where:
+            return True
+        x, y = percept.front
+        start = percept.map.shape[0] // 2
+        return {"left": x < start, "right": x > start, "front": y < start, "behind": y > start}[
+            subgoal.where
+        ]
+
+    def target_mask(self, percept: GridPercept, subgoal: Subgoal) -> NDArray[np.bool_]:
+        """The map cells ``subgoal`` points at, ``(size, size)`` bool.
+
+        Frontier cells for *explore*, free cells for *drop* and *put next to*, the matching objects
+        otherwise.
+        """
+        return self._mask(percept, subgoal)
+
+    def _mask(self, percept: GridPercept, subgoal: Subgoal) -> NDArray[np.bool_]:
+        mask = new_mask(percept.map.shape[0])
+        mark_targets(
+            percept.map,
+            np.asarray(percept.bounds),
+            percept.x,
+            percept.y,
+            *self.as_integers(subgoal),
+            KIND_OF,
+            COLOR_OF,
+            STATE_OF,
+            WALKABLE,
+            mask,
+        )
+        return mask
+
+    def describe(self, percept: GridPercept) -> str:
+        """What was seen, in words and steps relative to the agent, nearest first.
+
+        >>> # "You carry the red key. You remember: the closed blue door 3 steps ahead; ..."
+        """
+        carrying = CELLS[percept.carrying]
+        hand = (
+            f"You carry the {carrying.color} {carrying.kind}."
+            if percept.hands_full
+            else "Your hands are free."
+        )
+        fx, fy = HEADINGS[percept.heading]
+        lines = []
+        for y, x in np.argwhere(NAMED[percept.map]):
+            dx, dy = int(x) - percept.x, int(y) - percept.y
+            ahead, right = dx * fx + dy * fy, -dx * fy + dy * fx
+            lines.append((abs(ahead) + abs(right), self._phrase(percept.map[y, x], ahead, right)))
+        lines.sort()
+        things = "; ".join(phrase for _, phrase in lines) or "nothing of note"
+        unknown = "There are unseen places to explore." if self._mask(percept, EXPLORE).any() else ""
+        return f"{hand} You remember: {things}. {unknown}".strip()
+
+    @staticmethod
+    def _phrase(code: int, ahead: int, right: int) -> str:
+        cell = CELLS[code]
+        parts = []
+        if ahead:
+            parts.append(f"{abs(ahead)} {'ahead' if ahead > 0 else 'behind'}")
+        if right:
+            parts.append(f"{abs(right)} to the {'right' if right > 0 else 'left'}")
+        name = " ".join(word for word in (cell.state, cell.color, cell.kind) if word)
+        return f"the {name} {' and '.join(parts) or 'here'}"
+

@@ -1,0 +1,133 @@
+"""Where a gridworld subgoal points on the map, in compiled code.
+
+The same function serves the subgoal space (one percept at a time, for planners and tests) and
+perception's grounding (all environments at every step).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from envs.gridworld.cells import EMPTY, KINDS, UNSEEN
+
+EXPLORE, GO_TO, PICK_UP, OPEN, DROP, PUT_NEXT_TO, TOGGLE, REACH = range(8)
+VERBS = (
+    "explore",
+    "go to",
+    "pick up",
+    "open",
+    "drop",
+    "put next to",
+    "toggle",
+    "reach",
+)
+WHERE = ("", "left", "right", "front", "behind")
+ANY = 254  # colour or kind left open
+_DOOR = KINDS.index("door")
+_GOAL = KINDS.index("goal")
+_OPEN_STATE = 0
+
+
+@njit(cache=True, inline="always")
+def _matches(code, color, kind, color_of, kind_of):
+    return (kind == 254 or kind_of[code] == kind) and (color == 254 or color_of[code] == color)
+
+
+@njit(cache=True)
+def _on_side(where, x, y, start):
+    # The agent starts at (start, start) facing up (-y).
+    if where == 1:
+        return x < start
+    if where == 2:
+        return x > start
+    if where == 3:
+        return y < start
+    if where == 4:
+        return y > start
+    return True
+
+
+@njit(cache=True)
+def _keeps_ways_open(cells, x, y, ax, ay, walkable):
+    # BabyAI's bot drops things only where the free cells around stay connected: walking round the
+    # eight neighbours, free and occupied may change over at most twice.
+    dxs = (-1, 0, 1, 1, 1, 0, -1, -1)
+    dys = (-1, -1, -1, 0, 1, 1, 1, 0)
+    changes = 0
+    for k in range(8):
+        m = (k + 1) % 8
+        ka, kb = x + dxs[k], y + dys[k]
+        ma, mb = x + dxs[m], y + dys[m]
+        a = walkable[cells[kb, ka]] or (ka == ax and kb == ay)
+        b = walkable[cells[mb, ma]] or (ma == ax and mb == ay)
+        if a != b:
+            changes += 1
+    return changes <= 2
+
+
+@njit(cache=True)
+def mark_targets(
+    cells, bounds, ax, ay, verb, color, kind, where, kind_of, color_of, state_of, walkable, out
+):
+    """Mark the map cells a subgoal points at.
+
+    Args:
+        cells: ``(size, size)`` uint8 map.
+        bounds: int array ``(x0, y0, x1, y1)`` around the seen cells; they keep a margin of two
+            cells from the edge of the map.
+        ax, ay: the agent's position; its own cell is never a target, save for a goal underfoot.
+        verb, color, kind, where: the subgoal as integers (``ANY`` where open).
+        kind_of, color_of, state_of, walkable: the tables of :mod:`envs.gridworld.cells`.
+        out: ``(size, size)`` bool, all false inside ``bounds`` grown by one; written.
+
+    Returns:
+        The number of cells marked.
+    """
+    count = 0
+    start = cells.shape[0] // 2
+    grow = 1 if verb == 0 else 0
+    for y in range(bounds[1] - grow, bounds[3] + 1 + grow):
+        for x in range(bounds[0] - grow, bounds[2] + 1 + grow):
+            code = cells[y, x]
+            hit = False
+            if verb == 0:
+                # A frontier: unseen, beside a cell one can stand on.
+                if code == UNSEEN:
+                    hit = (
+                        walkable[cells[y, x - 1]]
+                        or walkable[cells[y, x + 1]]
+                        or walkable[cells[y - 1, x]]
+                        or walkable[cells[y + 1, x]]
+                    )
+            elif verb == 7:
+                hit = kind_of[code] == _GOAL
+            elif x == ax and y == ay:
+                hit = False
+            elif verb == 3:
+                hit = (
+                    kind_of[code] == _DOOR
+                    and state_of[code] != _OPEN_STATE
+                    and (color == 254 or color_of[code] == color)
+                )
+            elif verb == 4:
+                hit = code == EMPTY and _keeps_ways_open(cells, x, y, ax, ay, walkable)
+            elif verb == 5:
+                if code == EMPTY:
+                    hit = (
+                        _matches(cells[y, x - 1], color, kind, color_of, kind_of)
+                        or _matches(cells[y, x + 1], color, kind, color_of, kind_of)
+                        or _matches(cells[y - 1, x], color, kind, color_of, kind_of)
+                        or _matches(cells[y + 1, x], color, kind, color_of, kind_of)
+                    )
+            else:
+                hit = _matches(code, color, kind, color_of, kind_of)
+            if hit and (where == 0 or _on_side(where, x, y, start)):
+                out[y, x] = True
+                count += 1
+    return count
+
+
+def new_mask(size: int) -> np.ndarray:
+    """An empty target mask for a map of ``size`` cells a side."""
+    return np.zeros((size, size), np.bool_)

@@ -1,0 +1,98 @@
+"""The subgoal, and what a domain must supply to plan with subgoals.
+
+A *domain* is a family of simulators that share one subgoal vocabulary. Planner and controller
+never see a simulator; they see percepts, and everything they do with one goes through the
+domain's :class:`SubgoalSpace`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.errors import UserError
+
+
+class SubgoalSyntaxError(UserError, ValueError):
+    """A text is not a subgoal of the domain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subgoal:
+    """What the controller should bring about next, such as *pick up the red key*.
+
+    Attributes:
+        verb: one of the domain's verbs.
+        color, kind: the object meant; empty where the verb takes none.
+        where: side of the agent's starting pose on which the object lies, only where the mission
+            says so (``left``, ``right``, ``front`` or ``behind``), else empty.
+    """
+
+    verb: str
+    color: str = ""
+    kind: str = ""
+    where: str = ""
+
+    def __str__(self) -> str:
+        """The sentence that planners read and write, ``pick up the red key``."""
+        place = {
+            "": "",
+            "front": " in front of you",
+            "behind": " behind you",
+            "left": " on your left",
+            "right": " on your right",
+        }[self.where]
+        noun = f" the {self.color} {self.kind}" if self.kind else ""
+        return f"{self.verb}{noun}{place}"
+
+
+class Percept(Protocol):
+    """What the agent knows at one moment, from its frames and its own moves alone."""
+
+    @property
+    def frame(self) -> NDArray[np.uint8]:
+        """The latest first-person frame, ``(height, width, 3)`` uint8."""
+
+    @property
+    def mission(self) -> str:
+        """The instruction of the episode."""
+
+
+class SubgoalSpace(Protocol):
+    """A domain's subgoals: which there are, what they mean, when they are done."""
+
+    verbs: tuple[str, ...]
+    encoding_size: int
+
+    def candidates(self, percept: Any) -> list[Subgoal]:
+        """Every subgoal that makes sense now, without duplicates, in a fixed order, never empty."""
+
+    def parse(self, text: str) -> Subgoal:
+        """The subgoal whose text is ``text``.
+
+        Raises:
+            SubgoalSyntaxError: if it is none; the message quotes the text and gives an example.
+        """
+
+    def encode(self, subgoal: Subgoal | None) -> NDArray[np.float32]:
+        """``(encoding_size,)`` float32 for the controller; zeros for ``None``."""
+
+    def is_complete(self, subgoal: Subgoal, before: Any, after: Any) -> bool:
+        """Whether the step from percept ``before`` to percept ``after`` achieved ``subgoal``."""
+
+    def describe(self, percept: Any) -> str:
+        """The scene in words, for planners that read text only."""
+
+    def target_mask(self, percept: Any, subgoal: Subgoal) -> NDArray[np.bool_]:
+        """Where on the percept's map ``subgoal`` points, ``(size, size)`` bool."""
+
+
+class Expert(Protocol):
+    """Privileged source of subgoals, for the oracle planner and for demonstrations only."""
+
+    def subgoal(self, percept: Any, candidates: Sequence[Subgoal]) -> Subgoal | None:
+        """The subgoal to pursue now, from the simulator's own state; ``None`` if it knows none."""
