@@ -1,0 +1,121 @@
+"""Controllers: any Stable-Baselines3 algorithm by name, built from the configuration."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecEnv
+
+from controllers.features import SubgoalFeatures
+from envs.errors import ConfigError, RunFolderError, UnknownNameError
+
+# Name to (module, class, policy); imported when asked for.
+ALGORITHMS: dict[str, tuple[str, str, str]] = {
+    "ppo": ("stable_baselines3", "PPO", "MultiInputPolicy"),
+    "a2c": ("stable_baselines3", "A2C", "MultiInputPolicy"),
+    "dqn": ("stable_baselines3", "DQN", "MultiInputPolicy"),
+    "recurrent_ppo": ("sb3_contrib", "RecurrentPPO", "MultiInputLstmPolicy"),
+}
+
+# Settings found to work on the gridworld (docs/results); anything in ``controller.options`` wins.
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "ppo": {
+        "learning_rate": 7e-4, "n_steps": 128, "batch_size": 256, "n_epochs": 6, "ent_coef": 0.01,
+    },
+    "a2c": {"learning_rate": 7e-4, "n_steps": 8, "ent_coef": 0.01, "gae_lambda": 0.95},
+    "dqn": {
+        "learning_rate": 3e-4, "buffer_size": 20_000, "learning_starts": 1_000, "batch_size": 128,
+        "train_freq": 1, "gradient_steps": 2, "target_update_interval": 1_000,
+        "exploration_fraction": 0.3,
+    },
+    "recurrent_ppo": {
+        "learning_rate": 7e-4, "n_steps": 128, "batch_size": 256, "n_epochs": 6, "ent_coef": 0.01,
+    },
+}  # fmt: skip
+
+
+def algorithm_class(name: str) -> type[BaseAlgorithm]:
+    """The SB3 class behind a name.
+
+    Raises:
+        UnknownNameError: for an unknown name.
+    """
+    if name not in ALGORITHMS:
+        raise UnknownNameError("algorithm", name, ALGORITHMS)
+    module, attribute, _ = ALGORITHMS[name]
+    return getattr(__import__(module, fromlist=[attribute]), attribute)
+
+
+def build_controller(
+    name: str,
+    env: VecEnv,
+    *,
+    gamma: float,
+    seed: int,
+    device: str = "auto",
+    features: dict[str, Any] | None = None,
+    net_arch: list[int] | None = None,
+    options: dict[str, Any] | None = None,
+    tensorboard_log: str | None = None,
+) -> BaseAlgorithm:
+    """Build an SB3 algorithm over a hierarchical environment.
+
+    Args:
+        name: ``ppo``, ``a2c``, ``dqn`` or ``recurrent_ppo``.
+        env: the environment it acts in.
+        gamma: discount per environment step.
+        seed: of networks, exploration and environments.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        features: keyword arguments of :class:`controllers.features.SubgoalFeatures`.
+        net_arch: hidden layers of policy and value heads after the features.
+        options: further keyword arguments of the algorithm; they win over the defaults.
+        tensorboard_log: folder for TensorBoard events.
+
+    Raises:
+        UnknownNameError: for an unknown algorithm.
+        ConfigError: for an option the algorithm does not take.
+    """
+    cls = algorithm_class(name)
+    takes = inspect.signature(cls).parameters
+    for option in options or {}:
+        if option not in takes:
+            raise ConfigError(
+                f"algorithm {name!r} does not take {option!r} (controller.options); "
+                f"it takes {', '.join(sorted(set(takes) - {'policy', 'env'}))}"
+            )
+    return cls(
+        ALGORITHMS[name][2],
+        env,
+        gamma=gamma,
+        seed=seed,
+        device=device,
+        tensorboard_log=tensorboard_log,
+        policy_kwargs={
+            "features_extractor_class": SubgoalFeatures,
+            "features_extractor_kwargs": features or {},
+            "net_arch": net_arch if net_arch is not None else [64],
+        },
+        **{**DEFAULTS[name], **(options or {})},
+    )
+
+
+def load_controller(
+    name: str, file: Path, env: VecEnv | None = None, device: str = "auto"
+) -> BaseAlgorithm:
+    """Load a saved controller.
+
+    Raises:
+        RunFolderError: if the file is missing or damaged.
+    """
+    try:
+        return algorithm_class(name).load(file, env=env, device=device)
+    except UnknownNameError:
+        raise
+    except Exception as error:
+        raise RunFolderError(
+            f"{file} is not a readable {name} checkpoint ({type(error).__name__}: {error}); "
+            "use an older one from the same folder"
+        ) from error

@@ -1,0 +1,182 @@
+"""The hierarchy itself: who pursues which subgoal, since when, and when to think again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.subgoal import Expert, Percept, Subgoal, SubgoalSpace
+from perception.grounding import FAR
+from perception.tracker import GridTracker
+from planners.protocol import Planner, PlannerQuery, check_reply
+
+DONE, FAILED, TIMEOUT = "done", "failed", "timeout"
+EPISODE_END = "episode end"  # the episode ended first
+RECENT = 8  # past subgoals a planner is told about
+
+
+@dataclass(slots=True)
+class Pursuit:
+    """A subgoal being pursued.
+
+    Attributes:
+        subgoal: what is pursued; ``None`` in flat reinforcement learning.
+        candidates, log_probs: what the planner chose from, and its opinion.
+        duration: environment steps so far (the τ of the SMDP).
+    """
+
+    subgoal: Subgoal | None = None
+    candidates: Sequence[Subgoal] = ()
+    log_probs: NDArray[np.float32] | None = None
+    duration: int = 0
+
+
+@dataclass(slots=True)
+class Lane:
+    """One environment's place in the hierarchy."""
+
+    pursuit: Pursuit = field(default_factory=Pursuit)
+    percept: Percept | None = None
+    history: list[tuple[Subgoal, str]] = field(default_factory=list)
+    queries: int = 0
+
+
+class Hierarchy:
+    """Percepts, subgoals and re-planning for ``n`` environments that step together.
+
+    It knows no rewards and drives no simulator: :class:`hier.vec_env.HierarchicalVecEnv` trains
+    through it, :class:`hier.agent.Agent` acts through it.
+
+    Args:
+        n: number of environments.
+        planner: who proposes; ``None`` for flat reinforcement learning.
+        space: the domain's subgoals.
+        tracker: the domain's perception for ``n`` environments.
+        max_duration: steps after which a subgoal times out.
+        seed: of the choice among candidates.
+        experts: gives the privileged expert of environment ``i``; used only by privileged planners.
+    """
+
+    def __init__(
+        self,
+        n: int,
+        planner: Planner | None,
+        space: SubgoalSpace,
+        tracker: GridTracker,
+        *,
+        max_duration: int,
+        seed: int = 0,
+        experts: Callable[[int], Expert] | None = None,
+    ):
+        self.planner = planner
+        self.space = space
+        self.tracker = tracker
+        self.max_duration = max_duration
+        self.lanes = [Lane() for _ in range(n)]
+        self.seconds = {"perception": 0.0, "planner": 0.0}
+        self._experts = experts
+        self._rng = np.random.default_rng(seed)
+        self._vectors = np.zeros((n, space.encoding_size), np.float32)
+
+    def begin(self, observation: dict[str, NDArray], which: Sequence[int] | None = None) -> None:
+        """Start episodes in the environments ``which`` (all when omitted) and plan for them.
+
+        Args:
+            observation: batched observation of *all* environments.
+        """
+        which = range(len(self.lanes)) if which is None else which
+        started = time.perf_counter()
+        self.tracker.reset(observation, which)
+        for i in which:
+            self.lanes[i] = Lane(percept=self.tracker.percept(i) if self.planner else None)
+        self.seconds["perception"] += time.perf_counter() - started
+        self.plan(which)
+
+    def advance(self, observation: dict[str, NDArray]) -> list[str | None]:
+        """Take in one step of every environment; nothing is re-planned yet.
+
+        Returns:
+            Per environment how its subgoal just ended (``done``, ``failed`` or ``timeout``),
+            ``None`` while it goes on.
+        """
+        started = time.perf_counter()
+        self.tracker.update(observation)
+        outcomes: list[str | None] = [None] * len(self.lanes)
+        if self.planner is not None:
+            found = self.tracker.ground().found
+            for i, lane in enumerate(self.lanes):
+                lane.pursuit.duration += 1
+                outcomes[i] = self._outcome(i, lane, int(found[i]))
+        self.seconds["perception"] += time.perf_counter() - started
+        return outcomes
+
+    def _outcome(self, i: int, lane: Lane, found: int) -> str | None:
+        before, after = lane.percept, self.tracker.percept(i)
+        lane.percept = after
+        pursuit = lane.pursuit
+        assert before is not None and pursuit.subgoal is not None
+        if self.space.is_complete(pursuit.subgoal, before, after):
+            return DONE
+        # The agent's hands changed in a way nobody asked for, or the target is gone: think again.
+        if before.carrying != after.carrying or not found:
+            return FAILED
+        return TIMEOUT if pursuit.duration >= self.max_duration else None
+
+    def close(self, i: int, outcome: str) -> Pursuit:
+        """Note that environment ``i``'s subgoal ended; returns what was pursued."""
+        lane = self.lanes[i]
+        if lane.pursuit.subgoal is not None:
+            lane.history.append((lane.pursuit.subgoal, outcome))
+        return lane.pursuit
+
+    def plan(self, which: Sequence[int]) -> None:
+        """Ask the planner once for all environments in ``which`` and set their subgoals."""
+        if self.planner is None or not len(which):
+            return
+        started = time.perf_counter()
+        queries = [self._query(i) for i in which]
+        replies = self.planner.score(queries)
+        for i, query, reply in zip(which, queries, replies, strict=True):
+            log_probs = check_reply(reply, query, self.planner).log_probs
+            choice = self._choose(log_probs)
+            lane = self.lanes[i]
+            lane.queries += 1
+            lane.pursuit = Pursuit(query.candidates[choice], query.candidates, log_probs)
+            self.tracker.pursue(i, lane.pursuit.subgoal)
+            self._vectors[i] = self.space.encode(lane.pursuit.subgoal)
+        self.seconds["planner"] += time.perf_counter() - started
+        self.tracker.ground(which)
+
+    def _query(self, i: int) -> PlannerQuery:
+        lane = self.lanes[i]
+        assert self.planner is not None
+        expert = self._experts(i) if self.planner.privileged and self._experts else None
+        return PlannerQuery(
+            percept=lane.percept,
+            candidates=self.space.candidates(lane.percept),
+            recent=tuple(lane.history[-RECENT:]),
+            expert=expert,
+        )
+
+    def _choose(self, log_probs: NDArray[np.float32]) -> int:
+        # Gumbel-max: a draw from the planner's distribution.
+        return int(np.argmax(log_probs + self._rng.gumbel(size=len(log_probs))))
+
+    def steps_to_target(self, i: int) -> int | None:
+        """Walking distance to the current target on the map; ``None`` if no way is known."""
+        steps = int(self.tracker.grounding.steps[i])
+        return None if steps >= FAR else steps
+
+    def controller_observation(self, observation: dict[str, NDArray]) -> dict[str, NDArray]:
+        """What the controllers see, batched: ``image``, ``mission``, ``target`` and ``subgoal``."""
+        grounding = self.tracker.grounding
+        return {
+            "image": observation["image"],
+            "mission": observation["mission"],
+            "target": grounding.planes.copy(),
+            "subgoal": np.concatenate([self._vectors, grounding.place], axis=1),
+        }

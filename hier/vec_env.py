@@ -1,0 +1,235 @@
+"""The hierarchy as a Stable-Baselines3 environment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+
+from envs.subgoal import Expert, Subgoal
+from hier.hierarchy import DONE, EPISODE_END, Hierarchy
+
+
+@dataclass(frozen=True, slots=True)
+class SubgoalRecord:
+    """A closed subgoal: the unit of experience of the upper level (an SMDP transition).
+
+    Attributes:
+        subgoal: what was pursued.
+        candidates, log_probs: the planner's choice and its opinion at the start.
+        duration: τ, environment steps.
+        reward: R = Σ γ^i r_i over those steps, environment reward only.
+        outcome: ``done``, ``failed``, ``timeout`` or ``episode end``.
+        terminal: whether the episode ended with it.
+        planner_version: the planner's version at the start.
+    """
+
+    subgoal: Subgoal
+    candidates: Sequence[Subgoal]
+    log_probs: NDArray[np.float32]
+    duration: int
+    reward: float
+    outcome: str
+    terminal: bool
+    planner_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class RewardWeights:
+    """What the controller is paid.
+
+    Attributes:
+        environment: factor on the environment's own reward.
+        bonus: for completing a subgoal, once per episode for each subgoal.
+        shaping: per step of walking distance gained (potential-based, Ng et al. 1999); not for
+            a subgoal already completed in this episode, so that it cannot be farmed.
+    """
+
+    environment: float = 2.0
+    bonus: float = 0.5
+    shaping: float = 0.05
+
+
+class _Account:
+    """One episode's running sums in one environment."""
+
+    def __init__(self) -> None:
+        self.episode_return = 0.0
+        self.length = 0
+        self.subgoal_reward = 0.0
+        self.discount = 1.0
+        self.potential: float | None = None
+        self.paid: set[Subgoal] = set()
+        self.plan: list[tuple[str, int, str]] = []
+
+
+class HierarchicalVecEnv(VecEnvWrapper):
+    """Wraps a vector of domain environments so that an SB3 algorithm trains the controller.
+
+    At every step it turns observations into percepts, tests subgoals, pays bonuses and shaping,
+    and asks the planner, in one batch, for those environments alone whose subgoal closed.
+
+    The observation is a dict of ``image`` (as below), ``mission``, ``target`` ``(2, 7, 7)``
+    float32 in [-1, 1] and ``subgoal`` ``(27,)`` float32 (encoding, then the target's place), see
+    :class:`perception.tracker.Grounding`. ``infos[i]`` carries ``subgoal`` (a
+    :class:`SubgoalRecord`) when one closed and, at the end of an episode, ``episode`` (SB3's:
+    the environment's own return and length), ``is_success``, ``plan`` (text, duration, outcome
+    per subgoal), ``planner_queries`` and a ``terminal_observation`` with every key.
+
+    Args:
+        venv: environments of one domain, from :func:`envs.make_env`.
+        hierarchy: for ``venv.num_envs`` environments; without a planner this is flat RL.
+        rewards: what the controller is paid.
+        gamma: discount per step of shaping and of a record's reward.
+    """
+
+    def __init__(
+        self, venv: VecEnv, hierarchy: Hierarchy, rewards: RewardWeights, gamma: float
+    ):
+        assert isinstance(venv.observation_space, spaces.Dict)
+        image, mission = venv.observation_space["image"], venv.observation_space["mission"]
+        size = hierarchy.space.encoding_size + hierarchy.tracker.grounding.place.shape[1]
+        super().__init__(
+            venv,
+            spaces.Dict(
+                {
+                    "image": image,
+                    "mission": mission,
+                    "target": spaces.Box(
+                        -1.0, 1.0, hierarchy.tracker.grounding.planes.shape[1:], np.float32
+                    ),
+                    "subgoal": spaces.Box(-3.0, 3.0, (size,), np.float32),
+                }
+            ),
+        )
+        self.hierarchy = hierarchy
+        self.rewards = rewards
+        self.gamma = gamma
+        self.seconds = {"env": 0.0}
+        self._accounts = [_Account() for _ in range(self.num_envs)]
+        self._started = time.time()
+
+    def reset(self) -> dict[str, NDArray]:
+        """Start an episode everywhere."""
+        observation: Any = self.venv.reset()
+        self._accounts = [_Account() for _ in range(self.num_envs)]
+        self.hierarchy.begin(observation)
+        self._note_potentials(range(self.num_envs))
+        return self.hierarchy.controller_observation(observation)
+
+    def step_wait(self) -> tuple[dict[str, NDArray], NDArray, NDArray, list[dict[str, Any]]]:
+        """One step of every environment; see the class for what the infos carry."""
+        started = time.perf_counter()
+        observation: Any
+        observation, env_rewards, dones, infos = self.venv.step_wait()
+        self.seconds["env"] += time.perf_counter() - started
+        ended = np.flatnonzero(dones).tolist()
+        # The last frame of an ended episode counts too: SB3 hands it over in the info.
+        latest = _with_terminal(observation, infos, ended) if ended else observation
+        outcomes = self.hierarchy.advance(latest)
+        rewards = env_rewards * self.rewards.environment
+        closed = []
+        for i, outcome in enumerate(outcomes):
+            self._book(i, float(env_rewards[i]))
+            if self.hierarchy.planner is not None:
+                rewards[i] += self._pay(i, outcome)
+                if outcome is not None or dones[i]:
+                    infos[i]["subgoal"] = self._record(i, outcome or EPISODE_END, bool(dones[i]))
+                    closed.append(i)
+        if ended:
+            final = self.hierarchy.controller_observation(latest)
+            for i in ended:
+                infos[i]["terminal_observation"] = {key: value[i] for key, value in final.items()}
+                infos[i].update(self._episode_info(i))
+                self._accounts[i] = _Account()
+            self.hierarchy.begin(observation, ended)
+        again = [i for i in closed if not dones[i]]
+        self.hierarchy.plan(again)
+        self._note_potentials(again + ended)
+        return self.hierarchy.controller_observation(observation), rewards, dones, infos
+
+    def _book(self, i: int, reward: float) -> None:
+        account = self._accounts[i]
+        account.episode_return += reward
+        account.length += 1
+        account.subgoal_reward += account.discount * reward
+        account.discount *= self.gamma
+
+    def _pay(self, i: int, outcome: str | None) -> float:
+        """Bonus and shaping for the step just taken."""
+        account, subgoal = self._accounts[i], self.hierarchy.lanes[i].pursuit.subgoal
+        assert subgoal is not None
+        pay = 0.0
+        new = subgoal not in account.paid or subgoal.verb == "explore"
+        if outcome == DONE and subgoal not in account.paid:
+            account.paid.add(subgoal)
+            pay += self.rewards.bonus
+        potential = 0.0 if outcome == DONE else self._potential(i)
+        if new and potential is not None and account.potential is not None:
+            pay += self.gamma * potential - account.potential
+        account.potential = potential
+        return pay
+
+    def _potential(self, i: int) -> float | None:
+        steps = self.hierarchy.steps_to_target(i)
+        return None if steps is None else -self.rewards.shaping * steps
+
+    def _note_potentials(self, which: Sequence[int]) -> None:
+        if self.hierarchy.planner is not None:
+            for i in which:
+                self._accounts[i].potential = self._potential(i)
+
+    def _record(self, i: int, outcome: str, terminal: bool) -> SubgoalRecord:
+        account, pursuit = self._accounts[i], self.hierarchy.close(i, outcome)
+        assert pursuit.subgoal is not None and pursuit.log_probs is not None
+        assert self.hierarchy.planner is not None
+        account.plan.append((str(pursuit.subgoal), pursuit.duration, outcome))
+        record = SubgoalRecord(
+            subgoal=pursuit.subgoal,
+            candidates=pursuit.candidates,
+            log_probs=pursuit.log_probs,
+            duration=pursuit.duration,
+            reward=account.subgoal_reward,
+            outcome=outcome,
+            terminal=terminal,
+            planner_version=self.hierarchy.planner.version,
+        )
+        account.subgoal_reward, account.discount = 0.0, 1.0
+        return record
+
+    def _episode_info(self, i: int) -> dict[str, Any]:
+        account = self._accounts[i]
+        return {
+            "episode": {
+                "r": account.episode_return,
+                "l": account.length,
+                "t": time.time() - self._started,
+            },
+            "plan": account.plan,
+            "planner_queries": self.hierarchy.lanes[i].queries,
+        }
+
+
+def experts_of(venv: VecEnv) -> Any:
+    """Access to the privileged experts of a vector of environments, one call per question."""
+
+    def expert(i: int) -> Expert:
+        return venv.env_method("expert", indices=[i])[0]
+
+    return expert
+
+
+def _with_terminal(
+    observation: dict[str, NDArray], infos: list[dict[str, Any]], ended: list[int]
+) -> dict[str, NDArray]:
+    merged = {key: value.copy() for key, value in observation.items()}
+    for i in ended:
+        for key, value in merged.items():
+            value[i] = infos[i]["terminal_observation"][key]
+    return merged

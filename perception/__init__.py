@@ -1,0 +1,1 @@
+"""From frames to percepts: decoding, memory map, grounding, drawing."""

@@ -1,0 +1,201 @@
+"""Perception of many environments at once: frames and odometry in, percepts and grounded targets out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from envs.errors import PerceptionError
+from envs.gridworld.cells import (
+    COLOR_OF,
+    KIND_OF,
+    N_CODES,
+    NAMED,
+    REMOVABLE,
+    STATE_OF,
+    WALKABLE,
+)
+from envs.gridworld.missions import decode_mission
+from envs.gridworld.percept import GridPercept
+from envs.gridworld.subgoals import GridworldSubgoals
+from envs.subgoal import Subgoal
+from perception.decoding import as_words, decode_frame, tile_table, unknown_tile
+from perception.grounding import FAR, ground, work_space
+from perception.memory import extend_map, start_map
+
+VIEW = 7
+MAP_SIZE = 80  # room for the largest registered level (25 cells) from any start, views included
+
+
+class Grounding(NamedTuple):
+    """Where the current subgoals are, for ``n`` environments.
+
+    Attributes:
+        planes: ``(n, 2, 7, 7)`` float32: target mask over the view, and relative walking distance
+            per cell in [-1, 1] (see :func:`perception.grounding.ground`).
+        place: ``(n, 4)`` float32: ahead and right of the nearest target in fifths of a cell,
+            clipped to [-3, 3]; walking distance / 20 clipped to [0, 2]; 1 if there is a target.
+        steps: ``(n,)`` int64 walking distance to it; ``FAR`` if no way is known.
+        found: ``(n,)`` int64 number of target cells.
+    """
+
+    planes: NDArray[np.float32]
+    place: NDArray[np.float32]
+    steps: NDArray[np.int64]
+    found: NDArray[np.int64]
+
+
+@njit(cache=True)
+def _perceive_all(
+    which, words, odometry, fresh, hashes, codes, tiles, n_codes, walkable, named,
+    maps, poses, bounds, views, discoveries,
+):  # fmt: skip
+    for i in which:
+        unknown = decode_frame(words[i], hashes, codes, tiles, n_codes, views[i])
+        if unknown >= 0:
+            return i, unknown
+        if fresh:
+            start_map(maps[i], poses[i], bounds[i])
+            discoveries[i] = 0
+        new = extend_map(maps[i], poses[i], bounds[i], odometry[i], views[i], walkable, named)
+        if new < 0:
+            return i, -1
+        discoveries[i] += new
+    return -1, 0
+
+
+@njit(cache=True)
+def _ground_all(
+    which, maps, bounds, poses, subgoals, kind_of, color_of, state_of, walkable, removable,
+    targets, distance, queue, planes, place, steps, found,
+):  # fmt: skip
+    for i in which:
+        if subgoals[i, 0] < 0:
+            planes[i] = 0.0
+            place[i] = 0.0
+            steps[i] = FAR
+            found[i] = 0
+            continue
+        n, far, ahead, right = ground(
+            maps[i], bounds[i], poses[i], subgoals[i], kind_of, color_of, state_of, walkable,
+            removable, targets, distance, queue, planes[i],
+        )  # fmt: skip
+        found[i] = n
+        steps[i] = far
+        if n == 0:
+            place[i] = 0.0
+        else:
+            place[i, 0] = min(3.0, max(-3.0, ahead / 5.0))
+            place[i, 1] = min(3.0, max(-3.0, right / 5.0))
+            place[i, 2] = min(2.0, far / 20.0)
+            place[i, 3] = 1.0
+
+
+class GridTracker:
+    """Keeps one memory map per environment and grounds one subgoal in each.
+
+    Everything derives from the frames and the agents' own motion.
+
+    Args:
+        n: number of environments.
+        map_size: cells a side of each map; the agent starts in the middle.
+    """
+
+    def __init__(self, n: int, map_size: int = MAP_SIZE):
+        self._table = tile_table()
+        self._frames = np.zeros((n, VIEW * 8, VIEW * 8, 3), np.uint8)
+        self._missions = [""] * n
+        self.maps = np.zeros((n, map_size, map_size), np.uint8)
+        self.poses = np.zeros((n, 3), np.int64)
+        self.views = np.zeros((n, VIEW, VIEW), np.uint8)
+        self._bounds = np.zeros((n, 4), np.int64)
+        self._discoveries = np.zeros(n, np.int64)
+        self._subgoals = np.full((n, 4), -1, np.int64)
+        self._space = work_space(map_size)
+        self.grounding = Grounding(
+            np.zeros((n, 2, VIEW, VIEW), np.float32),
+            np.zeros((n, 4), np.float32),
+            np.full(n, FAR, np.int64),
+            np.zeros(n, np.int64),
+        )
+        self._all = np.arange(n)
+
+    def reset(self, observation: dict[str, NDArray], which: Sequence[int] | None = None) -> None:
+        """Begin episodes.
+
+        Args:
+            observation: batched ``image``, ``mission`` and ``odometry`` (first axis ``n``).
+            which: environments that begin; all when omitted.
+
+        Raises:
+            PerceptionError: for a frame that is not the renderer's.
+        """
+        self._perceive(observation, self._all if which is None else np.asarray(which), fresh=True)
+
+    def update(self, observation: dict[str, NDArray]) -> None:
+        """Take in one more step of every environment; arguments and errors as :meth:`reset`."""
+        self._perceive(observation, self._all, fresh=False)
+
+    def _perceive(self, observation: dict[str, NDArray], which: NDArray, fresh: bool) -> None:
+        self._frames = observation["image"]
+        odometry = observation["odometry"]
+        if fresh:
+            odometry = np.zeros_like(odometry)
+            for i in which:
+                self._missions[i] = decode_mission(observation["mission"][i])
+        env, unknown = _perceive_all(
+            which, as_words(self._frames), odometry, fresh, *self._table, N_CODES, WALKABLE, NAMED,
+            self.maps, self.poses, self._bounds, self.views, self._discoveries,
+        )  # fmt: skip
+        if env >= 0 and unknown >= 0:
+            raise unknown_tile(unknown, VIEW, env)
+        if env >= 0:
+            raise PerceptionError(
+                f"environment {env} walked off its memory map of {self.maps.shape[1]} cells a "
+                "side; build the tracker with a larger map_size"
+            )
+
+    def percept(self, i: int) -> GridPercept:
+        """The latest percept of environment ``i``; frame, view and map are live (see its class)."""
+        x, y, heading = self.poses[i].tolist()
+        view = self.views[i].copy()
+        return GridPercept(
+            frame=self._frames[i],
+            mission=self._missions[i],
+            view=view,
+            carrying=int(view[-1, VIEW // 2]),
+            map=self.maps[i],
+            x=x,
+            y=y,
+            heading=heading,
+            discoveries=int(self._discoveries[i]),
+            bounds=tuple(self._bounds[i].tolist()),
+        )
+
+    def pursue(self, i: int, subgoal: Subgoal | None) -> None:
+        """Set the subgoal that :meth:`ground` places for environment ``i``; ``None`` for none."""
+        self._subgoals[i] = -1 if subgoal is None else GridworldSubgoals.as_integers(subgoal)
+
+    def ground(self, which: Sequence[int] | None = None) -> Grounding:
+        """Place the subgoals of ``which`` (all when omitted) on the current maps.
+
+        Returns:
+            Live arrays over all environments; the next call overwrites them.
+        """
+        g = self.grounding
+        _ground_all(
+            self._all if which is None else np.asarray(which), self.maps, self._bounds, self.poses,
+            self._subgoals, KIND_OF, COLOR_OF, STATE_OF, WALKABLE, REMOVABLE, *self._space,
+            g.planes, g.place, g.steps, g.found,
+        )  # fmt: skip
+        return g
+
+
+def make_tracker(domain: str, n: int) -> GridTracker:
+    """The tracker for ``n`` environments of a domain (``gridworld``)."""
+    assert domain == "gridworld", domain
+    return GridTracker(n)

@@ -1,0 +1,106 @@
+"""What a planner is asked, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.errors import UserError
+from envs.subgoal import Expert, Subgoal
+
+
+class PlannerError(UserError, RuntimeError):
+    """A planner could not be built or answered what cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannerQuery:
+    """One environment's question: which of these subgoals now?
+
+    Attributes:
+        percept: what the agent knows; read it at once, its map lives on.
+        candidates: the closed set to score, at least one.
+        recent: subgoals already tried in this episode, oldest first, with how each ended
+            (``done``, ``failed`` or ``timeout``).
+        feedback: lines to show the planner beside the question, such as advantages.
+        expert: privileged; set only for planners with ``privileged = True``.
+    """
+
+    percept: Any
+    candidates: Sequence[Subgoal]
+    recent: Sequence[tuple[Subgoal, str]] = ()
+    feedback: Sequence[str] = ()
+    expert: Expert | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannerReply:
+    """A distribution over the candidates.
+
+    Attributes:
+        log_probs: ``(len(candidates),)`` float32, normalised natural logarithms.
+        value: expected discounted return from here in the environment's reward, NaN if unknown.
+    """
+
+    log_probs: NDArray[np.float32]
+    value: float = float("nan")
+
+
+@runtime_checkable
+class Planner(Protocol):
+    """Scores candidate subgoals.
+
+    Attributes:
+        privileged: whether it looks into the simulator (and then gets ``query.expert``).
+        version: how many times it was updated by feedback; 0 for a fixed planner.
+    """
+
+    privileged: bool
+    version: int
+
+    def score(self, queries: Sequence[PlannerQuery]) -> list[PlannerReply]:
+        """One reply per query, in order; called once for all environments that need a plan."""
+
+
+_FLOOR = 1e-9  # probability of what a planner is sure against; keeps logarithms finite
+
+
+def certain_of(index: int, n: int) -> PlannerReply:
+    """A reply that puts all probability (but for a floor of 1e-9) on candidate ``index`` of ``n``."""
+    log_probs = np.full(n, np.log(_FLOOR), np.float32)
+    log_probs[index] = np.log1p(-_FLOOR * (n - 1))
+    return PlannerReply(log_probs)
+
+
+def uniform_over(n: int) -> PlannerReply:
+    """A reply without preference among ``n`` candidates."""
+    return PlannerReply(np.full(n, -np.log(n), np.float32))
+
+
+def check_reply(reply: Any, query: PlannerQuery, planner: Planner) -> PlannerReply:
+    """Return ``reply`` if it is usable.
+
+    Raises:
+        PlannerError: if its length, numbers or total probability are wrong, naming the planner.
+    """
+    name = type(planner).__name__
+    if not isinstance(reply, PlannerReply):
+        raise PlannerError(
+            f"planner {name} answered a {type(reply).__name__}; score() must return PlannerReply"
+        )
+    log_probs = np.asarray(reply.log_probs)
+    if log_probs.shape != (len(query.candidates),):
+        raise PlannerError(
+            f"planner {name} answered log_probs of shape {log_probs.shape} for "
+            f"{len(query.candidates)} candidates; return one number per candidate"
+        )
+    total = float(np.exp(log_probs.astype(np.float64)).sum())
+    if not abs(total - 1.0) < 1e-3:  # also catches NaN
+        raise PlannerError(
+            f"planner {name} answered probabilities that sum to {total:.4g}; normalise log_probs"
+        )
+    return reply

@@ -1,0 +1,80 @@
+"""Planners by name or dotted path."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from typing import Any
+
+from envs.errors import ConfigError, UnknownNameError
+from planners.protocol import Planner, PlannerError
+
+NONE = "none"  # flat reinforcement learning: no planner, everything else the same
+PLANNERS: dict[str, str] = {
+    "oracle": "planners.simple.OraclePlanner",
+    "noisy": "planners.simple.NoisyPlanner",
+    "random": "planners.simple.RandomPlanner",
+}
+
+
+def planner_names() -> list[str]:
+    """The names ``planner.type`` accepts besides dotted paths."""
+    return sorted([*PLANNERS, NONE])
+
+
+def planner_class(name: str) -> type[Planner]:
+    """The class behind a name or a dotted path ``package.module.Class``.
+
+    Raises:
+        UnknownNameError: for an unknown name.
+        PlannerError: for a dotted path that does not lead to a class.
+    """
+    if "." not in name and name not in PLANNERS:
+        raise UnknownNameError(
+            "planner", name, planner_names(), remedy=f"Known: {', '.join(planner_names())}, "
+            "or the dotted path of your own class"
+        )  # fmt: skip
+    path = PLANNERS.get(name, name)
+    module, _, attribute = path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise PlannerError(
+            f"planner {path!r} cannot be imported ({error}); give the dotted path of a class on "
+            "the Python path"
+        ) from error
+    if not inspect.isclass(found):
+        raise PlannerError(f"planner {path!r} is not a class; name one with a score() method")
+    return found
+
+
+def build_planner(name: str, **options: Any) -> Planner | None:
+    """Build the planner called ``name``; ``None`` for ``none``.
+
+    Args:
+        name: a registered name or a dotted path.
+        options: the constructor's keyword arguments; ``seed`` is dropped where it takes none.
+
+    Raises:
+        UnknownNameError, PlannerError: see :func:`planner_class`.
+        ConfigError: for an option the planner does not take, naming those it takes.
+    """
+    if name == NONE:
+        return None
+    cls = planner_class(name)
+    takes = inspect.signature(cls).parameters
+    if not any(p.kind is p.VAR_KEYWORD for p in takes.values()):
+        if "seed" not in takes:
+            options.pop("seed", None)
+        for option in options:
+            if option not in takes:
+                known = ", ".join(sorted(set(takes) - {"seed"})) or "no options"
+                raise ConfigError(
+                    f"planner {name!r} does not take {option!r}; it takes {known} (planner.options)"
+                )
+    planner = cls(**options)
+    if not isinstance(planner, Planner):
+        raise PlannerError(
+            f"planner {name!r} lacks one of: score(), privileged, version (planners/protocol.py)"
+        )
+    return planner

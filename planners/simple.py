@@ -1,0 +1,92 @@
+"""Planners without weights: the oracle, the oracle made noisy, and chance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from envs.errors import ConfigError
+from planners.protocol import PlannerError, PlannerQuery, PlannerReply, certain_of, uniform_over
+
+
+class OraclePlanner:
+    """Names the domain expert's subgoal; without preference where the expert is at a loss.
+
+    Privileged: an upper bound and a teacher, not a competitor.
+    """
+
+    privileged = True
+    version = 0
+
+    def score(self, queries: Sequence[PlannerQuery]) -> list[PlannerReply]:
+        """See :class:`planners.protocol.Planner`.
+
+        Raises:
+            PlannerError: if a query carries no expert.
+        """
+        replies = []
+        for query in queries:
+            choice = _ask_expert(query)
+            n = len(query.candidates)
+            replies.append(uniform_over(n) if choice is None else certain_of(choice, n))
+        return replies
+
+
+class NoisyPlanner:
+    """The oracle, right with a set probability, else any other candidate by chance.
+
+    A planner without weights for curves of success against planner quality, as in *Words as
+    Beacons*.
+
+    Args:
+        accuracy: probability of the oracle's answer, in [0, 1].
+        seed: of the planner's own randomness.
+
+    Raises:
+        ConfigError: for an accuracy outside [0, 1].
+    """
+
+    privileged = True
+    version = 0
+
+    def __init__(self, accuracy: float = 0.8, seed: int = 0):
+        if not 0.0 <= accuracy <= 1.0:
+            raise ConfigError(f"planner.accuracy is {accuracy}; it must lie in [0, 1]")
+        self.accuracy = accuracy
+        self._rng = np.random.default_rng(seed)
+
+    def score(self, queries: Sequence[PlannerQuery]) -> list[PlannerReply]:
+        """See :class:`planners.protocol.Planner` and :class:`OraclePlanner`."""
+        replies = []
+        for query in queries:
+            n = len(query.candidates)
+            choice = _ask_expert(query)
+            if choice is None:
+                replies.append(uniform_over(n))
+                continue
+            if n > 1 and self._rng.random() >= self.accuracy:
+                choice = (choice + 1 + int(self._rng.integers(n - 1))) % n
+            replies.append(certain_of(choice, n))
+        return replies
+
+
+class RandomPlanner:
+    """No preference among the candidates: what the controller can do without a planner's help."""
+
+    privileged = False
+    version = 0
+
+    def score(self, queries: Sequence[PlannerQuery]) -> list[PlannerReply]:
+        """See :class:`planners.protocol.Planner`."""
+        return [uniform_over(len(query.candidates)) for query in queries]
+
+
+def _ask_expert(query: PlannerQuery) -> int | None:
+    if query.expert is None:
+        raise PlannerError(
+            "the oracle planner needs the simulator's expert; run it through hier.train or "
+            "hier.evaluate, or pass env= to hier.load"
+        )
+    subgoal = query.expert.subgoal(query.percept, query.candidates)
+    return None if subgoal is None else query.candidates.index(subgoal)
