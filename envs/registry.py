@@ -48,7 +48,8 @@ def make_env(env_id: str, *, max_steps: int | None = None) -> gym.Env:
 
     Raises:
         UnknownNameError: for an unknown id, naming the nearest.
-        SimulatorError: if the simulator cannot be built, with the reason.
+        SimulatorError: if the simulator cannot be built, with the reason. A level that lacks
+            files raises it at the first reset, where MiniGrid looks for them.
 
     >>> env = make_env("BabyAI-UnlockPickup-v0")
     >>> sorted(env.reset(seed=1)[0])
@@ -62,11 +63,6 @@ def make_env(env_id: str, *, max_steps: int | None = None) -> gym.Env:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "out of date" notices: the user named the version
             env = gym.make(env_id, disable_env_checker=True, **options)
-    except FileNotFoundError as error:
-        raise SimulatorError(
-            f"{env_id} needs pattern images that the minigrid package on PyPI leaves out "
-            f"({error.filename}); install minigrid from its repository to use it"
-        ) from error
     except Exception as error:
         raise SimulatorError(f"{env_id} could not be built: {error!r}") from error
     return GridworldEnv(env.unwrapped)

@@ -77,6 +77,7 @@ class Hierarchy:
         self.tracker = tracker
         self.max_duration = max_duration
         self.lanes = [Lane() for _ in range(n)]
+        self.queries = 0
         self.seconds = {"perception": 0.0, "planner": 0.0}
         self._experts = experts
         self._rng = np.random.default_rng(seed)
@@ -145,6 +146,7 @@ class Hierarchy:
             choice = self._choose(log_probs)
             lane = self.lanes[i]
             lane.queries += 1
+            self.queries += 1
             lane.pursuit = Pursuit(query.candidates[choice], query.candidates, log_probs)
             self.tracker.pursue(i, lane.pursuit.subgoal)
             self._vectors[i] = self.space.encode(lane.pursuit.subgoal)

@@ -75,10 +75,21 @@ class GridworldEnv(gym.Wrapper):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, NDArray], dict[str, Any]]:
-        """Start an episode; the same seed gives the same level as plain MiniGrid."""
-        # BabyAI prints every rejected sample.
-        with contextlib.redirect_stdout(io.StringIO()):
-            self.simulator.reset(seed=seed, options=options)
+        """Start an episode; the same seed gives the same level as plain MiniGrid.
+
+        Raises:
+            SimulatorError: if the level needs files that are not installed.
+        """
+        try:
+            # BabyAI prints every rejected sample.
+            with contextlib.redirect_stdout(io.StringIO()):
+                self.simulator.reset(seed=seed, options=options)
+        except FileNotFoundError as error:
+            raise SimulatorError(
+                f"{getattr(self.simulator.spec, 'id', self.simulator)} needs pattern images that "
+                f"the minigrid package on PyPI leaves out ({error.filename}); install minigrid "
+                "from its repository to use it"
+            ) from error
         self._positions_known = list(self.simulator.grid.grid)
         self.renderer.reset()
         self._pose = self._read_pose()

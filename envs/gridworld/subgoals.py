@@ -54,26 +54,23 @@ class GridworldSubgoals:
         """Every subgoal that makes sense now: first explore, then by verb, kind and colour.
 
         A subgoal about an object needs the object on the map; with something in hand the agent
-        may drop it or put it next to another, with free hands it may pick up.
+        may drop it or put it next to another, with free hands it may pick up. All but a lone
+        explore point at some cell of the map (:meth:`target_mask`).
         """
-        seen = self._seen_objects(percept)
         where = ["", *(side for side, phrase in _LOCATION_PHRASES.items() if phrase in percept.mission)]
-        found: list[Subgoal] = []
-        if self._mask(percept, EXPLORE).any():
-            found.append(EXPLORE)
-        if percept.hands_full:
-            found.append(DROP)
-        for code in seen:
+        found = [EXPLORE, DROP] if percept.hands_full else [EXPLORE]
+        for code in self._seen_objects(percept):
             cell = CELLS[code]
-            for side in where:
-                if side and not self._mask(percept, Subgoal("go to", cell.color, cell.kind, side)).any():
-                    continue
-                found += [
-                    Subgoal(verb, cell.color, cell.kind, side)
-                    for verb in self._verbs_for(code, percept)
-                ]
-        unique = list(dict.fromkeys(found)) or [EXPLORE]
-        return sorted(unique, key=lambda g: (VERBS.index(g.verb), g.kind, g.color, g.where))
+            found += [
+                Subgoal(verb, cell.color, cell.kind, side)
+                for verb in self._verbs_for(code, percept)
+                for side in where
+            ]
+        scratch = new_mask(percept.map.shape[0])
+        pointed = [g for g in dict.fromkeys(found) if self._mark(percept, g, scratch)]
+        return sorted(
+            pointed or [EXPLORE], key=lambda g: (VERBS.index(g.verb), g.kind, g.color, g.where)
+        )
 
     @staticmethod
     def _verbs_for(code: int, percept: GridPercept) -> list[str]:
@@ -154,7 +151,7 @@ class GridworldSubgoals:
         """
         verb = subgoal.verb
         if verb == "explore":
-            return after.discoveries > before.discoveries or not self._mask(after, subgoal).any()
+            return after.discoveries > before.discoveries or not self.target_mask(after, EXPLORE).any()
         if verb == "go to":
             return self._fits(after.ahead, subgoal) and self._right_side(subgoal, after)
         if verb == "pick up":
@@ -179,13 +176,17 @@ class GridworldSubgoals:
             return dropped
         if verb == "put next to":
             x, y = after.front
-            near = [after.map[y + dy, x + dx] for dx, dy in HEADINGS]
-            return dropped and any(self._fits(int(code), subgoal) for code in near)
+            return dropped and any(
+                self._fits(int(after.map[y + dy, x + dx]), subgoal)
+                and self._right_side(subgoal, after, (x + dx, y + dy))
+                for dx, dy in HEADINGS
+            )
         return (
             self._fits(before.ahead, subgoal)
             and before.front == after.front
             and not self._fits(after.ahead, subgoal)
             and after.carrying == before.carrying
+            and self._right_side(subgoal, after)
         )
 
     @staticmethod
@@ -194,10 +195,12 @@ class GridworldSubgoals:
         return cell.kind == subgoal.kind and cell.color == subgoal.color
 
     @staticmethod
-    def _right_side(subgoal: Subgoal, percept: GridPercept) -> bool:
+    def _right_side(
+        subgoal: Subgoal, percept: GridPercept, place: tuple[int, int] | None = None
+    ) -> bool:
         if not subgoal.where:
             return True
-        x, y = percept.front
+        x, y = place or percept.front
         start = percept.map.shape[0] // 2
         return {"left": x < start, "right": x > start, "front": y < start, "behind": y > start}[
             subgoal.where
@@ -209,11 +212,12 @@ class GridworldSubgoals:
         Frontier cells for *explore*, free cells for *drop* and *put next to*, the matching objects
         otherwise.
         """
-        return self._mask(percept, subgoal)
-
-    def _mask(self, percept: GridPercept, subgoal: Subgoal) -> NDArray[np.bool_]:
         mask = new_mask(percept.map.shape[0])
-        mark_targets(
+        self._mark(percept, subgoal, mask)
+        return mask
+
+    def _mark(self, percept: GridPercept, subgoal: Subgoal, mask: NDArray[np.bool_]) -> int:
+        return mark_targets(
             percept.map,
             np.asarray(percept.bounds),
             percept.x,
@@ -225,7 +229,6 @@ class GridworldSubgoals:
             WALKABLE,
             mask,
         )
-        return mask
 
     def describe(self, percept: GridPercept) -> str:
         """What was seen, in words and steps relative to the agent, nearest first.
@@ -246,7 +249,7 @@ class GridworldSubgoals:
             lines.append((abs(ahead) + abs(right), self._phrase(percept.map[y, x], ahead, right)))
         lines.sort()
         things = "; ".join(phrase for _, phrase in lines) or "nothing of note"
-        unknown = "There are unseen places to explore." if self._mask(percept, EXPLORE).any() else ""
+        unknown = "There are unseen places to explore." if self.target_mask(percept, EXPLORE).any() else ""
         return f"{hand} You remember: {things}. {unknown}".strip()
 
     @staticmethod

@@ -67,16 +67,62 @@ def _keeps_ways_open(cells, x, y, ax, ay, walkable):
 
 
 @njit(cache=True)
+def _beside(cells, x, y, color, kind, where, kind_of, color_of):
+    start = cells.shape[0] // 2
+    for dx, dy in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+        code = cells[y + dy, x + dx]
+        if _matches(code, color, kind, color_of, kind_of) and _on_side(where, x + dx, y + dy, start):
+            return True
+    return False
+
+
+@njit(cache=True)
+def _points_at(
+    cells, x, y, ax, ay, verb, color, kind, where, kind_of, color_of, state_of, walkable, lenient
+):
+    code = cells[y, x]
+    underfoot = x == ax and y == ay
+    if verb == 0:
+        # A frontier: unseen, beside a cell one can stand on.
+        return code == UNSEEN and (
+            walkable[cells[y, x - 1]]
+            or walkable[cells[y, x + 1]]
+            or walkable[cells[y - 1, x]]
+            or walkable[cells[y + 1, x]]
+        )
+    if verb == 7:
+        return kind_of[code] == _GOAL
+    if verb == 4:
+        return (
+            code == EMPTY
+            and not underfoot
+            and (lenient or _keeps_ways_open(cells, x, y, ax, ay, walkable))
+        )
+    if underfoot and not (lenient and (verb == 1 or verb == 5)):
+        return False
+    if verb == 5:
+        return code == EMPTY and _beside(cells, x, y, color, kind, where, kind_of, color_of)
+    if verb == 3 and state_of[code] == _OPEN_STATE:
+        return False
+    start = cells.shape[0] // 2
+    return _matches(code, color, kind, color_of, kind_of) and _on_side(where, x, y, start)
+
+
+@njit(cache=True)
 def mark_targets(
     cells, bounds, ax, ay, verb, color, kind, where, kind_of, color_of, state_of, walkable, out
 ):
     """Mark the map cells a subgoal points at.
 
+    Where nothing better is known, *drop* takes free cells that block a way, and *go to* and *put
+    next to* the agent's own cell, which it has to leave first (it stands in the doorway meant, or
+    on the last free cell beside the object).
+
     Args:
         cells: ``(size, size)`` uint8 map.
         bounds: int array ``(x0, y0, x1, y1)`` around the seen cells; they keep a margin of two
             cells from the edge of the map.
-        ax, ay: the agent's position; its own cell is never a target, save for a goal underfoot.
+        ax, ay: the agent's position; otherwise no target, save for a goal underfoot.
         verb, color, kind, where: the subgoal as integers (``ANY`` where open).
         kind_of, color_of, state_of, walkable: the tables of :mod:`envs.gridworld.cells`.
         out: ``(size, size)`` bool, all false inside ``bounds`` grown by one; written.
@@ -85,46 +131,18 @@ def mark_targets(
         The number of cells marked.
     """
     count = 0
-    start = cells.shape[0] // 2
     grow = 1 if verb == 0 else 0
-    for y in range(bounds[1] - grow, bounds[3] + 1 + grow):
-        for x in range(bounds[0] - grow, bounds[2] + 1 + grow):
-            code = cells[y, x]
-            hit = False
-            if verb == 0:
-                # A frontier: unseen, beside a cell one can stand on.
-                if code == UNSEEN:
-                    hit = (
-                        walkable[cells[y, x - 1]]
-                        or walkable[cells[y, x + 1]]
-                        or walkable[cells[y - 1, x]]
-                        or walkable[cells[y + 1, x]]
-                    )
-            elif verb == 7:
-                hit = kind_of[code] == _GOAL
-            elif x == ax and y == ay:
-                hit = False
-            elif verb == 3:
-                hit = (
-                    kind_of[code] == _DOOR
-                    and state_of[code] != _OPEN_STATE
-                    and (color == 254 or color_of[code] == color)
-                )
-            elif verb == 4:
-                hit = code == EMPTY and _keeps_ways_open(cells, x, y, ax, ay, walkable)
-            elif verb == 5:
-                if code == EMPTY:
-                    hit = (
-                        _matches(cells[y, x - 1], color, kind, color_of, kind_of)
-                        or _matches(cells[y, x + 1], color, kind, color_of, kind_of)
-                        or _matches(cells[y - 1, x], color, kind, color_of, kind_of)
-                        or _matches(cells[y + 1, x], color, kind, color_of, kind_of)
-                    )
-            else:
-                hit = _matches(code, color, kind, color_of, kind_of)
-            if hit and (where == 0 or _on_side(where, x, y, start)):
-                out[y, x] = True
-                count += 1
+    for lenient in (False, True):
+        for y in range(bounds[1] - grow, bounds[3] + 1 + grow):
+            for x in range(bounds[0] - grow, bounds[2] + 1 + grow):
+                if _points_at(
+                    cells, x, y, ax, ay, verb, color, kind, where, kind_of, color_of, state_of,
+                    walkable, lenient,
+                ):  # fmt: skip
+                    out[y, x] = True
+                    count += 1
+        if count > 0 or not (verb == 1 or verb == 4 or verb == 5):
+            break
     return count
 
 

@@ -1,0 +1,31 @@
+# Two commands for newcomers: `make demo` and `make test`. Both set themselves up.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: help setup demo test check bench clean
+help:
+	@echo "make demo   train on BabyAI-UnlockPickup beside flat PPO and compare (a few minutes)"
+	@echo "make test   run the tests"
+	@echo "make check  lint, format and types"
+	@echo "make setup  virtual environment .venv with pinned packages (the others do this)"
+
+setup: $(STAMP)
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $(STAMP)
+
+demo: setup
+	$(BIN)/hier bench demo --seeds 0
+
+test: setup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache

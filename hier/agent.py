@@ -1,0 +1,142 @@
+"""A trained run as an agent: raw observations in, actions out, like an SB3 model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv
+
+from envs.errors import ConfigError
+from hier.build import build_hierarchy, build_planner_of
+from hier.config import HierConfig
+from hier.hierarchy import Hierarchy
+from hier.run_folder import RunFolder
+from hier.vec_env import experts_of
+from planners.protocol import Planner
+
+
+class Agent:
+    """Planner and controller together, acting on observations of :func:`envs.make_env`.
+
+    It follows SB3's recurrent convention: hand the returned state back, with ``episode_start``
+    set where an episode begins. So ``stable_baselines3.common.evaluation.evaluate_policy``
+    accepts it.
+
+    Args:
+        model: the SB3 controller.
+        config: of the run.
+        planner: who proposes; ``None`` for flat control.
+        env: the environment acted in; needed by privileged planners alone.
+
+    Raises:
+        ConfigError: if a privileged planner comes without ``env``.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        config: HierConfig,
+        planner: Planner | None,
+        env: gym.Env | VecEnv | None = None,
+    ):
+        if planner is not None and planner.privileged and env is None:
+            raise ConfigError(
+                f"the planner {config.planner.type!r} looks into the simulator: pass env=, or "
+                "choose one that does not, e.g. overrides=['planner.type=random']"
+            )
+        self.model = model
+        self.config = config
+        self.planner = planner
+        self._env = env
+        self._controller_state: Any = None
+
+    def predict(
+        self,
+        observation: dict[str, NDArray],
+        state: Hierarchy | None = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray, Hierarchy]:
+        """Choose actions.
+
+        Args:
+            observation: of one environment, or batched along the first axis.
+            state: what the last call returned; ``None`` begins episodes everywhere.
+            episode_start: ``(n,)`` bool, which environments just began an episode.
+            deterministic: take the likeliest action.
+
+        Returns:
+            The action (an array of one per environment for a batch), and the state: the
+            hierarchy, whose ``lanes`` show percept, subgoal and history.
+        """
+        single = observation["image"].ndim == 3
+        if single:
+            observation = {key: value[None] for key, value in observation.items()}
+        n = len(observation["image"])
+        if state is None:
+            state = build_hierarchy(
+                self.config, n, self.planner, seed=self.config.seed, experts=self._experts
+            )
+            starts = np.ones(n, bool)
+            self._controller_state = None
+        else:
+            starts = np.zeros(n, bool) if episode_start is None else np.asarray(episode_start)
+        if not starts.all():
+            outcomes = state.advance(observation)
+            closed = [i for i, outcome in enumerate(outcomes) if outcome and not starts[i]]
+            for i in closed:
+                state.close(i, str(outcomes[i]))
+            state.plan(closed)
+        if starts.any():
+            state.begin(observation, np.flatnonzero(starts).tolist())
+        actions, self._controller_state = self.model.predict(
+            state.controller_observation(observation),
+            state=self._controller_state,
+            episode_start=starts,
+            deterministic=deterministic,
+        )
+        return (actions[0] if single else actions), state
+
+    def _experts(self, i: int) -> Any:
+        if isinstance(self._env, VecEnv):
+            return experts_of(self._env)(i)
+        assert self._env is not None
+        return self._env.get_wrapper_attr("expert")()
+
+
+def load(
+    run: str | Path,
+    *,
+    env: gym.Env | VecEnv | None = None,
+    overrides: Sequence[str] = (),
+) -> Agent:
+    """Load a trained run as an :class:`Agent`.
+
+    Args:
+        run: its folder.
+        env: what it will act in; needed by privileged planners (oracle, noisy) alone.
+        overrides: change the configuration, e.g. ``planner.type=random``.
+
+    Raises:
+        RunFolderError: if the folder is no run or has no readable checkpoint.
+        ConfigError: for a wrong override, or a privileged planner without ``env``.
+
+    >>> from envs import make_env
+    >>> env = make_env("BabyAI-UnlockPickup-v0")  # doctest: +SKIP
+    >>> agent = load("runs/demo", env=env)  # doctest: +SKIP
+    >>> observation, _ = env.reset(seed=1)  # doctest: +SKIP
+    >>> action, state = agent.predict(observation)  # doctest: +SKIP
+    """
+    from controllers.build import load_controller
+
+    folder = RunFolder.open(run)
+    config = folder.config().override(*overrides)
+    model = load_controller(
+        config.controller.algorithm, folder.latest_checkpoint(), device=config.controller.device
+    )
+    return Agent(model, config, build_planner_of(config), env)

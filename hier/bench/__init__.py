@@ -1,0 +1,114 @@
+"""Results that others can check: each suite prints a table and, last, one JSON object."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from envs.errors import UnknownNameError
+from hier.run_folder import atomic_write, commit, versions
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """A benchmark.
+
+    Attributes:
+        purpose: one line for the list.
+        function: ``module:function`` under :mod:`hier.bench`, called as
+            ``function(quick, seeds)`` and returning ``(figures, rows)``.
+        seeds: training seeds unless others are asked for.
+    """
+
+    purpose: str
+    function: str
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+
+SUITES: dict[str, Suite] = {
+    "demo": Suite("UnlockPickup from pixels: planner's subgoals against flat PPO", "learning:demo"),
+    "key-corridor": Suite("KeyCorridorS3R3 from percepts alone", "learning:key_corridor"),
+    "planner-quality": Suite("success against planner accuracy", "learning:planner_quality"),
+    "render": Suite("frames per second against MiniGrid's own wrapper", "speed:render", (0,)),
+    "train-speed": Suite("training steps per second against plain SB3", "speed:train_speed", (0,)),
+}
+
+
+def run_suite(
+    name: str,
+    *,
+    quick: bool = False,
+    seeds: Sequence[int] | None = None,
+    out: str | Path | None = None,
+) -> dict[str, Any]:
+    """Run a suite, print its table and its JSON, and write it to ``out``.
+
+    Args:
+        name: a key of :data:`SUITES`.
+        quick: a variant under a minute that shows the suite works; its figures mean nothing.
+        seeds: training seeds.
+        out: file for the JSON.
+
+    Raises:
+        UnknownNameError: for an unknown suite.
+    """
+    if name not in SUITES:
+        raise UnknownNameError("suite", name, SUITES)
+    suite = SUITES[name]
+    chosen = list(seeds) if seeds else list(suite.seeds[:1] if quick else suite.seeds)
+    module, _, function = suite.function.partition(":")
+    call = getattr(importlib.import_module(f"hier.bench.{module}"), function)
+    figures, rows = call(quick, chosen)
+    result = {
+        "name": name,
+        "command": " ".join(["hier", *sys.argv[1:]]),
+        "commit": commit(),
+        "date": date.today().isoformat(),
+        "machine": _machine(),
+        "versions": versions(),
+        "seeds": chosen,
+        "quick": quick,
+        "figures": figures,
+        "rows": rows,
+    }
+    print_rows(rows)
+    if out:
+        with atomic_write(Path(out)) as file:
+            file.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result))
+    return result
+
+
+def print_rows(rows: Sequence[Row]) -> None:
+    """Print rows as a table; columns in the order of the first row."""
+    if not rows:
+        return
+    columns = [key for key in rows[0] if not isinstance(rows[0][key], list | dict)]
+    texts = [columns, *[[_text(row.get(column)) for column in columns] for row in rows]]
+    widths = [max(len(row[i]) for row in texts) for i in range(len(columns))]
+    for row in texts:
+        print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
+
+
+def _text(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _machine() -> str:
+    model = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    return f"{model}, {os.cpu_count()} cores"

@@ -1,0 +1,139 @@
+"""Suites that train: what is learned, from how many steps, under which planner."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from hier.bench import Row
+from hier.config import HierConfig
+
+WORKERS = 2  # trainings at a time, one torch thread each: the best use of two cores
+
+
+def train_job(job: tuple[HierConfig, str, Path]) -> Row:
+    """Train and judge one configuration; ``(config, variant, folder)`` to a result row."""
+    import warnings
+
+    from hier.training import train
+
+    warnings.simplefilter("ignore")
+    config, variant, folder = job
+    result = train(config, folder=folder, progress=False)
+    assert result.evaluation is not None
+    summary = result.evaluation.summary()
+    from hier.run_folder import RunFolder
+
+    curve = [
+        [entry["env_steps"], entry["success_rate"]] for entry in RunFolder.open(folder).evaluations()
+    ]
+    row = {
+        "level": "+".join(config.env.ids),
+        "variant": variant,
+        "seed": config.seed,
+        "env_steps": result.env_steps,
+        "episodes": result.episodes,
+        "demonstrations": 0,
+        "planner_queries": result.planner_queries,
+        "success": summary["success_rate"],
+        "eval_episodes": int(summary["episodes"]),
+        "mean_length": summary["mean_length"],
+        "subgoals_done": summary["subgoals_done"],
+        "seconds": round(result.seconds, 1),
+        "curve": curve,
+    }
+    print(
+        f"{variant} seed {config.seed}: {row['success']:.0%} of {row['eval_episodes']} unseen "
+        f"levels after {result.env_steps} steps, {row['seconds']:.0f} s",
+        flush=True,
+    )
+    return row
+
+
+def train_all(jobs: Sequence[tuple[HierConfig, str, Path]]) -> list[Row]:
+    """Run training jobs side by side, each in a process of its own; rows in the jobs' order."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(WORKERS, mp_context=context) as pool:
+        return list(pool.map(train_job, jobs))
+
+
+def new_parent(name: str) -> Path:
+    """A fresh folder under ``runs`` for the runs of one suite."""
+    return Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+
+
+def success_figures(rows: Sequence[Row], key: str) -> dict[str, float]:
+    """``KEY`` the median success over seeds and ``KEY.worst`` the lowest."""
+    values = [row["success"] for row in rows]
+    return {key: median(values), f"{key}.worst": min(values)}
+
+
+def demo(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:
+    """UnlockPickup under the oracle planner, beside its flat twin."""
+    base = HierConfig.load("demo", ["torch_threads=1"])
+    if quick:
+        base = base.override("total_timesteps=4096", "eval.episodes=8", "eval.every=0")
+    parent = new_parent("demo")
+    jobs = []
+    for seed in seeds:
+        for variant, planner in (("planner", base.planner.type), ("flat", "none")):
+            config = base.override(f"seed={seed}", f"planner.type={planner}")
+            jobs.append((config, variant, parent / f"{variant}-seed-{seed}"))
+    print(f"training {base.env.ids[0]} from pixels, with planner and flat; runs go to {parent}")
+    rows = train_all(jobs)
+    with_planner = [row for row in rows if row["variant"] == "planner"]
+    flat = [row for row in rows if row["variant"] == "flat"]
+    level = "UnlockPickup"
+    figures = {
+        **success_figures(with_planner, f"{level}.success"),
+        **success_figures(flat, f"{level}.flat_success"),
+        f"{level}.env_steps": with_planner[0]["env_steps"],
+    }
+    print(f"\nwith the {base.planner.type} planner's subgoals {figures[f'{level}.success']:.0%} of "
+          f"{with_planner[0]['eval_episodes']} unseen levels, flat "
+          f"{figures[f'{level}.flat_success']:.0%}, after {with_planner[0]['env_steps']} steps each")  # fmt: skip
+    print(f"TensorBoard  tensorboard --logdir {parent}")
+    for video in sorted((parent / f"planner-seed-{seeds[0]}" / "videos").glob("*.gif"))[-1:]:
+        print(f"GIF          {video}")
+    print(f"more         hier record {parent}/planner-seed-{seeds[0]}\n")
+    return figures, rows
+
+
+def key_corridor(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:
+    """KeyCorridorS3R3 under the oracle planner, from percepts alone."""
+    base = HierConfig.load("key-corridor", ["torch_threads=1"])
+    if quick:
+        base = base.override("total_timesteps=4096", "eval.episodes=8", "eval.every=0")
+    parent = new_parent("key-corridor")
+    jobs = [(base.override(f"seed={seed}"), "oracle", parent / f"seed-{seed}") for seed in seeds]
+    rows = train_all(jobs)
+    return success_figures(rows, "KeyCorridorS3R3.success"), rows
+
+
+def planner_quality(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:
+    """UnlockPickup under planners of set accuracy."""
+    base = HierConfig.load("demo", ["torch_threads=1", "eval.every=0"])
+    if quick:
+        base = base.override("total_timesteps=2048", "eval.episodes=8")
+    parent = new_parent("planner-quality")
+    variants = [("random", ["planner.type=random"])]
+    for accuracy in (0.4, 0.6, 0.8, 1.0):
+        variants.append(
+            (f"noisy {accuracy}", ["planner.type=noisy", f"planner.options.accuracy={accuracy}"])
+        )
+    jobs = []
+    for variant, overrides in variants:
+        for seed in seeds:
+            folder = parent / f"{variant.replace(' ', '-')}-seed-{seed}"
+            jobs.append((base.override(f"seed={seed}", *overrides), variant, folder))
+    rows = train_all(jobs)
+    figures: dict[str, Any] = {}
+    for variant, _ in variants:
+        chosen = [row for row in rows if row["variant"] == variant]
+        figures |= success_figures(chosen, f"UnlockPickup.{variant.replace(' ', '_')}.success")
+    return figures, rows

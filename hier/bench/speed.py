@@ -1,0 +1,198 @@
+"""Suites that measure speed: always a ratio against the named peer, in one run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from statistics import median
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from minigrid.wrappers import RGBImgPartialObsWrapper
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from envs.gridworld.missions import encode_mission
+from envs.registry import make_env
+from hier.bench import Row
+from hier.build import build_env, build_model, build_planner_of
+from hier.config import HierConfig
+from hier.vec_env import HierarchicalVecEnv
+
+RENDER_LEVELS = (
+    "BabyAI-GoToRedBall-v0", "BabyAI-GoToLocal-v0", "BabyAI-PickupLoc-v0", "BabyAI-PutNextLocal-v0",
+    "BabyAI-UnlockLocal-v0", "BabyAI-OpenDoor-v0", "BabyAI-UnlockPickup-v0",
+    "BabyAI-BlockedUnlockPickup-v0", "BabyAI-KeyCorridorS3R3-v0", "BabyAI-UnlockToUnlock-v0",
+    "BabyAI-GoToSeqS5R2-v0", "BabyAI-MiniBossLevel-v0", "BabyAI-BossLevel-v0", "BabyAI-GoTo-v0",
+    "MiniGrid-DoorKey-8x8-v0", "MiniGrid-LavaCrossingS9N2-v0", "MiniGrid-MultiRoom-N6-v0",
+    "MiniGrid-Dynamic-Obstacles-8x8-v0", "MiniGrid-ObstructedMaze-1Dlhb-v0",
+    "MiniGrid-FourRooms-v0",
+)  # fmt: skip
+
+
+def official_env(env_id: str) -> gym.Env:
+    """MiniGrid's own way to frames of 8-pixel tiles."""
+    return RGBImgPartialObsWrapper(gym.make(env_id, disable_env_checker=True), tile_size=8)
+
+
+def render(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:
+    """Steps per second with frames, one core, and whether the frames are the same."""
+    compared, timed = (100, 200) if quick else (2_500, 2_500)
+    rows: list[Row] = []
+    for env_id in RENDER_LEVELS:
+        identical = _identical_frames(env_id, compared, seeds[0])
+        makers: dict[str, Callable[[], gym.Env]] = {
+            "ours": lambda i=env_id: make_env(i),
+            "official": lambda i=env_id: official_env(i),
+            "raw": lambda i=env_id: gym.make(i, disable_env_checker=True),
+        }
+        rates = {
+            name: _steps_per_second(make(), timed, seeds[0]) for name, make in makers.items()
+        }
+        rows.append(
+            {
+                "level": env_id,
+                "variant": "random actions",
+                "seed": seeds[0],
+                "env_steps": compared,
+                "identical": identical,
+                **{f"{name}_per_s": round(rate) for name, rate in rates.items()},
+                "ratio": rates["ours"] / rates["official"],
+            }
+        )
+        print(f"{env_id}: {rows[-1]['ratio']:.1f} times, identical {identical}", flush=True)
+    ratios = [row["ratio"] for row in rows]
+    figures = {
+        "ratio": median(ratios),
+        "ratio.worst": min(ratios),
+        "ratio.best": max(ratios),
+        "identical": all(row["identical"] for row in rows),
+        "frames_compared": sum(row["env_steps"] for row in rows),
+    }
+    return figures, rows
+
+
+def _identical_frames(env_id: str, steps: int, seed: int) -> bool:
+    ours, official = make_env(env_id), official_env(env_id)
+    actions = np.random.default_rng(seed)
+    episode = seed
+    a, _ = ours.reset(seed=episode)
+    b, _ = official.reset(seed=episode)
+    for _ in range(steps):
+        if not np.array_equal(a["image"], b["image"]):
+            return False
+        action = int(actions.integers(ours.action_space.n))  # type: ignore[attr-defined]
+        a, *outcome, _ = ours.step(action)
+        b, *expected, _ = official.step(action)
+        if outcome != [float(expected[0]), *expected[1:]]:
+            return False
+        if outcome[1] or outcome[2]:
+            if not np.array_equal(a["image"], b["image"]):
+                return False
+            episode += 1
+            a, _ = ours.reset(seed=episode)
+            b, _ = official.reset(seed=episode)
+    return True
+
+
+def _steps_per_second(env: gym.Env, steps: int, seed: int) -> float:
+    actions = np.random.default_rng(seed).integers(env.action_space.n, size=steps)  # type: ignore[attr-defined]
+    env.reset(seed=seed)
+    env.step(actions[0])
+    env.reset(seed=seed)
+    started = time.perf_counter()
+    for action in actions:
+        *_, terminated, truncated, _ = env.step(int(action))
+        if terminated or truncated:
+            env.reset()
+    return steps / (time.perf_counter() - started)
+
+
+class OfficialObservation(gym.ObservationWrapper):
+    """The official frames in the dict that our network reads, its planner inputs empty.
+
+    Args:
+        env: :func:`official_env`.
+        space: the hierarchical environment's observation space.
+    """
+
+    def __init__(self, env: gym.Env, space: spaces.Dict):
+        super().__init__(env)
+        self.observation_space = space
+        self._empty = {
+            key: np.zeros(space[key].shape or (), np.float32) for key in ("target", "subgoal")
+        }
+
+    def observation(self, observation: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "image": observation["image"],
+            "mission": encode_mission(observation["mission"]),
+            **self._empty,
+        }
+
+
+def train_speed(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:
+    """Training steps per second: the whole hierarchical loop against plain SB3 PPO.
+
+    Same level, network, ``n_envs`` and update settings; the peer has no planner and takes its
+    frames from MiniGrid's own wrapper. The two alternate; medians over the repeats.
+    """
+    steps, repeats = (2_048, 1) if quick else (16_384, 5)
+    rows: list[Row] = []
+    for preset in ("demo",) if quick else ("demo", "key-corridor"):
+        config = HierConfig.load(preset, [f"seed={seeds[0]}"])
+        for repeat in range(repeats):
+            for variant, make in (("hierarchical", _ours), ("plain SB3 PPO", _plain)):
+                rate = _training_rate(config, make(config), steps)
+                rows.append(
+                    {
+                        "level": config.env.ids[0],
+                        "variant": variant,
+                        "seed": seeds[0],
+                        "repeat": repeat,
+                        "env_steps": steps,
+                        "steps_per_s": rate,
+                    }
+                )
+                print(f"{config.env.ids[0]} {variant}: {rate:.0f} steps/s", flush=True)
+    figures: dict[str, Any] = {}
+    ratios = []
+    for level in dict.fromkeys(row["level"] for row in rows):
+        rates = {
+            variant: [
+                row["steps_per_s"]
+                for row in rows
+                if row["level"] == level and row["variant"] == variant
+            ]
+            for variant in ("hierarchical", "plain SB3 PPO")
+        }
+        pairs = [a / b for a, b in zip(*rates.values(), strict=True)]
+        ratios += pairs
+        figures |= {f"{level}.ratio": median(pairs), f"{level}.ratio.worst": min(pairs)}
+    return {"ratio": median(ratios), "ratio.worst": min(ratios), **figures}, rows
+
+
+def _ours(config: HierConfig) -> HierarchicalVecEnv:
+    return build_env(config, build_planner_of(config))
+
+
+def _plain(config: HierConfig) -> DummyVecEnv:
+    space = _ours(config).observation_space
+    assert isinstance(space, spaces.Dict)
+    env_id = config.env.ids[0]
+    return DummyVecEnv(
+        [lambda: Monitor(OfficialObservation(official_env(env_id), space))] * config.env.n_envs
+    )
+
+
+def _training_rate(config: HierConfig, env: Any, steps: int) -> float:
+    import torch
+
+    torch.set_num_threads(config.torch_threads)
+    model = build_model(config, env)
+    model.learn(config.env.n_envs * 128)  # warm up: compiled code, caches, allocator
+    started = time.perf_counter()
+    model.learn(steps, reset_num_timesteps=False)
+    return steps / (time.perf_counter() - started)

@@ -1,0 +1,116 @@
+"""From a configuration to the objects of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import gymnasium as gym
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+
+from controllers.build import build_controller
+from envs.registry import domain_of, make_env, subgoal_space
+from hier.config import HierConfig
+from hier.hierarchy import Hierarchy
+from hier.vec_env import HierarchicalVecEnv, RewardWeights, experts_of
+from perception.tracker import make_tracker
+from planners.protocol import Planner
+from planners.registry import build_planner
+
+
+class SeededEpisodes(gym.Wrapper):
+    """Plays given seeds, one episode each, and the last one again when they run out.
+
+    Args:
+        env: any environment.
+        seeds: one per episode, at least one.
+    """
+
+    def __init__(self, env: gym.Env, seeds: Sequence[int]):
+        super().__init__(env)
+        self._seeds = list(seeds)
+        self._next = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        """Start the next seed's episode; an explicit ``seed`` is ignored."""
+        chosen = self._seeds[min(self._next, len(self._seeds) - 1)]
+        self._next += 1
+        return self.env.reset(seed=chosen, options=options)
+
+
+def build_planner_of(config: HierConfig, seed: int | None = None) -> Planner | None:
+    """The configured planner; ``None`` for flat reinforcement learning."""
+    seed = config.seed if seed is None else seed
+    return build_planner(config.planner.type, **{"seed": seed, **config.planner.options})
+
+
+def build_hierarchy(
+    config: HierConfig, n: int, planner: Planner | None, *, seed: int, experts: Any = None
+) -> Hierarchy:
+    """The hierarchy for ``n`` environments of the configured domain."""
+    domain = domain_of(config.env.ids[0])
+    return Hierarchy(
+        n,
+        planner,
+        subgoal_space(domain),
+        make_tracker(domain, n),
+        max_duration=config.subgoal.max_duration,
+        seed=seed,
+        experts=experts,
+    )
+
+
+def build_env(
+    config: HierConfig,
+    planner: Planner | None,
+    *,
+    env_id: str | None = None,
+    seeds: Sequence[Sequence[int]] | None = None,
+    seed: int | None = None,
+) -> HierarchicalVecEnv:
+    """The environment a controller trains or is judged in.
+
+    Args:
+        config: of the run.
+        planner: who proposes; ``None`` for flat reinforcement learning.
+        env_id: play this id instead of the configured ones.
+        seeds: for evaluation, each environment's episode seeds; their number is the number of
+            environments. Training (``None``) draws levels from the run's own seed.
+        seed: of the choice among candidates; the run's when omitted.
+    """
+    ids = [env_id] if env_id else config.env.ids
+    n = config.env.n_envs if seeds is None else len(seeds)
+    makers: list[Any] = []
+    for i in range(n):
+        make = partial(make_env, ids[i % len(ids)], max_steps=config.env.max_steps)
+        makers.append(make if seeds is None else partial(_seeded, make, seeds[i]))
+    venv: VecEnv = DummyVecEnv(makers)
+    seed = config.seed if seed is None else seed
+    hierarchy = build_hierarchy(config, n, planner, seed=seed, experts=experts_of(venv))
+    rewards = RewardWeights(
+        environment=config.controller.reward_scale,
+        bonus=config.subgoal.bonus,
+        shaping=config.subgoal.shaping,
+    )
+    return HierarchicalVecEnv(venv, hierarchy, rewards, config.controller.gamma)
+
+
+def _seeded(make: Any, seeds: Sequence[int]) -> gym.Env:
+    return SeededEpisodes(make(), seeds)
+
+
+def build_model(config: HierConfig, env: VecEnv) -> BaseAlgorithm:
+    """The configured SB3 algorithm, untrained."""
+    controller = config.controller
+    return build_controller(
+        controller.algorithm,
+        env,
+        gamma=controller.gamma,
+        seed=config.seed,
+        device=controller.device,
+        features={"features_dim": controller.features_dim, "channels": controller.channels},
+        net_arch=controller.net_arch,
+        options=controller.options,
+    )

@@ -1,0 +1,226 @@
+"""The command line. Each command is one typed call of the package; heavy imports wait for it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from envs.errors import UserError
+
+EXIT_WRONG_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="hier",
+        description="Train, judge and watch hierarchical agents: a planner proposes subgoals, "
+        "an SB3 controller pursues them from pixels.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    train = commands.add_parser("train", help="train a controller under a planner")
+    train.add_argument("preset", nargs="?", help="a preset's name or a YAML file")
+    train.add_argument("overrides", nargs="*", metavar="key=value", help="dotted overrides")
+    train.add_argument("--run", metavar="DIR", help="run folder (default: runs/NAME-sSEED-TIME)")
+    train.add_argument("--resume", metavar="RUN", help="continue a run; takes nothing else")
+    train.add_argument("--keys", action="store_true", help="list every configuration key")
+    train.add_argument("--quiet", action="store_true", help="no progress bar")
+    train.set_defaults(call=_train)
+
+    judge = commands.add_parser("eval", help="judge a run on unseen levels")
+    judge.add_argument("run", help="run folder")
+    judge.add_argument("overrides", nargs="*", metavar="key=value", help="dotted overrides")
+    judge.add_argument("--env", metavar="ID", help="another level (zero-shot)")
+    judge.add_argument("--episodes", type=int, help="number of episodes")
+    judge.add_argument("--first-seed", type=int, help="first level seed")
+    judge.add_argument("--out", metavar="FILE", help="write every episode as JSON")
+    judge.add_argument("--quiet", action="store_true", help="no progress bar")
+    judge.set_defaults(call=_evaluate)
+
+    record = commands.add_parser("record", help="write episodes as GIF and MP4")
+    record.add_argument("run", help="run folder")
+    record.add_argument("overrides", nargs="*", metavar="key=value", help="dotted overrides")
+    record.add_argument("--env", metavar="ID", help="another level")
+    record.add_argument("--episodes", type=int, default=3, help="number of episodes (3)")
+    record.add_argument("--first-seed", type=int, help="first level seed")
+    record.add_argument("--fps", type=int, default=6, help="frames per second (6)")
+    record.add_argument("--out", metavar="DIR", help="folder (default: the run's videos)")
+    record.set_defaults(call=_record)
+
+    plan = commands.add_parser("plan", help="what the planner sees and proposes on one frame")
+    plan.add_argument("preset", nargs="?", default="demo", help="preset, YAML file or run (demo)")
+    plan.add_argument("overrides", nargs="*", metavar="key=value", help="dotted overrides")
+    plan.add_argument("--seed", type=int, default=0, help="level seed")
+    plan.add_argument("--steps", type=int, default=0, help="random moves first")
+    plan.add_argument("--out", metavar="FILE", default="plan.png", help="picture (plan.png)")
+    plan.set_defaults(call=_plan)
+
+    envs = commands.add_parser("envs", help="list environments")
+    envs.add_argument("match", nargs="?", default="", help="only ids with this in them")
+    envs.add_argument("--coverage", action="store_true", help="which the vocabulary covers, and why")
+    envs.add_argument("--out", metavar="FILE", help="write the list or table")
+    envs.set_defaults(call=_envs)
+
+    bench = commands.add_parser("bench", help="reproduce a result")
+    bench.add_argument("name", nargs="?", help="suite; without one, list them")
+    bench.add_argument("--quick", action="store_true", help="under a minute, for checking only")
+    bench.add_argument("--seeds", type=int, nargs="+", help="training seeds")
+    bench.add_argument("--out", metavar="FILE", help="write the result as JSON")
+    bench.set_defaults(call=_bench)
+    return parser
+
+
+def _train(args: argparse.Namespace) -> int:
+    from hier.config import HierConfig, key_table, preset_names
+
+    if args.keys:
+        _print_table(["key", "default", "meaning"], key_table())
+        return 0
+    if args.resume:
+        if args.preset or args.overrides or args.run:
+            raise UserError("--resume takes the saved configuration; drop the other arguments")
+        from hier.training import resume
+
+        result = resume(args.resume, progress=not args.quiet)
+    else:
+        if not args.preset:
+            raise UserError(f"name a preset or a YAML file; presets: {', '.join(preset_names())}")
+        config = HierConfig.load(args.preset, args.overrides)
+        from hier.training import train
+
+        result = train(config, folder=args.run, progress=not args.quiet)
+    if result.interrupted:
+        print(f"stopped at step {result.env_steps}; go on: hier train --resume {result.folder}")
+        return EXIT_INTERRUPTED
+    assert result.evaluation is not None
+    _print_summary(result.evaluation.summary())
+    print(f"run folder      {result.folder}  ({result.env_steps} steps, {result.seconds:.0f} s)")
+    print(f"TensorBoard     tensorboard --logdir {result.folder}/tensorboard")
+    print(f"videos          {result.folder}/videos   more: hier record {result.folder}")
+    return 0
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from hier.evaluation import evaluate
+
+    evaluation = evaluate(
+        args.run,
+        env_id=args.env,
+        episodes=args.episodes,
+        first_seed=args.first_seed,
+        overrides=args.overrides,
+        progress=not args.quiet,
+    )
+    _print_summary(evaluation.summary())
+    if args.out:
+        from dataclasses import asdict
+
+        episodes = [asdict(episode) for episode in evaluation.episodes]
+        _write(args.out, json.dumps(episodes, indent=1) + "\n")
+    return 0
+
+
+def _record(args: argparse.Namespace) -> int:
+    from hier.recording import record
+
+    for path in record(
+        args.run,
+        episodes=args.episodes,
+        first_seed=args.first_seed,
+        env_id=args.env,
+        out=args.out,
+        fps=args.fps,
+        overrides=args.overrides,
+    ):
+        print(path)
+    return 0
+
+
+def _plan(args: argparse.Namespace) -> int:
+    from hier.config import HierConfig
+    from hier.recording import propose
+    from perception.video import write_png
+
+    saved = Path(args.preset) / "config.yaml"
+    config = HierConfig.load(saved if saved.is_file() else args.preset, args.overrides)
+    proposal = propose(config, seed=args.seed, steps=args.steps)
+    write_png(Path(args.out), proposal.picture)
+    print(f"mission: {proposal.mission}\n{proposal.scene}")
+    ranked = sorted(zip(proposal.probabilities, map(str, proposal.candidates), strict=True))[::-1]
+    _print_table(
+        ["probability", "subgoal", ""],
+        [(f"{p:.3f}", g, "chosen" if g == str(proposal.chosen) else "") for p, g in ranked],
+    )
+    print(f"picture: {args.out}")
+    return 0
+
+
+def _envs(args: argparse.Namespace) -> int:
+    from envs.registry import env_ids
+
+    ids = [name for name in env_ids() if args.match.lower() in name.lower()]
+    if not ids:
+        raise UserError(f"no environment id holds {args.match!r}; hier envs lists all")
+    if args.coverage:
+        from envs.gridworld.coverage import coverage, to_markdown
+
+        text = to_markdown(coverage(ids))
+    else:
+        text = "\n".join(ids)
+    if args.out:
+        _write(args.out, text + "\n")
+    else:
+        print(text)
+    return 0
+
+
+def _bench(args: argparse.Namespace) -> int:
+    from hier.bench import SUITES, run_suite
+
+    if args.name is None:
+        _print_table(["suite", "what it shows"], [(name, s.purpose) for name, s in SUITES.items()])
+        return 0
+    run_suite(args.name, quick=args.quick, seeds=args.seeds, out=args.out)
+    return 0
+
+
+def _print_summary(summary: dict[str, float]) -> None:
+    for name, value in summary.items():
+        print(f"{name.replace('_', ' '):22}{value:.3f}".rstrip("0").rstrip("."))
+
+
+def _print_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    texts = [list(header), *[[str(cell) for cell in row] for row in rows]]
+    widths = [max(len(row[i]) for row in texts) for i in range(len(header))]
+    for row in texts:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        print(line.rstrip())
+
+
+def _write(path: str, text: str) -> None:
+    from hier.run_folder import atomic_write
+
+    with atomic_write(Path(path)) as file:
+        file.write_text(text)
+    print(path)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status (2 for wrong input, 130 if interrupted)."""
+    args = _parser().parse_args(argv)
+    try:
+        return args.call(args)
+    except UserError as error:
+        print(f"hier: {error}", file=sys.stderr)
+        return EXIT_WRONG_INPUT
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,218 @@
+"""Episodes and single decisions as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.registry import make_env
+from envs.subgoal import Subgoal
+from hier.build import build_hierarchy, build_planner_of
+from hier.config import HierConfig
+from hier.hierarchy import EPISODE_END, Hierarchy
+from hier.run_folder import RunFolder
+from perception.drawing import draw_scene
+from perception.video import write_gif, write_mp4
+from planners.protocol import Planner
+
+Observation = dict[str, NDArray]
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """One drawn episode: ``frames`` are ``(height, width, 3)`` uint8, all of one size."""
+
+    env_id: str
+    seed: int
+    success: bool
+    frames: list[NDArray[np.uint8]]
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What a planner sees and proposes at one moment.
+
+    Attributes:
+        mission, scene: the instruction, and the percept in words.
+        candidates, probabilities: the closed set and the planner's distribution.
+        chosen: the subgoal taken.
+        picture: ``(height, width, 3)`` uint8.
+    """
+
+    mission: str
+    scene: str
+    candidates: list[Subgoal]
+    probabilities: NDArray[np.float64]
+    chosen: Subgoal
+    picture: NDArray[np.uint8]
+
+
+def record_episodes(
+    model: Any,
+    config: HierConfig,
+    planner: Planner | None,
+    *,
+    seeds: Sequence[int],
+    env_id: str | None = None,
+) -> list[Video]:
+    """Play and draw one episode per seed.
+
+    Args:
+        model: an SB3 algorithm.
+        config: of the run.
+        planner: who proposes; ``None`` for flat control.
+        seeds: of the levels.
+        env_id: another level than the configured one.
+    """
+    import torch
+
+    env_id = env_id or config.env.ids[0]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seeds[0] if seeds else 0)
+        return [_record(model, config, planner, env_id, seed) for seed in seeds]
+
+
+def _record(
+    model: Any, config: HierConfig, planner: Planner | None, env_id: str, seed: int
+) -> Video:
+    env = make_env(env_id, max_steps=config.env.max_steps)
+    hierarchy = build_hierarchy(
+        config, 1, planner, seed=seed, experts=lambda i: env.get_wrapper_attr("expert")()
+    )
+    observation, _ = env.reset(seed=seed)
+    hierarchy.begin(_batch(observation))
+    frames = [_draw(hierarchy, env, "step 0")]
+    state, ended, step, success = None, False, 0, False
+    while not ended:
+        action, state = model.predict(
+            hierarchy.controller_observation(_batch(observation)),
+            state=state,
+            episode_start=np.array([step == 0]),
+            deterministic=config.greedy_evaluation,
+        )
+        observation, _, terminated, truncated, info = env.step(int(action[0]))
+        step, ended = step + 1, terminated or truncated
+        outcome = hierarchy.advance(_batch(observation))[0]
+        caption = f"step {step}"
+        if ended:
+            success = bool(info["is_success"])
+            caption += ": success" if success else ": no success"
+            hierarchy.close(0, outcome or EPISODE_END)
+        elif outcome:
+            hierarchy.close(0, outcome)
+            hierarchy.plan([0])
+        frames.append(_draw(hierarchy, env, caption))
+    return Video(env_id, seed, success, frames)
+
+
+def _batch(observation: Observation) -> Observation:
+    return {key: value[None] for key, value in observation.items()}
+
+
+def _draw(hierarchy: Hierarchy, env: Any, caption: str) -> NDArray[np.uint8]:
+    pursuit = hierarchy.lanes[0].pursuit
+    return draw_scene(
+        hierarchy.tracker.percept(0),
+        hierarchy.space,
+        pursuit.subgoal,
+        pursuit.candidates,
+        pursuit.log_probs,
+        caption=caption,
+        level=env.render(),
+    )
+
+
+def record(
+    run: str | Path,
+    *,
+    episodes: int = 3,
+    first_seed: int | None = None,
+    env_id: str | None = None,
+    out: str | Path | None = None,
+    fps: int = 6,
+    overrides: Sequence[str] = (),
+) -> list[Path]:
+    """Write episodes of a trained run as GIF and MP4.
+
+    Args:
+        run: its folder.
+        episodes: how many, from ``first_seed`` on (``eval.first_seed`` when omitted).
+        env_id: another level than it was trained on.
+        out: folder to write to; the run's ``videos`` when omitted.
+        fps: frames per second.
+        overrides: change the configuration, e.g. ``planner.type=random``.
+
+    Returns:
+        The files written.
+
+    Raises:
+        RunFolderError: if the folder is no run or has no readable checkpoint.
+    """
+    from controllers.build import load_controller
+
+    folder = RunFolder.open(run)
+    config = folder.config().override(*overrides)
+    model = load_controller(
+        config.controller.algorithm, folder.latest_checkpoint(), device=config.controller.device
+    )
+    first = config.eval.first_seed if first_seed is None else first_seed
+    target = Path(out) if out else folder.videos
+    written = []
+    seeds = list(range(first, first + episodes))
+    for video in record_episodes(
+        model, config, build_planner_of(config), seeds=seeds, env_id=env_id
+    ):
+        stem = target / f"{video.env_id}-seed-{video.seed}"
+        write_gif(stem.with_suffix(".gif"), video.frames, fps)
+        write_mp4(stem.with_suffix(".mp4"), video.frames, fps)
+        written += [stem.with_suffix(".gif"), stem.with_suffix(".mp4")]
+    return written
+
+
+def propose(config: HierConfig, *, seed: int = 0, steps: int = 0) -> Proposal:
+    """Show what the configured planner sees and proposes on one frame.
+
+    Args:
+        config: names the level and the planner, which must not be ``none``.
+        seed: of the level.
+        steps: random steps to take first, so that there is something to remember.
+
+    Raises:
+        ConfigError: for ``planner.type=none``.
+    """
+    from envs.errors import ConfigError
+
+    planner = build_planner_of(config)
+    if planner is None:
+        raise ConfigError("planner.type=none proposes nothing; choose another planner to look at")
+    env = make_env(config.env.ids[0], max_steps=config.env.max_steps)
+    hierarchy = build_hierarchy(
+        config, 1, planner, seed=seed, experts=lambda i: env.get_wrapper_attr("expert")()
+    )
+    observation, _ = env.reset(seed=seed)
+    hierarchy.begin(_batch(observation))
+    actions = np.random.default_rng(seed)
+    for _ in range(steps):
+        observation, _, terminated, truncated, _ = env.step(int(actions.integers(3)))
+        if terminated or truncated:
+            observation, _ = env.reset()
+            hierarchy.begin(_batch(observation))
+        else:
+            hierarchy.advance(_batch(observation))
+    hierarchy.plan([0])
+    lane = hierarchy.lanes[0]
+    assert lane.pursuit.subgoal is not None and lane.pursuit.log_probs is not None
+    percept = hierarchy.tracker.percept(0)
+    return Proposal(
+        mission=percept.mission,
+        scene=hierarchy.space.describe(percept),
+        candidates=list(lane.pursuit.candidates),
+        probabilities=np.exp(lane.pursuit.log_probs.astype(np.float64)),
+        chosen=lane.pursuit.subgoal,
+        picture=_draw(hierarchy, env, f"{config.planner.type} planner, seed {seed}"),
+    )

@@ -1,0 +1,196 @@
+"""A run on disk: what it was asked, what it earned, and where to go on from."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from envs.errors import RunFolderError
+from hier.config import HierConfig
+
+PACKAGES = (
+    "torch", "stable_baselines3", "sb3_contrib", "gymnasium", "minigrid", "numpy", "numba",
+    "transformers",
+)  # fmt: skip
+KEPT_CHECKPOINTS = 3
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; on success flush it to disk and move it there.
+
+    A reader sees the old file or the new one, never half of one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide a result."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> str:
+    """The project's git commit, with ``-dirty`` where the tree has changes; empty outside git."""
+    root = Path(__file__).resolve().parent.parent
+    try:
+        head = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=root, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return head.stdout.strip()
+
+
+class RunFolder:
+    """Paths and files of one run.
+
+    ``config.yaml``, ``run.json`` (command, versions, seed), ``tensorboard/``, ``checkpoints/``,
+    ``evaluations.jsonl`` and ``videos/``.
+
+    Args:
+        path: the folder.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.config_file = self.path / "config.yaml"
+        self.tensorboard = self.path / "tensorboard"
+        self.checkpoints = self.path / "checkpoints"
+        self.videos = self.path / "videos"
+        self.evaluations_file = self.path / "evaluations.jsonl"
+
+    @classmethod
+    def create(cls, config: HierConfig, path: str | Path | None = None) -> RunFolder:
+        """Make the folder of a new run and write what it was asked.
+
+        Args:
+            path: where; ``runs/NAME-DATE-TIME`` when omitted.
+
+        Raises:
+            RunFolderError: if the folder already holds a run.
+        """
+        if path is None:
+            stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+            path = Path("runs") / f"{config.name}-s{config.seed}-{stamp}"
+        run = cls(path)
+        if run.config_file.exists():
+            raise RunFolderError(
+                f"{run.path} already holds a run; continue it with hier train --resume {run.path} "
+                "or choose another --run folder"
+            )
+        run.path.mkdir(parents=True, exist_ok=True)
+        about = {
+            "command": " ".join(sys.argv),
+            "started": datetime.now().isoformat(timespec="seconds"),
+            "seed": config.seed,
+            "commit": commit(),
+            "versions": versions(),
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        }
+        with atomic_write(run.path / "run.json") as file:
+            file.write_text(json.dumps(about, indent=1) + "\n")
+        with atomic_write(run.config_file) as file:
+            file.write_text(config.to_yaml())
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunFolder:
+        """An existing run.
+
+        Raises:
+            RunFolderError: if there is none, naming the newest runs beside it.
+        """
+        run = cls(path)
+        if not run.config_file.is_file():
+            state = "has no config.yaml" if run.path.is_dir() else "does not exist"
+            others = sorted(
+                Path("runs").glob("*/config.yaml"), key=lambda p: p.stat().st_mtime, reverse=True
+            )
+            hint = ", ".join(str(p.parent) for p in others[:3]) or "none yet: hier train demo"
+            raise RunFolderError(f"{run.path} is not a run folder ({state}); newest runs: {hint}")
+        return run
+
+    def config(self) -> HierConfig:
+        """The configuration the run was started with.
+
+        Raises:
+            ConfigError: if the file was damaged.
+        """
+        return HierConfig.load(self.config_file)
+
+    def checkpoint_files(self) -> list[Path]:
+        """Checkpoints, oldest first."""
+        return sorted(self.checkpoints.glob("step-*.zip"))
+
+    def save_checkpoint(self, model: Any) -> Path:
+        """Write the controller atomically and drop all but the newest few."""
+        path = self.checkpoints / f"step-{model.num_timesteps:010d}.zip"
+        with atomic_write(path) as file:
+            model.save(file)
+        for old in self.checkpoint_files()[:-KEPT_CHECKPOINTS]:
+            old.unlink()
+        return path
+
+    def latest_checkpoint(self) -> Path:
+        """The newest checkpoint that is whole; a damaged one is passed over with a warning.
+
+        Raises:
+            RunFolderError: if there is none.
+        """
+        for path in reversed(self.checkpoint_files()):
+            if _is_whole(path):
+                return path
+            warnings.warn(f"checkpoint {path} is damaged; falling back", stacklevel=2)
+        raise RunFolderError(
+            f"{self.path} has no readable checkpoint; it stopped before its first one "
+            "(checkpoint_every). Start again in a new folder"
+        )
+
+    def append_evaluation(self, entry: dict[str, Any]) -> None:
+        """Add one line to ``evaluations.jsonl``."""
+        with open(self.evaluations_file, "a") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    def evaluations(self) -> list[dict[str, Any]]:
+        """All evaluations so far, oldest first."""
+        if not self.evaluations_file.exists():
+            return []
+        return [json.loads(line) for line in self.evaluations_file.read_text().splitlines()]
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (OSError, zipfile.BadZipFile):
+        return False

@@ -1,0 +1,124 @@
+"""The story of a run: build, learn, keep, judge."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stable_baselines3.common.callbacks import CallbackList
+from stable_baselines3.common.logger import configure
+
+from controllers.build import load_controller
+from hier.build import build_env, build_model, build_planner_of
+from hier.callbacks import Checkpoints, Evaluations, HierarchyLogger, StopOnSignal
+from hier.config import HierConfig
+from hier.evaluation import Evaluation
+from hier.run_folder import RunFolder
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """What a training left behind.
+
+    Attributes:
+        folder: the run.
+        env_steps: environment steps learned from, over all sittings.
+        episodes, planner_queries: ended and asked in this sitting's training.
+        evaluation: the final one; ``None`` if training was interrupted.
+        seconds: wall time of this sitting, evaluation included.
+        interrupted: a signal ended it early; :func:`resume` goes on.
+    """
+
+    folder: Path
+    env_steps: int
+    episodes: int
+    planner_queries: int
+    evaluation: Evaluation | None
+    seconds: float
+    interrupted: bool
+
+
+def train(
+    config: HierConfig, *, folder: str | Path | None = None, progress: bool = True
+) -> TrainResult:
+    """Train a controller under a planner, as configured.
+
+    Args:
+        config: of the run.
+        folder: where the run goes; ``runs/NAME-sSEED-DATE-TIME`` when omitted.
+        progress: show a bar.
+
+    Returns:
+        The folder and the final evaluation.
+
+    Raises:
+        ConfigError: if algorithm or planner do not take their options.
+        RunFolderError: if the folder already holds a run.
+        SimulatorError: if an environment cannot be built.
+    """
+    planner = build_planner_of(config)
+    env = build_env(config, planner)
+    model = build_model(config, env)
+    return _learn(config, RunFolder.create(config, folder), model, env, planner, progress)
+
+
+def resume(folder: str | Path, *, progress: bool = True) -> TrainResult:
+    """Continue a run from its newest whole checkpoint, with the configuration it started with.
+
+    Steps after that checkpoint are lost; the step count, the TensorBoard curve and the optimiser
+    go on from it. Levels are drawn anew, from a seed derived from the run's and the step.
+
+    Raises:
+        RunFolderError: if the folder is no run or has no readable checkpoint.
+    """
+    run = RunFolder.open(folder)
+    config = run.config()
+    planner = build_planner_of(config)
+    env = build_env(config, planner)
+    model = load_controller(
+        config.controller.algorithm, run.latest_checkpoint(), env, config.controller.device
+    )
+    model.set_random_seed(config.seed + model.num_timesteps)
+    return _learn(config, run, model, env, planner, progress)
+
+
+def _learn(
+    config: HierConfig, run: RunFolder, model: Any, env: Any, planner: Any, progress: bool
+) -> TrainResult:
+    import torch
+
+    started = time.perf_counter()
+    torch.set_num_threads(config.torch_threads)
+    model.set_logger(configure(str(run.tensorboard), ["tensorboard"]))
+    stop, judge = StopOnSignal(), Evaluations(run, config, planner)
+    log = HierarchyLogger(env, config)
+    callbacks = [stop, log, Checkpoints(run, config.checkpoint_every)]
+    remaining = config.total_timesteps - model.num_timesteps
+    with stop.listening():
+        if remaining > 0:
+            model.learn(
+                remaining,
+                callback=CallbackList([*callbacks, judge]),
+                reset_num_timesteps=False,
+                progress_bar=progress,
+            )
+        else:
+            judge.init_callback(model)
+        run.save_checkpoint(model)
+        evaluation = None
+        if not stop.stopped:
+            judge.num_timesteps = model.num_timesteps
+            evaluation = judge.judge(config.eval.episodes, progress=progress)
+    env.close()
+    model.logger.close()
+    return TrainResult(
+        folder=run.path,
+        env_steps=model.num_timesteps,
+        episodes=log.episodes,
+        planner_queries=env.hierarchy.queries,
+        evaluation=evaluation,
+        seconds=time.perf_counter() - started,
+        interrupted=stop.stopped,
+    )
