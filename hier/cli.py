@@ -144,12 +144,15 @@ def _record(args: argparse.Namespace) -> int:
 def _plan(args: argparse.Namespace) -> int:
     from hier.config import HierConfig
     from hier.recording import propose
-    from perception.video import write_png
+    from PIL import Image
+
+    from hier.run_folder import atomic_write
 
     saved = Path(args.preset) / "config.yaml"
     config = HierConfig.load(saved if saved.is_file() else args.preset, args.overrides)
     proposal = propose(config, seed=args.seed, steps=args.steps)
-    write_png(Path(args.out), proposal.picture)
+    with atomic_write(Path(args.out)) as file:
+        Image.fromarray(proposal.picture).save(file)
     print(f"mission: {proposal.mission}\n{proposal.scene}")
     ranked = sorted(zip(proposal.probabilities, map(str, proposal.candidates), strict=True))[::-1]
     _print_table(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.logger import configure
 
@@ -58,6 +59,7 @@ def train(
         RunFolderError: if the folder already holds a run.
         SimulatorError: if an environment cannot be built.
     """
+    torch.set_num_threads(config.torch_threads)  # before the networks: it decides their last bits
     planner = build_planner_of(config)
     env = build_env(config, planner)
     model = build_model(config, env)
@@ -75,6 +77,7 @@ def resume(folder: str | Path, *, progress: bool = True) -> TrainResult:
     """
     run = RunFolder.open(folder)
     config = run.config()
+    torch.set_num_threads(config.torch_threads)
     planner = build_planner_of(config)
     env = build_env(config, planner)
     model = load_controller(
@@ -87,13 +90,10 @@ def resume(folder: str | Path, *, progress: bool = True) -> TrainResult:
 def _learn(
     config: HierConfig, run: RunFolder, model: Any, env: Any, planner: Any, progress: bool
 ) -> TrainResult:
-    import torch
-
     started = time.perf_counter()
-    torch.set_num_threads(config.torch_threads)
     model.set_logger(configure(str(run.tensorboard), ["tensorboard"]))
     stop, judge = StopOnSignal(), Evaluations(run, config, planner)
-    log = HierarchyLogger(env, config)
+    log = HierarchyLogger(env, config, every=min(2048, config.total_timesteps // 20))
     callbacks = [stop, log, Checkpoints(run, config.checkpoint_every)]
     remaining = config.total_timesteps - model.num_timesteps
     with stop.listening():

@@ -7,7 +7,7 @@ import inspect
 from typing import Any
 
 from envs.errors import ConfigError, UnknownNameError
-from planners.protocol import Planner, PlannerError
+from planners.protocol import Planner
 
 NONE = "none"  # flat reinforcement learning: no planner, everything else the same
 PLANNERS: dict[str, str] = {
@@ -27,7 +27,7 @@ def planner_class(name: str) -> type[Planner]:
 
     Raises:
         UnknownNameError: for an unknown name.
-        PlannerError: for a dotted path that does not lead to a class.
+        ConfigError: for a dotted path that does not lead to a class.
     """
     if "." not in name and name not in PLANNERS:
         raise UnknownNameError(
@@ -39,12 +39,12 @@ def planner_class(name: str) -> type[Planner]:
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise PlannerError(
+        raise ConfigError(
             f"planner {path!r} cannot be imported ({error}); give the dotted path of a class on "
             "the Python path"
         ) from error
     if not inspect.isclass(found):
-        raise PlannerError(f"planner {path!r} is not a class; name one with a score() method")
+        raise ConfigError(f"planner {path!r} is not a class; name one with a score() method")
     return found
 
 
@@ -56,7 +56,7 @@ def build_planner(name: str, **options: Any) -> Planner | None:
         options: the constructor's keyword arguments; ``seed`` is dropped where it takes none.
 
     Raises:
-        UnknownNameError, PlannerError: see :func:`planner_class`.
+        UnknownNameError, ConfigError: see :func:`planner_class`.
         ConfigError: for an option the planner does not take, naming those it takes.
     """
     if name == NONE:
@@ -74,7 +74,7 @@ def build_planner(name: str, **options: Any) -> Planner | None:
                 )
     planner = cls(**options)
     if not isinstance(planner, Planner):
-        raise PlannerError(
+        raise ConfigError(
             f"planner {name!r} lacks one of: score(), privileged, version (planners/protocol.py)"
         )
     return planner

@@ -120,6 +120,7 @@ class _Decision(bots.BabyAIBot):
         self.bfs_counter = 0
         self.bfs_step_counter = 0
         self.carrying = simulator.carrying
+        self._keyless: list[WorldObj] = []  # locked doors whose key is nowhere in sight
 
     def subgoal(self) -> Subgoal | None:
         clause = self.clause
@@ -139,6 +140,8 @@ class _Decision(bots.BabyAIBot):
     def _act_on(self, desc: ObjDesc, verb: str) -> Subgoal:
         obj, position = self._find_obj_pos(desc, verb == "put next to")
         if position is None:
+            if any(self.carrying is thing for thing in desc.obj_set):
+                return Subgoal("drop")  # what is in hand can be neither gone to nor picked up
             return self._explore(keep=verb == "put next to")
         where = desc.loc or ""
         goal = Subgoal(verb, obj.color, obj.type, where)
@@ -150,6 +153,17 @@ class _Decision(bots.BabyAIBot):
         if verb == "pick up" and self.carrying is not None:
             return Subgoal("drop")
         return goal
+
+    def _find_obj_pos(self, obj_desc: ObjDesc, adjacent: bool = False) -> Any:
+        """As the bot's, which asserts that nothing is hidden in a box or shut away again."""
+        try:
+            return super()._find_obj_pos(obj_desc, adjacent)
+        except AssertionError:
+            for position in obj_desc.obj_poss:
+                obj = self.mission.grid.get(*position)
+                if self.vis_mask[position] and any(obj is thing for thing in obj_desc.obj_set):
+                    return obj, position
+            return None, None
 
     def _reach_goal(self) -> Subgoal:
         grid = self.mission.grid
@@ -200,6 +214,7 @@ class _Decision(bots.BabyAIBot):
         key.find_matching_objs(self.mission)
         obj, position = self._find_obj_pos(key)
         if position is None:
+            self._keyless.append(door)
             return self._explore()
         hindrance = self._hindrance(position)
         if hindrance is not None and hindrance is not door:
@@ -214,7 +229,7 @@ class _Decision(bots.BabyAIBot):
             return Subgoal("explore")
         doors: list[Callable[[Any, Any], bool]] = [
             lambda pos, cell: _is_shut(cell) and not cell.is_locked,
-            lambda pos, cell: _is_shut(cell),
+            lambda pos, cell: _is_shut(cell) and not any(cell is door for door in self._keyless),
         ]
         for wanted in doors:
             _, position, _ = self._shortest_path(wanted, try_with_blockers=True)

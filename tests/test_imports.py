@@ -1,0 +1,51 @@
+"""Imports point one way: envs <- perception <- {planners, controllers} <- hier."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+MAY_IMPORT = {
+    "envs": {"envs"},
+    "perception": {"perception", "envs"},
+    "planners": {"planners", "perception", "envs"},
+    "controllers": {"controllers", "perception", "envs"},
+    "hier": {"hier", "planners", "controllers", "perception", "envs"},
+}
+SIMULATORS = {"minigrid", "mujoco", "miniworld"}
+
+
+def imported_packages(file: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_a_package_imports_only_what_lies_below_it(package):
+    files = sorted((ROOT / package).rglob("*.py"))
+    assert files
+    for file in files:
+        ours = imported_packages(file) & set(MAY_IMPORT)
+        assert ours <= MAY_IMPORT[package], f"{file} imports {ours - MAY_IMPORT[package]}"
+
+
+def test_only_envs_and_perception_name_a_simulator():
+    for package in ("planners", "controllers", "hier"):
+        for file in (ROOT / package).rglob("*.py"):
+            # The speed benchmark measures us against MiniGrid's own wrapper.
+            if file != ROOT / "hier" / "bench" / "speed.py":
+                assert not imported_packages(file) & SIMULATORS, file
+
+
+def test_importing_the_command_line_pulls_in_nothing_heavy():
+    code = "import sys, hier.cli; print([m for m in ('torch', 'numba', 'minigrid', 'transformers') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
