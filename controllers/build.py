@@ -37,8 +37,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def algorithm_class(name: str) -> type[BaseAlgorithm]:
-    """The SB3 class behind a name.
+def algorithm_class(name: str) -> Any:
+    """The SB3 class behind a name (a subclass of ``BaseAlgorithm``).
 
     Raises:
         UnknownNameError: for an unknown name.

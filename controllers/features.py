@@ -28,7 +28,7 @@ class SubgoalFeatures(BaseFeaturesExtractor):
         image, target = observation_space["image"], observation_space["target"]
         subgoal, mission = observation_space["subgoal"], observation_space["mission"]
         assert isinstance(mission, spaces.Box) and image.shape and target.shape and subgoal.shape
-        colors, height, width = image.shape
+        colors, height, _ = image.shape
         tile = height // target.shape[1]
         words = int(mission.high.max()) + 1
         self.tiles = nn.Conv2d(colors, channels, tile, stride=tile)

@@ -23,7 +23,7 @@ class UnknownNameError(ConfigError):
     >>> raise UnknownNameError("planner", "orcale", ["oracle", "random"])
     Traceback (most recent call last):
     ...
-    envs.errors.UnknownNameError: unknown planner 'orcale'; did you mean 'oracle'? Known: oracle, random
+    envs.errors.UnknownNameError: unknown planner 'orcale'; did you mean 'oracle'? Known: ...
     """
 
     def __init__(self, what: str, name: str, known: Iterable[str], *, remedy: str = ""):

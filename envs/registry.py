@@ -65,7 +65,7 @@ def make_env(env_id: str, *, max_steps: int | None = None) -> gym.Env:
             env = gym.make(env_id, disable_env_checker=True, **options)
     except Exception as error:
         raise SimulatorError(f"{env_id} could not be built: {error!r}") from error
-    return GridworldEnv(env.unwrapped)
+    return GridworldEnv(env.unwrapped)  # type: ignore[arg-type]
 
 
 def subgoal_space(domain: str) -> SubgoalSpace:

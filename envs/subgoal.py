@@ -65,8 +65,13 @@ class Percept(Protocol):
 class SubgoalSpace(Protocol):
     """A domain's subgoals: which there are, what they mean, when they are done."""
 
-    verbs: tuple[str, ...]
-    encoding_size: int
+    @property
+    def verbs(self) -> tuple[str, ...]:
+        """Every verb of the domain."""
+
+    @property
+    def encoding_size(self) -> int:
+        """Length of what :meth:`encode` returns."""
 
     def candidates(self, percept: Any) -> list[Subgoal]:
         """Every subgoal that makes sense now, without duplicates, in a fixed order, never empty."""
@@ -83,6 +88,9 @@ class SubgoalSpace(Protocol):
 
     def is_complete(self, subgoal: Subgoal, before: Any, after: Any) -> bool:
         """Whether the step from percept ``before`` to percept ``after`` achieved ``subgoal``."""
+
+    def is_interrupted(self, subgoal: Subgoal, before: Any, after: Any) -> bool:
+        """Whether that step, not achieving ``subgoal``, changed what the plan was built on."""
 
     def describe(self, percept: Any) -> str:
         """The scene in words, for planners that read text only."""

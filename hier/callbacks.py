@@ -95,7 +95,9 @@ class HierarchyLogger(BaseCallback):
             return
         entropy = [-np.sum(np.exp(r.log_probs) * r.log_probs) for r in self._records]
         self.logger.record("planner/entropy", np.mean(entropy))
-        self.logger.record("planner/candidates", np.mean([len(r.candidates) for r in self._records]))
+        self.logger.record(
+            "planner/candidates", np.mean([len(r.candidates) for r in self._records])
+        )
         if self._episodes:
             queries = np.mean([info["planner_queries"] for info in self._episodes])
             self.logger.record("planner/queries_per_episode", queries)
@@ -197,7 +199,9 @@ class Evaluations(BaseCallback):
         return evaluation
 
     def _draw(self) -> None:
-        seeds = range(self.config.eval.first_seed, self.config.eval.first_seed + self.config.eval.videos)
+        seeds = range(
+            self.config.eval.first_seed, self.config.eval.first_seed + self.config.eval.videos
+        )
         for video in record_episodes(self.model, self.config, self.planner, seeds=list(seeds)):
             name = f"step-{self.num_timesteps:010d}-seed-{video.seed}.gif"
             write_gif(self.folder.videos / name, video.frames, GIF_FPS)

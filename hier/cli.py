@@ -62,7 +62,9 @@ def _parser() -> argparse.ArgumentParser:
 
     envs = commands.add_parser("envs", help="list environments")
     envs.add_argument("match", nargs="?", default="", help="only ids with this in them")
-    envs.add_argument("--coverage", action="store_true", help="which the vocabulary covers, and why")
+    envs.add_argument(
+        "--coverage", action="store_true", help="which the vocabulary covers, and why"
+    )
     envs.add_argument("--out", metavar="FILE", help="write the list or table")
     envs.set_defaults(call=_envs)
 
@@ -142,11 +144,11 @@ def _record(args: argparse.Namespace) -> int:
 
 
 def _plan(args: argparse.Namespace) -> int:
-    from hier.config import HierConfig
-    from hier.recording import propose
     from PIL import Image
 
-    from hier.run_folder import atomic_write
+    from envs.files import atomic_write
+    from hier.config import HierConfig
+    from hier.recording import propose
 
     saved = Path(args.preset) / "config.yaml"
     config = HierConfig.load(saved if saved.is_file() else args.preset, args.overrides)
@@ -206,7 +208,7 @@ def _print_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
 
 
 def _write(path: str, text: str) -> None:
-    from hier.run_folder import atomic_write
+    from envs.files import atomic_write
 
     with atomic_write(Path(path)) as file:
         file.write_text(text)

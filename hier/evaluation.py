@@ -99,13 +99,14 @@ def play_episodes(
     env = build_env(config, planner, env_id=env_id, seeds=deals, seed=seeds[0])
     found: dict[int, EpisodeResult] = {}
     observation = env.reset()
-    state, starts = None, np.ones(lanes, bool)
+    state: Any = None
+    starts = np.ones(lanes, bool)
     with tqdm(total=len(seeds), desc=f"evaluate {env_id}", disable=not progress) as bar:
         while len(found) < len(seeds):
             actions, state = model.predict(
                 observation, state=state, episode_start=starts, deterministic=deterministic
             )
-            observation, _, starts, infos = env.step(actions)
+            observation, _, starts, infos = env.step(actions)  # type: ignore[assignment]
             for lane in np.flatnonzero(starts):
                 if deals[lane]:
                     seed = deals[lane].pop(0)

@@ -122,8 +122,8 @@ class Hierarchy:
         assert before is not None and pursuit.subgoal is not None
         if self.space.is_complete(pursuit.subgoal, before, after):
             return DONE
-        # The agent's hands changed in a way nobody asked for, or the target is gone: think again.
-        if before.carrying != after.carrying or not found:
+        # Something nobody asked for happened, or the target is gone: think again.
+        if not found or self.space.is_interrupted(pursuit.subgoal, before, after):
             return FAILED
         return TIMEOUT if pursuit.duration >= self.max_duration else None
 

@@ -89,9 +89,7 @@ class HierarchicalVecEnv(VecEnvWrapper):
         gamma: discount per step of shaping and of a record's reward.
     """
 
-    def __init__(
-        self, venv: VecEnv, hierarchy: Hierarchy, rewards: RewardWeights, gamma: float
-    ):
+    def __init__(self, venv: VecEnv, hierarchy: Hierarchy, rewards: RewardWeights, gamma: float):
         assert isinstance(venv.observation_space, spaces.Dict)
         image, mission = venv.observation_space["image"], venv.observation_space["mission"]
         size = hierarchy.space.encoding_size + hierarchy.tracker.grounding.place.shape[1]

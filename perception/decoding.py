@@ -101,7 +101,7 @@ def decode_frame(words, hashes, codes, tiles, n_codes, view):
 
 
 def as_words(frames: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """Frames ``(..., 56, 56, 3)`` uint8 as 64-bit words ``(..., 56, 21)``, without a copy if C-ordered."""
+    """Frames ``(..., 56, 56, 3)`` uint8 as words ``(..., 56, 21)``; no copy if C-ordered."""
     frames = np.ascontiguousarray(frames)
     return frames.reshape(*frames.shape[:-2], -1).view(np.uint64)
 

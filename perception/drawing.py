@@ -22,7 +22,7 @@ _HEIGHT = 428
 _CARD = 420  # width of the planner's card
 _ROW = 21
 _ICON = 16
-_ADVANTAGE = 64  # width of the advantage column
+_ADVANTAGE = 74  # width of the advantage column
 _SHARE = 40  # width of the probability in figures
 
 _PAPER, _WHITE, _LINE = (246, 246, 243), (255, 255, 255), (221, 221, 216)
@@ -179,7 +179,7 @@ def _draw_legend(canvas: Image.Image, left: int, top: int) -> None:
         elif name == "unseen":
             canvas.paste(Image.fromarray(hatching(12)), swatch[:2])
         else:
-            draw.rectangle(swatch, fill=(76, 76, 76) if name == "in view" else (46, 46, 46))
+            draw.rectangle(swatch, fill=(76, 76, 76) if name == "in view" else (52, 52, 52))
         draw.text((left + 16, top + 12), name, _MUTED, _font(12), anchor="ls")
         left += 16 + round(_font(12).getlength(name)) + 9
 
@@ -218,7 +218,7 @@ def _draw_candidates(
     draw = ImageDraw.Draw(canvas)
     if not candidates:
         if subgoal is None:
-            note = "the controller acts on the mission alone"
+            note = "the controller acts without subgoals"
             draw.text((left, 108), note, _MUTED, _font(13), anchor="ls")
         return
     right = bar_right = left + _CARD - 28
@@ -230,6 +230,7 @@ def _draw_candidates(
         draw.text((bar_right, 106), "probability", _MUTED, _font(12), anchor="rs")
         bar_right -= _SHARE
 
+    bar_left = left + _ICON + 4
     listed = _listed(candidates, subgoal, log_probs)
     for k, index in enumerate(listed):
         top = 114 + k * _ROW
@@ -238,8 +239,8 @@ def _draw_candidates(
         draw.rectangle((left, top, bar_right, top + _ROW - 4), fill=track)
         if log_probs is not None:
             probability = min(1.0, float(np.exp(log_probs[index])))
-            filled = left + probability * (bar_right - left)
-            draw.rectangle((left, top, filled, top + _ROW - 4), fill=bar)
+            filled = bar_left + probability * (bar_right - bar_left)
+            draw.rectangle((bar_left, top, filled, top + _ROW - 4), fill=bar)
             share = f"{probability:.0%}" if probability >= 0.01 else "<1%"
             draw.text((bar_right + _SHARE, top + 13), share, _INK, _font(13), anchor="rs")
         if chosen:

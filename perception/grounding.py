@@ -85,7 +85,6 @@ def ground(
         ``(found, steps, ahead, right)``: number of target cells; walking distance to the nearest,
         ``FAR`` if no way is known; and that target's place relative to the agent, in cells.
     """
-    size = cells.shape[0]
     x, y = pose[0], pose[1]
     for ty in range(bounds[1] - 1, bounds[3] + 2):
         for tx in range(bounds[0] - 1, bounds[2] + 2):

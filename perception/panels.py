@@ -17,11 +17,11 @@ ACCENT = (0, 200, 232)  # marks targets and choices; no object of the gridworld 
 _TINT = 0.25  # how much of the accent covers a target cell
 _GREY = 40  # largest difference between the channels of floor, wall and unseen pixels
 _LINE = 3  # pixels, around targets
-_REMEMBERED = 0.6  # brightness of cells that are known but not in view
+_REMEMBERED = 0.68  # brightness of cells that are known but not in view
 _DARK, _STROKE = (40, 43, 51), (60, 65, 76)  # ground and stripes of unseen places
 _STRIPE = 8  # pixels from one stripe to the next
 _LARGEST_CELL = 40  # pixels; a young map stays as large as the agent's view
-_AGENT = (255, 40, 40)
+_AGENT, _RIM = (255, 40, 40), (255, 255, 255)
 
 
 def first_person(percept: GridPercept, targets: NDArray[np.bool_]) -> Image.Image:
@@ -70,7 +70,7 @@ def memory_map(percept: GridPercept, targets: NDArray[np.bool_]) -> Image.Image:
 
     picture = Image.fromarray(pixels)
     corner = left + (percept.x - x0 + 1) * cell, top + (percept.y - y0 + 1) * cell
-    for shape, color in zip(_triangles(cell, percept.heading), ("white", _AGENT), strict=True):
+    for shape, color in zip(_triangles(cell, percept.heading), (_RIM, _AGENT), strict=True):
         picture.paste(color, corner, shape)
     return picture
 

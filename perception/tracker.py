@@ -1,4 +1,4 @@
-"""Perception of many environments at once: frames and odometry in, percepts and grounded targets out."""
+"""Perception of many environments at once: frames and odometry in, percepts and targets out."""
 
 from __future__ import annotations
 

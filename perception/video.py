@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import io
-import os
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from envs.errors import UserError
+from envs.files import atomic_write
 
 Frames = Sequence[NDArray[np.uint8]]
 
@@ -40,7 +40,8 @@ def write_gif(path: str | Path, frames: Frames, fps: float) -> None:
         VideoError: if there are no frames, their sizes differ or ``fps`` is out of range.
     """
     content = gif_bytes(frames, fps)
-    _write(Path(path), lambda temporary: temporary.write_bytes(content))
+    with atomic_write(Path(path)) as temporary:
+        temporary.write_bytes(content)
 
 
 def gif_bytes(frames: Frames, fps: float) -> bytes:
@@ -70,7 +71,7 @@ def _palette(frames: Frames) -> Image.Image:
     Large plain areas keep their colour, and each colour of the rest counts once: by area, a small
     red door would be given up for one more shade of grey.
     """
-    counts: Counter[tuple[int, ...]] = Counter()
+    counts: Counter[Any] = Counter()
     for i in sorted(set(np.linspace(0, len(frames) - 1, _SAMPLE).astype(int).tolist())):
         height, width, _ = frames[i].shape
         for count, color in Image.fromarray(frames[i]).getcolors(height * width) or ():
@@ -94,7 +95,7 @@ def write_mp4(path: str | Path, frames: Frames, fps: float) -> None:
     _check(frames, fps)
     import imageio.v2 as imageio
 
-    def encode(temporary: Path) -> None:
+    with atomic_write(Path(path)) as temporary:
         imageio.mimwrite(
             temporary,
             list(frames),
@@ -104,11 +105,9 @@ def write_mp4(path: str | Path, frames: Frames, fps: float) -> None:
             pixelformat="yuv420p",
             macro_block_size=2,  # all that yuv420p needs; the default of 16 would blur the text
             quality=7,
-            output_params=["-movflags", "+faststart"],
+            output_params=["-preset", "veryfast", "-movflags", "+faststart"],
             ffmpeg_log_level="error",
         )
-
-    _write(Path(path), encode)
 
 
 def _check(frames: Frames, fps: float) -> None:
@@ -119,12 +118,3 @@ def _check(frames: Frames, fps: float) -> None:
     shapes = sorted({frame.shape for frame in frames})
     if len(shapes) > 1:
         raise VideoError(f"the frames differ in shape: {shapes}; draw them all alike")
-
-
-def _write(path: Path, write: Callable[[Path], object]) -> None:
-    """Write through a temporary file beside ``path``, so that nobody meets half a video."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}-") as folder:
-        temporary = Path(folder, path.name)
-        write(temporary)
-        os.replace(temporary, path)

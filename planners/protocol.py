@@ -70,7 +70,7 @@ _FLOOR = 1e-9  # probability of what a planner is sure against; keeps logarithms
 
 
 def certain_of(index: int, n: int) -> PlannerReply:
-    """A reply that puts all probability (but for a floor of 1e-9) on candidate ``index`` of ``n``."""
+    """A reply with all probability, but for a floor of 1e-9, on candidate ``index`` of ``n``."""
     log_probs = np.full(n, np.log(_FLOOR), np.float32)
     log_probs[index] = np.log1p(-_FLOOR * (n - 1))
     return PlannerReply(log_probs)

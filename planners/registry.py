@@ -22,7 +22,7 @@ def planner_names() -> list[str]:
     return sorted([*PLANNERS, NONE])
 
 
-def planner_class(name: str) -> type[Planner]:
+def planner_class(name: str) -> type[Any]:
     """The class behind a name or a dotted path ``package.module.Class``.
 
     Raises:

@@ -46,6 +46,10 @@ def test_only_envs_and_perception_name_a_simulator():
 
 
 def test_importing_the_command_line_pulls_in_nothing_heavy():
-    code = "import sys, hier.cli; print([m for m in ('torch', 'numba', 'minigrid', 'transformers') if m in sys.modules])"
+    code = (
+        "import sys, hier.cli\n"
+        "heavy = ('torch', 'numba', 'minigrid', 'transformers', 'stable_baselines3')\n"
+        "print([m for m in heavy if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr

@@ -61,7 +61,10 @@ TRANSPARENT = np.array(
 )
 # The agent may step on it and live.
 WALKABLE = np.array(
-    [c.kind in ("empty", "floor", "goal") or (c.kind == "door" and c.state == "open") for c in CELLS]
+    [
+        c.kind in ("empty", "floor", "goal") or (c.kind == "door" and c.state == "open")
+        for c in CELLS
+    ]
 )
 CARRYABLE = np.array([c.kind in ("key", "ball", "box") for c in CELLS])
 # An obstacle the agent can remove: a carried-away object, or a closed door.

@@ -25,7 +25,7 @@ class GridworldEnv(gym.Wrapper):
 
     The observation is a dict of
 
-    - ``image``: ``(56, 56, 3)`` uint8, exactly the frame of ``RGBImgPartialObsWrapper(tile_size=8)``;
+    - ``image``: ``(56, 56, 3)`` uint8, the very frame of ``RGBImgPartialObsWrapper(tile_size=8)``;
     - ``mission``: ``(80,)`` int64 word ids (:func:`envs.gridworld.missions.encode_mission`);
     - ``odometry``: ``(3,)`` int8, the agent's own motion since the last observation in its frame
       then: cells ahead, cells to the right, quarter turns clockwise.
@@ -64,7 +64,7 @@ class GridworldEnv(gym.Wrapper):
             }
         )
         # The frame replaces MiniGrid's symbolic observation, which costs more than the step.
-        simulator.gen_obs = dict
+        simulator.gen_obs = dict  # type: ignore[method-assign,assignment]
         self._pose = (0, 0, 0)
         self._mission = ""
         self._mission_tokens = encode_mission("")
@@ -98,19 +98,17 @@ class GridworldEnv(gym.Wrapper):
             self._mission_tokens = encode_mission(self._mission)
         return self._observation((0, 0, 0)), {}
 
-    def step(
-        self, action: int
-    ) -> tuple[dict[str, NDArray], float, bool, bool, dict[str, Any]]:
+    def step(self, action: int) -> tuple[dict[str, NDArray], float, bool, bool, dict[str, Any]]:
         """One simulator step; ``info["is_success"]`` is set when it ends the episode."""
         _, reward, terminated, truncated, _ = self.simulator.step(action)
         self.renderer.update()
         before, self._pose = self._pose, self._read_pose()
-        info = {"is_success": reward > 0} if terminated or truncated else {}
+        info = {"is_success": float(reward) > 0} if terminated or truncated else {}
         observation = self._observation(_motion(before, self._pose))
         return observation, float(reward), bool(terminated), bool(truncated), info
 
     def render(self) -> NDArray[np.uint8]:
-        """The whole level seen from above, with the agent's view lit; for people, not for agents."""
+        """The level from above, with the agent's view lit; for people, not for agents."""
         return self.simulator.get_full_render(highlight=True, tile_size=32)
 
     def expert(self) -> GridExpert:
@@ -135,7 +133,7 @@ class GridworldEnv(gym.Wrapper):
             if objects == self._positions_known:
                 return
             self._positions_known = list(objects)
-        type(self.simulator).update_objs_poss(self.simulator, instruction)
+        type(self.simulator).update_objs_poss(self.simulator, instruction)  # type: ignore[attr-defined]
 
 
 def _motion(before: tuple[int, int, int], after: tuple[int, int, int]) -> tuple[int, int, int]:

@@ -8,16 +8,12 @@ proposes what does not help); the caller sees ``None`` or an episode without rew
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from minigrid.core.world_object import WorldObj
 from minigrid.envs.babyai.core.verifier import (
-    AfterInstr,
-    AndInstr,
-    BeforeInstr,
     GoToInstr,
     Instr,
     ObjDesc,
@@ -29,21 +25,9 @@ from minigrid.minigrid_env import MiniGridEnv
 from minigrid.utils import baby_ai_bot as bots
 
 from envs.gridworld.cells import UNSEEN
+from envs.gridworld.instructions import ReachGoalInstr, instruction_of, next_clause
 from envs.gridworld.percept import HEADINGS, GridPercept
 from envs.subgoal import Subgoal
-
-_MATTER = r"(?P<color>red|green|blue|purple|yellow|grey) (?P<kind>key|ball|box|door|object)"
-_OTHER = r"(?P<color2>red|green|blue|purple|yellow|grey) (?P<kind2>key|ball|box|door)"
-
-
-class _GoalInstr(Instr):
-    """Stands for the goal square, which BabyAI's language cannot name."""
-
-    def surface(self, env: Any) -> str:
-        return "reach the goal"
-
-    def verify(self, action: Any) -> str:
-        return "continue"
 
 
 class GridExpert:
@@ -53,11 +37,11 @@ class GridExpert:
         simulator: the running, unwrapped MiniGrid environment (privileged access).
     """
 
-    def __init__(self, simulator: MiniGridEnv):
+    def __init__(self, simulator: Any):
         self.simulator = simulator
-        if not hasattr(simulator, "room_from_pos"):
+        if not hasattr(self.simulator, "room_from_pos"):
             # The bot's object search asks for the room, needed only for BabyAI's location words.
-            simulator.room_from_pos = lambda *position: None
+            self.simulator.room_from_pos = lambda *position: None
 
     def subgoal(self, percept: GridPercept, candidates: Sequence[Subgoal]) -> Subgoal | None:
         """The bot's subgoal as one of ``candidates``, ``None`` where the bot is at a loss."""
@@ -72,14 +56,10 @@ class GridExpert:
         return plain if plain in candidates else None
 
     def _wanted(self, percept: GridPercept) -> Subgoal | None:
-        clause = _next_clause(self._instruction())
+        clause = next_clause(instruction_of(self.simulator))
         if clause is None:
             return None
         return _Decision(self.simulator, clause, self._seen(percept)).subgoal()
-
-    def _instruction(self) -> Instr | None:
-        own = getattr(self.simulator, "instrs", None)
-        return own if own is not None else instruction_of(self.simulator)
 
     def _seen(self, percept: GridPercept) -> np.ndarray:
         # The agent's map, turned into the simulator's coordinates.
@@ -97,18 +77,6 @@ class GridExpert:
         return seen
 
 
-def _next_clause(instruction: Instr | None) -> Instr | None:
-    """The first elementary instruction that is not done."""
-    while isinstance(instruction, BeforeInstr | AfterInstr | AndInstr):
-        if isinstance(instruction, AfterInstr):
-            done = instruction.b_done == "success"
-            instruction = instruction.instr_a if done else instruction.instr_b
-        else:
-            done = instruction.a_done == "success"
-            instruction = instruction.instr_b if done else instruction.instr_a
-    return instruction
-
-
 class _Decision(bots.BabyAIBot):
     """The bot for one question: which subgoal serves ``clause`` from here?"""
 
@@ -124,7 +92,7 @@ class _Decision(bots.BabyAIBot):
 
     def subgoal(self) -> Subgoal | None:
         clause = self.clause
-        if isinstance(clause, _GoalInstr):
+        if isinstance(clause, ReachGoalInstr):
             return self._reach_goal()
         if isinstance(clause, OpenInstr):
             return self._act_on(clause.desc, "open")
@@ -142,12 +110,12 @@ class _Decision(bots.BabyAIBot):
         if position is None:
             if any(self.carrying is thing for thing in desc.obj_set):
                 return Subgoal("drop")  # what is in hand can be neither gone to nor picked up
-            return self._explore(keep=verb == "put next to")
+            return self._explore()
         where = desc.loc or ""
         goal = Subgoal(verb, obj.color, obj.type, where)
         hindrance = self._hindrance(position)
         if hindrance is not None:
-            return self._remove(hindrance, keep=verb == "put next to")
+            return self._remove(hindrance)
         if verb == "open" and obj.is_locked:
             return self._unlock(obj, where)
         if verb == "pick up" and self.carrying is not None:
@@ -183,7 +151,7 @@ class _Decision(bots.BabyAIBot):
         Raises:
             LookupError: if the known map has no way at all.
         """
-        position = tuple(int(v) for v in position)
+        position = (int(position[0]), int(position[1]))
         if position == tuple(self.mission.agent_pos + self.mission.dir_vec):
             return None
         path, _, _ = self._shortest_path(lambda pos, cell: pos == position)
@@ -198,7 +166,7 @@ class _Decision(bots.BabyAIBot):
                 return cell
         return None
 
-    def _remove(self, obj: WorldObj, keep: bool = False) -> Subgoal:
+    def _remove(self, obj: Any) -> Subgoal:
         if obj.type == "door":
             return self._unlock(obj) if obj.is_locked else Subgoal("open", obj.color, "door")
         if self.carrying is not None:
@@ -221,7 +189,7 @@ class _Decision(bots.BabyAIBot):
             return self._remove(hindrance)
         return Subgoal("pick up", obj.color, obj.type)
 
-    def _explore(self, keep: bool = False) -> Subgoal:
+    def _explore(self) -> Subgoal:
         _, unseen, blocked = self._shortest_path(
             lambda pos, cell: not self.vis_mask[pos], try_with_blockers=True
         )
@@ -237,11 +205,11 @@ class _Decision(bots.BabyAIBot):
                 door = self.mission.grid.get(*position)
                 hindrance = self._hindrance(position)
                 if hindrance is not None:
-                    return self._remove(hindrance, keep)
+                    return self._remove(hindrance)
                 return self._unlock(door) if door.is_locked else Subgoal("open", door.color, "door")
         if unseen is not None:
             hindrance = self._hindrance(unseen)
-            return Subgoal("explore") if hindrance is None else self._remove(hindrance, keep)
+            return Subgoal("explore") if hindrance is None else self._remove(hindrance)
         return self._open_a_box()
 
     def _open_a_box(self) -> Subgoal:
@@ -256,7 +224,7 @@ class _Decision(bots.BabyAIBot):
         return Subgoal("toggle", box.color, "box")
 
 
-def _is_shut(cell: WorldObj | None) -> bool:
+def _is_shut(cell: Any) -> bool:
     return cell is not None and cell.type == "door" and not cell.is_open
 
 
@@ -295,43 +263,3 @@ def _path_through_things(
                 came_from[there] = here
                 heappush(queue, (price, there))
     return None
-
-
-def instruction_of(simulator: MiniGridEnv) -> Instr | None:
-    """MiniGrid's own missions as BabyAI instructions, ``None`` for those that need no subgoal."""
-    mission = simulator.mission
-    if match := re.search(rf"put the {_MATTER} near the {_OTHER}", mission):
-        return _tracked(
-            simulator,
-            PutNextInstr(
-                ObjDesc(match["kind"], match["color"]), ObjDesc(match["kind2"], match["color2"])
-            ),
-        )
-    if mission == "open the red door then the blue door":
-        first = simulator.red_door
-        return _tracked(simulator, OpenInstr(ObjDesc("door", "blue" if first.is_open else "red")))
-    if mission == "open the door":
-        return _tracked(simulator, OpenInstr(ObjDesc("door")))
-    if "goal" in mission:
-        return _GoalInstr()
-    match = re.search(_MATTER, mission)
-    if match is None:
-        return None
-    desc = ObjDesc(None if match["kind"] == "object" else match["kind"], match["color"])
-    if mission.startswith("go to"):
-        return _tracked(simulator, GoToInstr(desc))
-    return _tracked(simulator, PickupInstr(desc))
-
-
-def _tracked(simulator: MiniGridEnv, instruction: Any) -> Instr:
-    for name in ("desc", "desc_move", "desc_fixed"):
-        if hasattr(instruction, name):
-            desc = getattr(instruction, name)
-            desc.find_matching_objs(simulator)
-            if simulator.carrying is not None and _matches(simulator.carrying, desc):
-                desc.obj_set.append(simulator.carrying)
-    return instruction
-
-
-def _matches(obj: WorldObj, desc: ObjDesc) -> bool:
-    return desc.type in (None, obj.type) and desc.color in (None, obj.color)

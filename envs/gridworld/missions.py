@@ -34,7 +34,8 @@ def encode_mission(mission: str) -> NDArray[np.int64]:
     unknown = [word for word in words if word not in _ID]
     if unknown:
         raise SimulatorError(
-            f"mission {mission!r} has unknown words {unknown}; add them to envs/gridworld/missions.py"
+            f"mission {mission!r} has unknown words {unknown}; "
+            "add them to envs/gridworld/missions.py"
         )
     if len(words) > MAX_TOKENS:
         raise SimulatorError(

@@ -124,7 +124,9 @@ def paint(view, atlas, n_codes, frame):
 
 
 @njit(cache=True)
-def _observe(world, margin, x, y, heading, carried, see_through, transparent, view, atlas, n, frame):
+def _observe(
+    world, margin, x, y, heading, carried, see_through, transparent, view, atlas, n, frame
+):
     view_codes(world, margin, x, y, heading, carried, see_through, transparent, view)
     paint(view, atlas, n, frame)
 

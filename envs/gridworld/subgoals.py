@@ -1,4 +1,4 @@
-"""The gridworld's subgoal vocabulary: explore, go to, pick up, open, drop, put next to, toggle, reach."""
+"""The gridworld's subgoals: explore, go to, pick up, open, drop, put next to, toggle, reach."""
 
 from __future__ import annotations
 
@@ -57,7 +57,10 @@ class GridworldSubgoals:
         may drop it or put it next to another, with free hands it may pick up. All but a lone
         explore point at some cell of the map (:meth:`target_mask`).
         """
-        where = ["", *(side for side, phrase in _LOCATION_PHRASES.items() if phrase in percept.mission)]
+        where = [
+            "",
+            *(side for side, phrase in _LOCATION_PHRASES.items() if phrase in percept.mission),
+        ]
         found = [EXPLORE, DROP] if percept.hands_full else [EXPLORE]
         for code in self._seen_objects(percept):
             cell = CELLS[code]
@@ -151,7 +154,9 @@ class GridworldSubgoals:
         """
         verb = subgoal.verb
         if verb == "explore":
-            return after.discoveries > before.discoveries or not self.target_mask(after, EXPLORE).any()
+            return (
+                after.discoveries > before.discoveries or not self.target_mask(after, EXPLORE).any()
+            )
         if verb == "go to":
             return self._fits(after.ahead, subgoal) and self._right_side(subgoal, after)
         if verb == "pick up":
@@ -188,6 +193,10 @@ class GridworldSubgoals:
             and after.carrying == before.carrying
             and self._right_side(subgoal, after)
         )
+
+    def is_interrupted(self, subgoal: Subgoal, before: GridPercept, after: GridPercept) -> bool:
+        """Whether the agent's hands changed in a way the subgoal did not ask for."""
+        return before.carrying != after.carrying
 
     @staticmethod
     def _fits(code: int, subgoal: Subgoal) -> bool:
@@ -249,7 +258,11 @@ class GridworldSubgoals:
             lines.append((abs(ahead) + abs(right), self._phrase(percept.map[y, x], ahead, right)))
         lines.sort()
         things = "; ".join(phrase for _, phrase in lines) or "nothing of note"
-        unknown = "There are unseen places to explore." if self.target_mask(percept, EXPLORE).any() else ""
+        unknown = (
+            "There are unseen places to explore."
+            if self.target_mask(percept, EXPLORE).any()
+            else ""
+        )
         return f"{hand} You remember: {things}. {unknown}".strip()
 
     @staticmethod
@@ -262,4 +275,3 @@ class GridworldSubgoals:
             parts.append(f"{abs(right)} to the {'right' if right > 0 else 'left'}")
         name = " ".join(word for word in (cell.state, cell.color, cell.kind) if word)
         return f"the {name} {' and '.join(parts) or 'here'}"
-

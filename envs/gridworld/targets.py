@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from envs.gridworld.cells import EMPTY, KINDS, UNSEEN
+from envs.gridworld.cells import DOOR_STATES, EMPTY, KINDS, UNSEEN
 
 EXPLORE, GO_TO, PICK_UP, OPEN, DROP, PUT_NEXT_TO, TOGGLE, REACH = range(8)
 VERBS = (
@@ -26,7 +26,9 @@ WHERE = ("", "left", "right", "front", "behind")
 ANY = 254  # colour or kind left open
 _DOOR = KINDS.index("door")
 _GOAL = KINDS.index("goal")
-_OPEN_STATE = 0
+_WALL = KINDS.index("wall")
+_OPEN_STATE = DOOR_STATES.index("open")
+_LOCKED_STATE = DOOR_STATES.index("locked")
 
 
 @njit(cache=True, inline="always")
@@ -49,20 +51,24 @@ def _on_side(where, x, y, start):
 
 
 @njit(cache=True)
-def _keeps_ways_open(cells, x, y, ax, ay, walkable):
-    # BabyAI's bot drops things only where the free cells around stay connected: walking round the
-    # eight neighbours, free and occupied may change over at most twice.
+def _keeps_ways_open(cells, x, y, ax, ay, walkable, kind_of):
+    # Where BabyAI's bot drops things. Among the eight cells around, the free ones stay connected
+    # (free and occupied change over at most twice), and whatever else is there, a door above all,
+    # keeps a free cell beside it in the ring.
     dxs = (-1, 0, 1, 1, 1, 0, -1, -1)
     dys = (-1, -1, -1, 0, 1, 1, 1, 0)
     changes = 0
     for k in range(8):
-        m = (k + 1) % 8
-        ka, kb = x + dxs[k], y + dys[k]
-        ma, mb = x + dxs[m], y + dys[m]
-        a = walkable[cells[kb, ka]] or (ka == ax and kb == ay)
-        b = walkable[cells[mb, ma]] or (ma == ax and mb == ay)
-        if a != b:
+        cx, cy = x + dxs[k], y + dys[k]
+        nx, ny = x + dxs[(k + 1) % 8], y + dys[(k + 1) % 8]
+        px, py = x + dxs[(k + 7) % 8], y + dys[(k + 7) % 8]
+        free = walkable[cells[cy, cx]] or (cx == ax and cy == ay)
+        next_free = walkable[cells[ny, nx]] or (nx == ax and ny == ay)
+        previous_free = walkable[cells[py, px]] or (px == ax and py == ay)
+        if free != next_free:
             changes += 1
+        if not (free or next_free or previous_free) and kind_of[cells[cy, cx]] != _WALL:
+            return False
     return changes <= 2
 
 
@@ -71,7 +77,9 @@ def _beside(cells, x, y, color, kind, where, kind_of, color_of):
     start = cells.shape[0] // 2
     for dx, dy in ((-1, 0), (1, 0), (0, -1), (0, 1)):
         code = cells[y + dy, x + dx]
-        if _matches(code, color, kind, color_of, kind_of) and _on_side(where, x + dx, y + dy, start):
+        if _matches(code, color, kind, color_of, kind_of) and _on_side(
+            where, x + dx, y + dy, start
+        ):
             return True
     return False
 
@@ -96,14 +104,16 @@ def _points_at(
         return (
             code == EMPTY
             and not underfoot
-            and (lenient or _keeps_ways_open(cells, x, y, ax, ay, walkable))
+            and (lenient or _keeps_ways_open(cells, x, y, ax, ay, walkable, kind_of))
         )
     if underfoot and not (lenient and (verb == 1 or verb == 5)):
         return False
     if verb == 5:
         return code == EMPTY and _beside(cells, x, y, color, kind, where, kind_of, color_of)
-    if verb == 3 and state_of[code] == _OPEN_STATE:
-        return False
+    if verb == 3:
+        state = state_of[code]
+        if state == _OPEN_STATE or (state == _LOCKED_STATE and not lenient):
+            return False
     start = cells.shape[0] // 2
     return _matches(code, color, kind, color_of, kind_of) and _on_side(where, x, y, start)
 
@@ -114,9 +124,9 @@ def mark_targets(
 ):
     """Mark the map cells a subgoal points at.
 
-    Where nothing better is known, *drop* takes free cells that block a way, and *go to* and *put
-    next to* the agent's own cell, which it has to leave first (it stands in the doorway meant, or
-    on the last free cell beside the object).
+    Where nothing better is known, *open* takes a locked door, *drop* a free cell that blocks a way,
+    and *go to* and *put next to* the agent's own cell, which it has to leave first (it stands in
+    the doorway meant, or on the last free cell beside the object).
 
     Args:
         cells: ``(size, size)`` uint8 map.
@@ -141,7 +151,7 @@ def mark_targets(
                 ):  # fmt: skip
                     out[y, x] = True
                     count += 1
-        if count > 0 or not (verb == 1 or verb == 4 or verb == 5):
+        if count > 0 or not (verb == 1 or verb == 3 or verb == 4 or verb == 5):
             break
     return count
 

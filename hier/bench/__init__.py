@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from envs.errors import UnknownNameError
-from hier.run_folder import atomic_write, commit, versions
+from envs.files import atomic_write
+from hier.run_folder import commit, versions
 
 Row = dict[str, Any]
 
@@ -28,17 +29,27 @@ class Suite:
         function: ``module:function`` under :mod:`hier.bench`, called as
             ``function(quick, seeds)`` and returning ``(figures, rows)``.
         seeds: training seeds unless others are asked for.
+        plot: function of :mod:`hier.plots` that draws the result, empty for none.
     """
 
     purpose: str
     function: str
     seeds: tuple[int, ...] = (0, 1, 2)
+    plot: str = ""
 
 
 SUITES: dict[str, Suite] = {
-    "demo": Suite("UnlockPickup from pixels: planner's subgoals against flat PPO", "learning:demo"),
-    "key-corridor": Suite("KeyCorridorS3R3 from percepts alone", "learning:key_corridor"),
-    "planner-quality": Suite("success against planner accuracy", "learning:planner_quality"),
+    "demo": Suite(
+        "UnlockPickup from pixels: planner's subgoals against flat PPO",
+        "learning:demo",
+        plot="plot_curves",
+    ),
+    "key-corridor": Suite(
+        "KeyCorridorS3R3 from percepts alone", "learning:key_corridor", plot="plot_curves"
+    ),
+    "planner-quality": Suite(
+        "success against planner accuracy", "learning:planner_quality", plot="plot_accuracy"
+    ),
     "render": Suite("frames per second against MiniGrid's own wrapper", "speed:render", (0,)),
     "train-speed": Suite("training steps per second against plain SB3", "speed:train_speed", (0,)),
 }
@@ -57,7 +68,7 @@ def run_suite(
         name: a key of :data:`SUITES`.
         quick: a variant under a minute that shows the suite works; its figures mean nothing.
         seeds: training seeds.
-        out: file for the JSON.
+        out: file for the JSON; a suite with a plot writes it beside, as PNG.
 
     Raises:
         UnknownNameError: for an unknown suite.
@@ -84,7 +95,10 @@ def run_suite(
     print_rows(rows)
     if out:
         with atomic_write(Path(out)) as file:
-            file.write_text(json.dumps(result, indent=1) + "\n")
+            file.write_text(_readable(result) + "\n")
+        if suite.plot:
+            plots = importlib.import_module("hier.plots")
+            getattr(plots, suite.plot)(result, Path(out).with_suffix(".png"))
     print(json.dumps(result))
     return result
 
@@ -102,6 +116,13 @@ def print_rows(rows: Sequence[Row]) -> None:
 
 def _text(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _readable(result: dict[str, Any]) -> str:
+    """JSON with one row per line."""
+    rows = ",\n  ".join(json.dumps(row) for row in result["rows"])
+    head = json.dumps({**result, "rows": []}, indent=1)
+    return head.replace('"rows": []', f'"rows": [\n  {rows}\n ]')
 
 
 def _machine() -> str:

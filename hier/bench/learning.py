@@ -30,7 +30,8 @@ def train_job(job: tuple[HierConfig, str, Path]) -> Row:
     from hier.run_folder import RunFolder
 
     curve = [
-        [entry["env_steps"], entry["success_rate"]] for entry in RunFolder.open(folder).evaluations()
+        [entry["env_steps"], entry["success_rate"]]
+        for entry in RunFolder.open(folder).evaluations()
     ]
     row = {
         "level": "+".join(config.env.ids),
@@ -94,9 +95,12 @@ def demo(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:
         **success_figures(flat, f"{level}.flat_success"),
         f"{level}.env_steps": with_planner[0]["env_steps"],
     }
-    print(f"\nwith the {base.planner.type} planner's subgoals {figures[f'{level}.success']:.0%} of "
-          f"{with_planner[0]['eval_episodes']} unseen levels, flat "
-          f"{figures[f'{level}.flat_success']:.0%}, after {with_planner[0]['env_steps']} steps each")  # fmt: skip
+    print(
+        f"\nwith the {base.planner.type} planner's subgoals {figures[f'{level}.success']:.0%} of "
+        f"{with_planner[0]['eval_episodes']} unseen levels, flat "
+        f"{figures[f'{level}.flat_success']:.0%}, "
+        f"after {with_planner[0]['env_steps']} steps each"
+    )
     print(f"TensorBoard  tensorboard --logdir {parent}")
     for video in sorted((parent / f"planner-seed-{seeds[0]}" / "videos").glob("*.gif"))[-1:]:
         print(f"GIF          {video}")

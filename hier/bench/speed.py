@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
@@ -43,14 +43,9 @@ def render(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]
     rows: list[Row] = []
     for env_id in RENDER_LEVELS:
         identical = _identical_frames(env_id, compared, seeds[0])
-        makers: dict[str, Callable[[], gym.Env]] = {
-            "ours": lambda i=env_id: make_env(i),
-            "official": lambda i=env_id: official_env(i),
-            "raw": lambda i=env_id: gym.make(i, disable_env_checker=True),
-        }
-        rates = {
-            name: _steps_per_second(make(), timed, seeds[0]) for name, make in makers.items()
-        }
+        envs = {"ours": make_env(env_id), "official": official_env(env_id)}
+        envs["raw"] = gym.make(env_id, disable_env_checker=True)
+        rates = {name: _steps_per_second(env, timed, seeds[0]) for name, env in envs.items()}
         rows.append(
             {
                 "level": env_id,

@@ -17,8 +17,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from envs import make_env
 from envs.errors import ConfigError, RunFolderError
+from envs.files import atomic_write
 from hier import HierConfig, evaluate, load, record, resume, train
-from hier.run_folder import RunFolder, atomic_write
+from hier.run_folder import RunFolder
 
 SMALL = [
     "env.id=BabyAI-GoToObjS4-v0", "env.n_envs=4", "total_timesteps=512", "checkpoint_every=128",
@@ -104,7 +105,7 @@ def test_a_loaded_run_is_an_sb3_like_agent(run):
         assert env.action_space.contains(int(action))
     assert state.lanes[0].pursuit.subgoal is not None
     venv = DummyVecEnv([lambda: make_env("BabyAI-GoToObjS4-v0")] * 3)
-    returns, lengths = evaluate_policy(
+    returns, _ = evaluate_policy(
         load(run.folder, env=venv), venv, n_eval_episodes=6, return_episode_rewards=True, warn=False
     )
     assert len(returns) == 6 and all(0 <= value <= 1 for value in returns)

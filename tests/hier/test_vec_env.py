@@ -7,8 +7,8 @@ import pytest
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from envs import make_env, subgoal_space
-from hier.config import HierConfig
 from hier.build import build_env, build_planner_of
+from hier.config import HierConfig
 from hier.hierarchy import Hierarchy
 from hier.vec_env import HierarchicalVecEnv, RewardWeights, experts_of
 from perception.tracker import make_tracker

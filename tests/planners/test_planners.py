@@ -41,18 +41,13 @@ def queries():
             tracker = make_tracker("gridworld", 1)
             tracker.reset({key: value[None] for key, value in observation.items()})
             percept = tracker.percept(0)
-            found.append(
-                PlannerQuery(percept, space.candidates(percept), expert=env.expert())
-            )
+            found.append(PlannerQuery(percept, space.candidates(percept), expert=env.expert()))
     return found
 
 
 @pytest.mark.parametrize("name", [*OPTIONS, f"{__name__}.EagerPlanner"])
 def test_replies_are_distributions_over_the_candidates_in_order(name, queries):
-    if "." in name:
-        planner = EagerPlanner()
-    else:
-        planner = build_planner(name, seed=0, **OPTIONS[name])
+    planner = EagerPlanner() if "." in name else build_planner(name, seed=0, **OPTIONS[name])
     replies = planner.score(queries)
     assert len(replies) == len(queries)
     for query, reply in zip(queries, replies, strict=True):
@@ -115,7 +110,11 @@ def test_a_dotted_path_builds_the_users_own_planner(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     ("path", "complaint"),
-    [("no.such.Thing", "cannot be imported"), ("os.path", "not a class"), ("fractions.Fraction", "lacks")],
+    [
+        ("no.such.Thing", "cannot be imported"),
+        ("os.path", "not a class"),
+        ("fractions.Fraction", "lacks"),
+    ],
 )
 def test_a_wrong_dotted_path_says_why(path, complaint):
     with pytest.raises(ConfigError, match=complaint):
