@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,19 @@ from hier.hierarchy import Hierarchy
 from hier.run_folder import RunFolder
 from hier.vec_env import experts_of
 from planners.protocol import Planner
+
+
+@dataclass(slots=True)
+class AgentState:
+    """What an agent remembers between two observations.
+
+    Attributes:
+        hierarchy: percepts, subgoals and history, one lane per environment.
+        controller: the SB3 model's own recurrent state, if it has one.
+    """
+
+    hierarchy: Hierarchy
+    controller: Any = None
 
 
 class Agent:
@@ -53,15 +67,14 @@ class Agent:
         self.config = config
         self.planner = planner
         self._env = env
-        self._controller_state: Any = None
 
     def predict(
         self,
         observation: dict[str, NDArray],
-        state: Hierarchy | None = None,
+        state: AgentState | None = None,
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = False,
-    ) -> tuple[NDArray, Hierarchy]:
+    ) -> tuple[NDArray, AgentState]:
         """Choose actions.
 
         Args:
@@ -71,36 +84,43 @@ class Agent:
             deterministic: take the likeliest action.
 
         Returns:
-            The action (an array of one per environment for a batch), and the state: the
-            hierarchy, whose ``lanes`` show percept, subgoal and history.
+            The action (an array of one per environment for a batch), and the state;
+            ``state.hierarchy.lanes`` shows percept, subgoal and history.
         """
         single = observation["image"].ndim == 3
         if single:
             observation = {key: value[None] for key, value in observation.items()}
         n = len(observation["image"])
         if state is None:
-            state = build_hierarchy(
-                self.config, n, self.planner, seed=self.config.seed, experts=self._experts
+            state = AgentState(
+                build_hierarchy(
+                    self.config, n, self.planner, seed=self.config.seed, experts=self._experts
+                )
             )
             starts = np.ones(n, bool)
-            self._controller_state = None
         else:
             starts = np.zeros(n, bool) if episode_start is None else np.asarray(episode_start)
-        if not starts.all():
-            outcomes = state.advance(observation)
-            closed = [i for i, outcome in enumerate(outcomes) if outcome and not starts[i]]
-            for i in closed:
-                state.close(i, str(outcomes[i]))
-            state.plan(closed)
-        if starts.any():
-            state.begin(observation, np.flatnonzero(starts).tolist())
-        actions, self._controller_state = self.model.predict(
-            state.controller_observation(observation),
-            state=self._controller_state,
+        self._follow(state.hierarchy, observation, starts)
+        actions, controller = self.model.predict(
+            state.hierarchy.controller_observation(observation),
+            state=state.controller,
             episode_start=starts,
             deterministic=deterministic,
         )
-        return (actions[0] if single else actions), state
+        return (actions[0] if single else actions), AgentState(state.hierarchy, controller)
+
+    @staticmethod
+    def _follow(
+        hierarchy: Hierarchy, observation: dict[str, NDArray], starts: NDArray[np.bool_]
+    ) -> None:
+        if not starts.all():
+            outcomes = hierarchy.advance(observation)
+            closed = [i for i, outcome in enumerate(outcomes) if outcome and not starts[i]]
+            for i in closed:
+                hierarchy.close(i, str(outcomes[i]))
+            hierarchy.plan(closed)
+        if starts.any():
+            hierarchy.begin(observation, np.flatnonzero(starts).tolist())
 
     def _experts(self, i: int) -> Any:
         if isinstance(self._env, VecEnv):

@@ -140,14 +140,16 @@ def evaluate_model(
 ) -> Evaluation:
     """Judge a model in memory; see :func:`evaluate` for the arguments.
 
-    PyTorch's random state is set aside, so that judging a model changes nothing about its
-    training.
+    All randomness is set apart from training's, so that judging a model does not change it.
     """
     import torch
 
     episodes = episodes or config.eval.episodes
     first = config.eval.first_seed if first_seed is None else first_seed
-    planner = planner or build_planner_of(config, seed=first)
+    if planner is None:
+        planner = build_planner_of(config, seed=first)
+    elif hasattr(planner, "for_evaluation"):
+        planner = planner.for_evaluation(first)
     ids = [env_id] if env_id else config.env.ids
     share = [episodes // len(ids) + (i < episodes % len(ids)) for i in range(len(ids))]
     results: list[EpisodeResult] = []

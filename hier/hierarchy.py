@@ -160,6 +160,7 @@ class Hierarchy:
         return PlannerQuery(
             percept=lane.percept,
             candidates=self.space.candidates(lane.percept),
+            space=self.space,
             recent=tuple(lane.history[-RECENT:]),
             expert=expert,
         )

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.errors import UserError
-from envs.subgoal import Expert, Subgoal
+from envs.subgoal import Expert, Subgoal, SubgoalSpace
 
 
 class PlannerError(UserError, RuntimeError):
@@ -24,6 +24,8 @@ class PlannerQuery:
     Attributes:
         percept: what the agent knows; read it at once, its map lives on.
         candidates: the closed set to score, at least one.
+        space: the domain's subgoals, for planners that read the scene as text (``describe``) or
+            answer in words (``parse``).
         recent: subgoals already tried in this episode, oldest first, with how each ended
             (``done``, ``failed`` or ``timeout``).
         feedback: lines to show the planner beside the question, such as advantages.
@@ -32,6 +34,7 @@ class PlannerQuery:
 
     percept: Any
     candidates: Sequence[Subgoal]
+    space: SubgoalSpace
     recent: Sequence[tuple[Subgoal, str]] = ()
     feedback: Sequence[str] = ()
     expert: Expert | None = None
@@ -53,6 +56,9 @@ class PlannerReply:
 @runtime_checkable
 class Planner(Protocol):
     """Scores candidate subgoals.
+
+    A planner with randomness of its own also has ``for_evaluation(seed)``, which returns it with
+    that randomness apart from training's.
 
     Attributes:
         privileged: whether it looks into the simulator (and then gets ``query.expert``).

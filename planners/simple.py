@@ -56,6 +56,10 @@ class NoisyPlanner:
         self.accuracy = accuracy
         self._rng = np.random.default_rng(seed)
 
+    def for_evaluation(self, seed: int) -> NoisyPlanner:
+        """The same planner with randomness of its own, so that judging leaves training alone."""
+        return NoisyPlanner(self.accuracy, seed)
+
     def score(self, queries: Sequence[PlannerQuery]) -> list[PlannerReply]:
         """See :class:`planners.protocol.Planner` and :class:`OraclePlanner`."""
         replies = []

@@ -101,8 +101,12 @@ class _Decision(bots.BabyAIBot):
         if isinstance(clause, PickupInstr):
             return self._act_on(clause.desc, "pick up")
         assert isinstance(clause, PutNextInstr)
+        put_down = self._act_on(clause.desc_fixed, "put next to")
         if any(self.carrying is obj for obj in clause.desc_move.obj_set):
-            return self._act_on(clause.desc_fixed, "put next to")
+            return put_down
+        # What needs free hands on the way there comes before taking the thing along.
+        if self.carrying is None and put_down.verb == "pick up":
+            return put_down
         return self._act_on(clause.desc_move, "pick up")
 
     def _act_on(self, desc: ObjDesc, verb: str) -> Subgoal:
@@ -174,20 +178,31 @@ class _Decision(bots.BabyAIBot):
         return Subgoal("pick up", obj.color, obj.type)
 
     def _unlock(self, door: Any, where: str = "") -> Subgoal:
-        if self.carrying is not None:
-            if self.carrying.type == "key" and self.carrying.color == door.color:
-                return Subgoal("open", door.color, "door", where)
-            return Subgoal("drop")
+        way = self._hindrance(self._place(door))
+        if self._has_key(door):
+            return self._remove(way) if way else Subgoal("open", door.color, "door", where)
         key = ObjDesc("key", door.color)
         key.find_matching_objs(self.mission)
         obj, position = self._find_obj_pos(key)
         if position is None:
             self._keyless.append(door)
             return self._explore()
-        hindrance = self._hindrance(position)
+        if self.carrying is not None:
+            return Subgoal("drop")
+        # Clear the way while the hands are free; the key takes them up.
+        hindrance = way or self._hindrance(position)
         if hindrance is not None and hindrance is not door:
             return self._remove(hindrance)
         return Subgoal("pick up", obj.color, obj.type)
+
+    def _has_key(self, door: Any) -> bool:
+        held = self.carrying
+        return held is not None and held.type == "key" and held.color == door.color
+
+    def _place(self, obj: WorldObj) -> tuple[int, int]:
+        grid = self.mission.grid
+        index = next(i for i, cell in enumerate(grid.grid) if cell is obj)
+        return index % grid.width, index // grid.width
 
     def _explore(self) -> Subgoal:
         _, unseen, blocked = self._shortest_path(
@@ -197,16 +212,16 @@ class _Decision(bots.BabyAIBot):
             return Subgoal("explore")
         doors: list[Callable[[Any, Any], bool]] = [
             lambda pos, cell: _is_shut(cell) and not cell.is_locked,
+            lambda pos, cell: _is_shut(cell) and self._has_key(cell),
             lambda pos, cell: _is_shut(cell) and not any(cell is door for door in self._keyless),
         ]
         for wanted in doors:
             _, position, _ = self._shortest_path(wanted, try_with_blockers=True)
             if position is not None:
                 door = self.mission.grid.get(*position)
-                hindrance = self._hindrance(position)
-                if hindrance is not None:
-                    return self._remove(hindrance)
-                return self._unlock(door) if door.is_locked else Subgoal("open", door.color, "door")
+                if door.is_locked:
+                    return self._unlock(door)
+                return self._remove(self._hindrance(position) or door)
         if unseen is not None:
             hindrance = self._hindrance(unseen)
             return Subgoal("explore") if hindrance is None else self._remove(hindrance)

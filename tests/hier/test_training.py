@@ -103,7 +103,7 @@ def test_a_loaded_run_is_an_sb3_like_agent(run):
             break
         action, state = agent.predict(observation, state)
         assert env.action_space.contains(int(action))
-    assert state.lanes[0].pursuit.subgoal is not None
+    assert state.hierarchy.lanes[0].pursuit.subgoal is not None
     venv = DummyVecEnv([lambda: make_env("BabyAI-GoToObjS4-v0")] * 3)
     returns, _ = evaluate_policy(
         load(run.folder, env=venv), venv, n_eval_episodes=6, return_episode_rewards=True, warn=False

@@ -41,7 +41,7 @@ def queries():
             tracker = make_tracker("gridworld", 1)
             tracker.reset({key: value[None] for key, value in observation.items()})
             percept = tracker.percept(0)
-            found.append(PlannerQuery(percept, space.candidates(percept), expert=env.expert()))
+            found.append(PlannerQuery(percept, space.candidates(percept), space, expert=env.expert()))
     return found
 
 
@@ -78,7 +78,7 @@ def test_noisy_agrees_with_the_oracle_as_often_as_asked(accuracy, queries):
 
 
 def test_oracle_without_an_expert_says_what_to_do(queries):
-    bare = [PlannerQuery(q.percept, q.candidates) for q in queries[:1]]
+    bare = [PlannerQuery(q.percept, q.candidates, q.space) for q in queries[:1]]
     with pytest.raises(PlannerError, match="pass env= to"):
         build_planner("oracle").score(bare)
 
