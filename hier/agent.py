@@ -73,7 +73,7 @@ class Agent:
         observation: dict[str, NDArray],
         state: AgentState | None = None,
         episode_start: NDArray[np.bool_] | None = None,
-        deterministic: bool = False,
+        deterministic: bool = True,
     ) -> tuple[NDArray, AgentState]:
         """Choose actions.
 

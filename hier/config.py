@@ -127,7 +127,7 @@ class EvalConfig(_Section):
     episodes: int = Field(100, ge=1, description="episodes of the final evaluation")
     episodes_during: int = Field(32, ge=1, description="episodes of an evaluation on the way")
     first_seed: int = Field(1_000_000, ge=0, description="seeds first_seed, first_seed + 1, ...")
-    deterministic: bool = Field(False, description="take the likeliest action instead of a draw")
+    deterministic: bool = Field(True, description="take the likeliest action; else draw one")
     videos: int = Field(1, ge=0, description="episodes drawn as GIF at each evaluation")
 
 
@@ -144,11 +144,6 @@ class HierConfig(_Section):
     subgoal: SubgoalConfig = SubgoalConfig()
     controller: ControllerConfig = ControllerConfig()
     eval: EvalConfig = EvalConfig()
-
-    @property
-    def greedy_evaluation(self) -> bool:
-        """Whether evaluation takes the likeliest action; a value-based controller always does."""
-        return self.eval.deterministic or self.controller.algorithm == "dqn"
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], *, source: str = "configuration") -> HierConfig:

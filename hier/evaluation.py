@@ -163,7 +163,7 @@ def evaluate_model(
                     planner,
                     env_id=name,
                     seeds=range(first, first + count),
-                    deterministic=config.greedy_evaluation,
+                    deterministic=config.eval.deterministic,
                     progress=progress,
                 )
     return Evaluation(results)
