@@ -134,7 +134,7 @@ def train_speed(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list
     Same level, network, ``n_envs`` and update settings; the peer has no planner and takes its
     frames from MiniGrid's own wrapper. The two alternate; medians over the repeats.
     """
-    steps, repeats = (2_048, 1) if quick else (16_384, 5)
+    steps, repeats = (2_048, 1) if quick else (8_192, 3)
     rows: list[Row] = []
     for preset in ("demo",) if quick else ("demo", "key-corridor"):
         config = HierConfig.load(preset, [f"seed={seeds[0]}"])
