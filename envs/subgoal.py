@@ -92,6 +92,9 @@ class SubgoalSpace(Protocol):
     def is_interrupted(self, subgoal: Subgoal, before: Any, after: Any) -> bool:
         """Whether that step, not achieving ``subgoal``, changed what the plan was built on."""
 
+    def is_repeatable(self, subgoal: Subgoal) -> bool:
+        """Whether achieving ``subgoal`` again in one episode is progress again."""
+
     def describe(self, percept: Any) -> str:
         """The scene in words, for planners that read text only."""
 

@@ -48,7 +48,8 @@ class RewardWeights:
         environment: factor on the environment's own reward.
         bonus: for completing a subgoal, once per episode for each subgoal.
         shaping: per step of walking distance gained (potential-based, Ng et al. 1999); not for
-            a subgoal already completed in this episode, so that it cannot be farmed.
+            a subgoal already completed in this episode, unless it is repeatable, so that it
+            cannot be farmed.
     """
 
     environment: float = 2.0
@@ -164,7 +165,7 @@ class HierarchicalVecEnv(VecEnvWrapper):
         account, subgoal = self._accounts[i], self.hierarchy.lanes[i].pursuit.subgoal
         assert subgoal is not None
         pay = 0.0
-        new = subgoal not in account.paid or subgoal.verb == "explore"
+        new = subgoal not in account.paid or self.hierarchy.space.is_repeatable(subgoal)
         if outcome == DONE and subgoal not in account.paid:
             account.paid.add(subgoal)
             pay += self.rewards.bonus

@@ -194,6 +194,10 @@ class GridworldSubgoals:
             and self._right_side(subgoal, after)
         )
 
+    def is_repeatable(self, subgoal: Subgoal) -> bool:
+        """Only exploring: each time it shows something new, while a key can be dropped and taken."""
+        return subgoal.verb == "explore"
+
     def is_interrupted(self, subgoal: Subgoal, before: GridPercept, after: GridPercept) -> bool:
         """Whether the agent's hands changed in a way the subgoal did not ask for."""
         return before.carrying != after.carrying
