@@ -12,11 +12,16 @@ from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.logger import configure
 
 from controllers.build import load_controller
+from envs.errors import UserError
 from hier.build import build_env, build_model, build_planner_of
 from hier.callbacks import Checkpoints, Evaluations, HierarchyLogger, StopOnSignal
 from hier.config import HierConfig
 from hier.evaluation import Evaluation
 from hier.run_folder import RunFolder
+
+
+class TrainingError(UserError, RuntimeError):
+    """Training ended early; the text says why and how to go on from what was learned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,7 @@ def train(
         ConfigError: if algorithm or planner do not take their options.
         RunFolderError: if the folder already holds a run.
         SimulatorError: if an environment cannot be built.
+        TrainingError: if a planner or simulator breaks on the way; a checkpoint was saved.
     """
     torch.set_num_threads(config.torch_threads)  # before the networks: it decides their last bits
     planner = build_planner_of(config)
@@ -97,16 +103,23 @@ def _learn(
     callbacks = [stop, log, Checkpoints(run, config.checkpoint_every)]
     remaining = config.total_timesteps - model.num_timesteps
     with stop.listening():
-        if remaining > 0:
-            model.learn(
-                remaining,
-                callback=CallbackList([*callbacks, judge]),
-                reset_num_timesteps=False,
-                progress_bar=progress,
-            )
-        else:
-            judge.init_callback(model)
-        run.save_checkpoint(model)
+        try:
+            if remaining > 0:
+                model.learn(
+                    remaining,
+                    callback=CallbackList([*callbacks, judge]),
+                    reset_num_timesteps=False,
+                    progress_bar=progress,
+                )
+            else:
+                judge.init_callback(model)
+        except UserError as error:
+            raise TrainingError(
+                f"{error} (stopped at step {model.num_timesteps}; what was learned is kept: "
+                f"hier train --resume {run.path})"
+            ) from error
+        finally:
+            run.save_checkpoint(model)
         evaluation = None
         if not stop.stopped:
             judge.num_timesteps = model.num_timesteps

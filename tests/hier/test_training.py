@@ -20,6 +20,7 @@ from envs.errors import ConfigError, RunFolderError
 from envs.files import atomic_write
 from hier import HierConfig, evaluate, load, record, resume, train
 from hier.run_folder import RunFolder
+from hier.training import TrainingError
 
 SMALL = [
     "env.id=BabyAI-GoToObjS4-v0", "env.n_envs=4", "total_timesteps=512", "checkpoint_every=128",
@@ -233,6 +234,26 @@ def test_a_whole_zip_that_is_no_controller_is_named(tmp_path):
         archive.writestr("hello", "world")
     with pytest.raises(RunFolderError, match=r"is not a readable ppo checkpoint"):
         evaluate(result.folder, progress=False)
+
+
+def test_a_planner_that_breaks_loses_nothing_that_was_learned(tmp_path, monkeypatch):
+    (tmp_path / "breaking.py").write_text(
+        "import numpy as np\n"
+        "from planners import PlannerReply\n"
+        "class Breaks:\n"
+        "    privileged, version, asked = False, 0, 0\n"
+        "    def score(self, queries):\n"
+        "        self.asked += 1\n"
+        "        n = [len(q.candidates) for q in queries]\n"
+        "        wrong = np.nan if self.asked > 40 else 1.0\n"
+        "        return [PlannerReply(wrong * np.full(k, -np.log(k), np.float32)) for k in n]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(TrainingError, match=r"Breaks answered .* hier train --resume") as caught:
+        train(small("planner.type=breaking.Breaks"), folder=tmp_path / "run", progress=False)
+    reached = int(str(caught.value).split("stopped at step ")[1].split(";")[0])
+    latest = RunFolder(tmp_path / "run").latest_checkpoint()
+    assert reached > 0 and latest.stem == f"step-{reached:010d}"
 
 
 def test_atomic_write_keeps_the_old_file_on_failure(tmp_path):

@@ -1,0 +1,82 @@
+"""The network reads what it is given; algorithms come by name and refuse what they do not take."""
+
+import numpy as np
+import pytest
+import torch
+from stable_baselines3.common.preprocessing import preprocess_obs
+from stable_baselines3.common.vec_env import VecTransposeImage
+
+from controllers.build import ALGORITHMS, DEFAULTS, algorithm_class, build_controller
+from controllers.features import SubgoalFeatures
+from envs.errors import ConfigError, UnknownNameError
+from hier.build import build_env, build_planner_of
+from hier.config import HierConfig
+
+
+@pytest.fixture(scope="module")
+def env():
+    config = HierConfig.load("demo", ["env.n_envs=4"])
+    return build_env(config, build_planner_of(config))
+
+
+@pytest.fixture(scope="module")
+def batch(env):
+    transposed = VecTransposeImage(env)
+    transposed.seed(0)
+    tensors = {key: torch.as_tensor(value) for key, value in transposed.reset().items()}
+    return transposed.observation_space, preprocess_obs(tensors, transposed.observation_space)
+
+
+def test_every_input_reaches_the_features_and_gets_a_gradient(batch):
+    torch.manual_seed(0)
+    space, observation = batch
+    network = SubgoalFeatures(space, features_dim=24, channels=8)
+    features = network(observation)
+    assert features.shape == (4, 24)
+    for key in ("image", "target", "subgoal", "mission"):
+        changed = dict(observation)
+        # Another environment's input in place of each one's own.
+        changed[key] = torch.roll(observation[key], 1, dims=0)
+        assert not torch.allclose(network(changed), features), key
+    features.sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
+
+
+def test_rows_of_a_batch_do_not_touch_each_other(batch):
+    space, observation = batch
+    network = SubgoalFeatures(space)
+    together = network(observation)
+    for i in range(4):
+        alone = network({key: value[i : i + 1] for key, value in observation.items()})
+        torch.testing.assert_close(alone[0], together[i], atol=1e-5, rtol=1e-4)
+
+
+def test_the_tile_convolution_sees_each_tile_once(batch):
+    space, observation = batch
+    network = SubgoalFeatures(space)
+    assert network.tiles(observation["image"]).shape[-2:] == (7, 7)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_algorithms_are_built_by_name_with_options_over_defaults(name, env):
+    option = {"ppo": ("n_steps", 32), "a2c": ("n_steps", 3), "dqn": ("batch_size", 7)}
+    key, value = option.get(name, ("n_steps", 16))
+    options = {key: value, **({"buffer_size": 100} if name == "dqn" else {})}
+    model = build_controller(name, env, gamma=0.9, seed=1, device="cpu", options=options)
+    assert isinstance(model, algorithm_class(name))
+    assert getattr(model, key) == value and model.gamma == 0.9
+    assert model.learning_rate == DEFAULTS[name]["learning_rate"]
+    action, _ = model.predict(env.reset())
+    assert np.asarray(action).shape == (4,)
+
+
+def test_the_same_seed_builds_the_same_network(env):
+    a, b = (build_controller("ppo", env, gamma=0.9, seed=3).policy.state_dict() for _ in range(2))
+    assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_wrong_names_and_options_are_refused(env):
+    with pytest.raises(UnknownNameError, match="unknown algorithm 'pp'; did you mean 'ppo'"):
+        build_controller("pp", env, gamma=0.9, seed=0)
+    with pytest.raises(ConfigError, match=r"'ppo' does not take 'learning_rat'.*learning_rate"):
+        build_controller("ppo", env, gamma=0.9, seed=0, options={"learning_rat": 1})
