@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 from minigrid.minigrid_env import MiniGridEnv
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ from perception.tracker import GridTracker
 
 SPACE = GridworldSubgoals()
 LEFT, RIGHT, FORWARD, PICK_UP, DROP, TOGGLE, DONE = range(7)
+MAX_DURATION = 40  # steps after which a subgoal is given up, as by default in hier
 
 # Rooms, mazes, corridors; doors, keys, boxes, lava, goals; moving balls; walls one sees through;
 # an agent that starts with something in hand; side words and long instructions.
@@ -82,20 +85,63 @@ class Play:
         self.tracker = GridTracker(1)
         self.frame = np.zeros(0, np.uint8)
         self.reward = 0.0
+        self.ended = False
 
     def reset(self, seed: int | None = None) -> GridPercept:
         """Start an episode; a percept that later steps leave alone."""
         observation, _ = self.env.reset(seed=seed)
+        self.reward, self.ended = 0.0, False
         self.frame = observation["image"]
         self.tracker.reset(_batch(observation))
         return self.tracker.percept(0).snapshot()
 
-    def step(self, action: int) -> tuple[GridPercept, bool]:
-        """One step: the percept after it and whether the episode ended."""
+    def step(self, action: int) -> GridPercept:
+        """One step; ``reward`` and ``ended`` tell the rest."""
         observation, self.reward, terminated, truncated, _ = self.env.step(action)
+        self.ended = terminated or truncated
         self.frame = observation["image"]
         self.tracker.update(_batch(observation))
-        return self.tracker.percept(0).snapshot(), terminated or truncated
+        return self.tracker.percept(0).snapshot()
+
+    def follow_expert(
+        self, seed: int, slip: float = 0.0, first: Sequence[int] = ()
+    ) -> Iterator[tuple[Subgoal, int, GridPercept, GridPercept]]:
+        """Play an episode on the expert's subgoals, with chance where it knows none.
+
+        Args:
+            seed: of the level, and of slips and chance.
+            slip: probability of any action instead of the one that serves the subgoal.
+            first: actions taken before the expert is asked.
+
+        Yields:
+            Subgoal, action, percept before and percept after, step by step.
+        """
+        rng = np.random.default_rng(seed)
+        before = self.reset(seed)
+        for action in first:
+            before = self.step(action)
+        expert = self.env.expert()
+        subgoal: Subgoal | None = None
+        duration = 0
+        while not self.ended:
+            if subgoal is None:
+                candidates = SPACE.candidates(before)
+                duration = 0
+                by_chance = candidates[int(rng.integers(len(candidates)))]
+                subgoal = expert.subgoal(before, candidates) or by_chance
+            slipped = rng.random() < slip
+            action = int(rng.integers(7)) if slipped else pursue(before, subgoal, rng)
+            after = self.step(action)
+            yield subgoal, action, before, after
+            duration += 1
+            if (
+                duration == MAX_DURATION
+                or SPACE.is_complete(subgoal, before, after)
+                or after.carrying != before.carrying
+                or not SPACE.target_mask(after, subgoal).any()
+            ):
+                subgoal = None
+            before = after
 
 
 def _batch(observation: dict[str, NDArray]) -> dict[str, NDArray]:

@@ -20,7 +20,7 @@ from envs.gridworld.rendering import FrameRenderer
 VIEW_SIZE = 7
 
 
-class GridworldEnv(gym.Wrapper):
+class GridworldEnv(gym.Wrapper, gym.utils.RecordConstructorArgs):
     """A MiniGrid simulator seen through its agent's eyes.
 
     The observation is a dict of
@@ -35,7 +35,7 @@ class GridworldEnv(gym.Wrapper):
     serves the oracle planner, demonstrations and tests.
 
     Args:
-        simulator: an unwrapped MiniGrid environment with a view of seven cells.
+        env: a MiniGrid environment with a view of seven cells; its own wrappers are left off.
 
     Raises:
         SimulatorError: if the view is of another size.
@@ -47,14 +47,17 @@ class GridworldEnv(gym.Wrapper):
     (56, 56, 3)
     """
 
-    def __init__(self, simulator: MiniGridEnv):
+    def __init__(self, env: gym.Env):
+        # Lets Gymnasium make the environment anew from its spec, as its checker does.
+        gym.utils.RecordConstructorArgs.__init__(self)
+        simulator: Any = env.unwrapped
         super().__init__(simulator)
         if simulator.agent_view_size != VIEW_SIZE:
             raise SimulatorError(
                 f"{type(simulator).__name__} has a view of {simulator.agent_view_size} cells; "
                 f"the gridworld's perception expects {VIEW_SIZE}"
             )
-        self.simulator = simulator
+        self.simulator: MiniGridEnv = simulator
         self.renderer = FrameRenderer(simulator)
         self.observation_space = spaces.Dict(
             {
@@ -64,7 +67,7 @@ class GridworldEnv(gym.Wrapper):
             }
         )
         # The frame replaces MiniGrid's symbolic observation, which costs more than the step.
-        simulator.gen_obs = dict  # type: ignore[method-assign,assignment]
+        simulator.gen_obs = dict
         self._pose = (0, 0, 0)
         self._mission = ""
         self._mission_tokens = encode_mission("")

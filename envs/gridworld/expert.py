@@ -95,7 +95,7 @@ class _Decision(bots.BabyAIBot):
         if isinstance(clause, ReachGoalInstr):
             return self._reach_goal()
         if isinstance(clause, OpenInstr):
-            return self._act_on(clause.desc, "open")
+            return self._act_on(_shut_ones(clause.desc), "open")
         if isinstance(clause, GoToInstr):
             return self._act_on(clause.desc, "go to")
         if isinstance(clause, PickupInstr):
@@ -127,15 +127,20 @@ class _Decision(bots.BabyAIBot):
         return goal
 
     def _find_obj_pos(self, obj_desc: ObjDesc, adjacent: bool = False) -> Any:
-        """As the bot's, which asserts that nothing is hidden in a box or shut away again."""
-        try:
-            return super()._find_obj_pos(obj_desc, adjacent)
-        except AssertionError:
-            for position in obj_desc.obj_poss:
-                obj = self.mission.grid.get(*position)
-                if self.vis_mask[position] and any(obj is thing for thing in obj_desc.obj_set):
-                    return obj, position
+        """As the bot's, whose lists of things and places go out of step once a thing is moved."""
+        lying = ObjDesc(obj_desc.type, obj_desc.color, obj_desc.loc)
+        for place in obj_desc.obj_poss:
+            there = self.mission.grid.get(*place)
+            if any(there is thing for thing in obj_desc.obj_set):
+                lying.obj_set.append(there)
+                lying.obj_poss.append(place)
+        if not lying.obj_set:  # hidden in a box, in hand, or gone
             return None, None
+        try:
+            return super()._find_obj_pos(lying, adjacent)
+        except AssertionError:  # seen, but shut away since
+            places = zip(lying.obj_set, lying.obj_poss, strict=True)
+            return next(pair for pair in places if self.vis_mask[pair[1]])
 
     def _reach_goal(self) -> Subgoal:
         grid = self.mission.grid
@@ -234,6 +239,8 @@ class _Decision(bots.BabyAIBot):
             try_with_blockers=True,
         )
         if position is None:
+            if self.carrying is not None:
+                return Subgoal("drop")  # the box in hand, or what keeps the way shut
             raise LookupError("nothing left to explore")
         box = self.mission.grid.get(*position)
         return Subgoal("toggle", box.color, "box")
@@ -241,6 +248,15 @@ class _Decision(bots.BabyAIBot):
 
 def _is_shut(cell: Any) -> bool:
     return cell is not None and cell.type == "door" and not cell.is_open
+
+
+def _shut_ones(doors: ObjDesc) -> ObjDesc:
+    """The doors that can still be opened, all where none can."""
+    places = list(zip(doors.obj_set, doors.obj_poss, strict=True))
+    shut = ObjDesc(doors.type, doors.color, doors.loc)
+    places = [place for place in places if _is_shut(place[0])] or places
+    shut.obj_set, shut.obj_poss = map(list, zip(*places, strict=True))
+    return shut
 
 
 def _path_through_things(
