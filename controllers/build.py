@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
 from controllers.features import SubgoalFeatures
@@ -49,6 +50,24 @@ def algorithm_class(name: str) -> Any:
     return getattr(__import__(module, fromlist=[attribute]), attribute)
 
 
+def as_schedule(value: Any, option: str) -> Any:
+    """RL Zoo's ``lin_7e-4`` as a schedule that falls linearly to zero; anything else unchanged.
+
+    Raises:
+        ConfigError: for a text that is no such schedule.
+    """
+    if not isinstance(value, str) or option not in ("learning_rate", "clip_range"):
+        return value
+    try:
+        start = float(value.removeprefix("lin_"))
+    except ValueError:
+        raise ConfigError(
+            f"controller.options.{option} is {value!r}; write a number, or lin_7e-4 to let it "
+            "fall linearly to zero"
+        ) from None
+    return LinearSchedule(start, 0.0, 1.0) if value.startswith("lin_") else start
+
+
 def build_controller(
     name: str,
     env: VecEnv,
@@ -71,7 +90,8 @@ def build_controller(
         device: ``auto``, ``cpu`` or ``cuda``.
         features: keyword arguments of :class:`controllers.features.SubgoalFeatures`.
         net_arch: hidden layers of policy and value heads after the features.
-        options: further keyword arguments of the algorithm; they win over the defaults.
+        options: further keyword arguments of the algorithm; they win over the defaults. A
+            learning rate or clip range may be RL Zoo's ``lin_VALUE``, falling to zero.
         tensorboard_log: folder for TensorBoard events.
 
     Raises:
@@ -98,7 +118,10 @@ def build_controller(
             "features_extractor_kwargs": features or {},
             "net_arch": net_arch if net_arch is not None else [64],
         },
-        **{**DEFAULTS[name], **(options or {})},
+        **{
+            option: as_schedule(value, option)
+            for option, value in {**DEFAULTS[name], **(options or {})}.items()
+        },
     )
 
 

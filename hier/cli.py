@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -225,6 +226,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_WRONG_INPUT
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+    except BrokenPipeError:  # the reader of our output left early, as `head` does
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (nothing is left to flush into the pipe)
+        return 0
 
 
 if __name__ == "__main__":

@@ -69,6 +69,14 @@ def test_algorithms_are_built_by_name_with_options_over_defaults(name, env):
     assert np.asarray(action).shape == (4,)
 
 
+def test_a_learning_rate_may_fall_linearly_to_zero(env):
+    options = {"learning_rate": "lin_1e-3", "n_steps": 8}
+    model = build_controller("ppo", env, gamma=0.9, seed=0, options=options)
+    assert [model.lr_schedule(left) for left in (1.0, 0.5, 0.0)] == pytest.approx([1e-3, 5e-4, 0.0])
+    with pytest.raises(ConfigError, match="'slow'; write a number, or lin_7e-4"):
+        build_controller("ppo", env, gamma=0.9, seed=0, options={"learning_rate": "slow"})
+
+
 def test_the_same_seed_builds_the_same_network(env):
     a, b = (build_controller("ppo", env, gamma=0.9, seed=3).policy.state_dict() for _ in range(2))
     assert all(torch.equal(a[key], b[key]) for key in a)
