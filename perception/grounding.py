@@ -24,13 +24,15 @@ def flood(cells, bounds, targets, passable, removable, lenient, distance, queue)
         targets: ``(size, size)`` bool.
         passable, removable: bool tables per code.
         lenient: also pass removable things.
-        distance: ``(size, size)`` int32, ``FAR`` within ``bounds`` grown by one; written.
+        distance: ``(size, size)`` int32, written within ``bounds`` grown by one; ``FAR`` where
+            there is no way.
         queue: int64 work space of ``size * size``.
     """
     size = cells.shape[1]
     head, tail = 0, 0
     for y in range(bounds[1] - 1, bounds[3] + 2):
         for x in range(bounds[0] - 1, bounds[2] + 2):
+            distance[y, x] = FAR
             if targets[y, x]:
                 distance[y, x] = 0
                 queue[tail] = y * size + x
@@ -89,7 +91,6 @@ def ground(
     for ty in range(bounds[1] - 1, bounds[3] + 2):
         for tx in range(bounds[0] - 1, bounds[2] + 2):
             targets[ty, tx] = False
-            distance[ty, tx] = FAR
     found = mark_targets(
         cells,
         bounds,
@@ -162,5 +163,5 @@ def work_space(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return (
         np.zeros((size, size), np.bool_),
         np.full((size, size), FAR, np.int32),
-        np.zeros(2 * size * size, np.int64),
+        np.zeros(size * size, np.int64),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -90,8 +91,8 @@ class GridworldEnv(gym.Wrapper, gym.utils.RecordConstructorArgs):
         except FileNotFoundError as error:
             raise SimulatorError(
                 f"{getattr(self.simulator.spec, 'id', self.simulator)} needs pattern images that "
-                f"the minigrid package on PyPI leaves out ({error.filename}); install minigrid "
-                "from its repository to use it"
+                f"the minigrid package on PyPI leaves out ({Path(error.filename).name}); install "
+                "minigrid from its repository to use it"
             ) from error
         self._positions_known = list(self.simulator.grid.grid)
         self.renderer.reset()

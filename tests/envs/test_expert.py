@@ -138,7 +138,7 @@ def test_a_key_in_hand_opens_the_door_it_fits():
         # # # # # # #
         """
     )
-    # Though the other locked door is nearer at first.
+    # Though the other locked door is no farther.
     assert plan(play, RIGHT, PICK_UP) == [
         "open the blue door",
         "drop",

@@ -28,7 +28,9 @@ def keeps_ways_open(percept, x, y):
     places = [(x + dx, y + dy) for dx, dy in ring]
     codes = [int(percept.map[py, px]) for px, py in places]
     agent = (percept.x, percept.y)
-    free = [bool(WALKABLE[code]) or place == agent for code, place in zip(codes, places, strict=True)]
+    free = [
+        bool(WALKABLE[code]) or place == agent for code, place in zip(codes, places, strict=True)
+    ]
     changes = sum(free[k] != free[k - 1] for k in range(8))
     enclosed = any(
         CELLS[codes[k]].kind != "wall" and not (free[k] or free[k - 1] or free[(k + 1) % 8])

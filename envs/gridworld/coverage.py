@@ -1,0 +1,211 @@
+"""Which levels the subgoal vocabulary covers, found out by running them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import numpy as np
+from minigrid.envs.babyai.core.verifier import (
+    GoToInstr,
+    Instr,
+    OpenInstr,
+    PickupInstr,
+    PutNextInstr,
+    SeqInstr,
+)
+
+from envs.errors import SimulatorError
+from envs.gridworld.cells import EMPTY
+from envs.gridworld.env import GridworldEnv
+from envs.gridworld.expert import GridExpert
+from envs.gridworld.instructions import ReachGoalInstr, instruction_of
+from envs.gridworld.percept import GridPercept
+from envs.gridworld.subgoals import GridworldSubgoals
+from envs.gridworld.targets import VERBS
+from envs.registry import env_ids, make_env
+
+STEPS, EVERY = 30, 5  # random actions per seed, and how often the expert is asked on the way
+
+_VERB_OF = (
+    (ReachGoalInstr, ("reach",)),
+    (OpenInstr, ("open",)),
+    (GoToInstr, ("go to",)),
+    (PickupInstr, ("pick up",)),
+    (PutNextInstr, ("pick up", "put next to")),
+)
+
+# What running a level does not tell: why it is not covered, or what winning it takes besides.
+_DONE = "the closing `done` action is no subgoal: it is learned from the reward"
+_STRICT = (
+    "where two doors are to be opened nobody wins: MiniGrid's strict verifier takes the first for "
+    "a wrong second"
+)
+_NOTES = {
+    "MiniGrid-Playground-": "no mission and no reward: there is nothing to plan for",
+    "MiniGrid-Memory": (
+        "the mission names no object: which of the two at the end matches the one at the start is "
+        "what has to be remembered; 'go to' can say it, the expert does not know it"
+    ),
+    "MiniGrid-GoToDoor-": _DONE,
+    "MiniGrid-GoToObject-": _DONE,
+    "BabyAI-OpenDoorsOrderN2Debug-": _STRICT,
+    "BabyAI-OpenDoorsOrderN4Debug-": _STRICT,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What was found out about one level.
+
+    Attributes:
+        env_id: its id.
+        buildable: whether the installed packages can build it.
+        covered: whether every mission met is made of verbs that the vocabulary has.
+        mission_verbs: verbs that the missions met ask for.
+        expert_verbs: verbs that the expert named in the states met, in the vocabulary's order.
+        expert_share: share of those states in which it named a subgoal, in [0, 1].
+        note: why not, or what else there is to know; may be empty.
+    """
+
+    env_id: str
+    buildable: bool
+    covered: bool
+    mission_verbs: tuple[str, ...] = ()
+    expert_verbs: tuple[str, ...] = ()
+    expert_share: float = 0.0
+    note: str = ""
+
+
+def coverage(ids: Iterable[str] | None = None, seeds: int = 3) -> list[Row]:
+    """Play every level a little and note what its missions and its expert ask for.
+
+    Each seed's start and the states on a short random walk from it are shown to the expert. It
+    sees what is in view at that moment only.
+
+    Args:
+        ids: environment ids; all registered ones when omitted.
+        seeds: episodes per level.
+
+    Raises:
+        UnknownNameError: for an id that is not registered.
+    """
+    return [_row(env_id, seeds) for env_id in (env_ids() if ids is None else ids)]
+
+
+def _row(env_id: str, seeds: int) -> Row:
+    note = next((text for family, text in _NOTES.items() if env_id.startswith(family)), "")
+    asked_for: set[str] = set()
+    answers: list[str] = []
+    named_all = True
+    try:
+        env = make_env(env_id)
+        assert isinstance(env, GridworldEnv)
+        for seed in range(seeds):
+            env.reset(seed=seed)
+            expert = env.expert()
+            verbs = _verbs_of(instruction_of(env.simulator))
+            named_all = named_all and bool(verbs)
+            asked_for.update(verbs)
+            answers += _expert_answers(env, expert, seed)
+    except SimulatorError as error:
+        return Row(env_id, buildable=False, covered=False, note=str(error))
+    return Row(
+        env_id,
+        buildable=True,
+        covered=named_all,
+        mission_verbs=_in_order(asked_for),
+        expert_verbs=_in_order(set(answers)),
+        expert_share=sum(map(bool, answers)) / max(1, len(answers)),
+        note=note,
+    )
+
+
+def _verbs_of(instruction: Instr | None) -> set[str]:
+    """The verbs of an instruction's clauses; empty if one of them has none."""
+    if instruction is None:
+        return set()
+    if isinstance(instruction, SeqInstr):
+        first, second = _verbs_of(instruction.instr_a), _verbs_of(instruction.instr_b)
+        return first | second if first and second else set()
+    return next((set(verbs) for kind, verbs in _VERB_OF if isinstance(instruction, kind)), set())
+
+
+def _expert_answers(env: GridworldEnv, expert: GridExpert, seed: int) -> list[str]:
+    """The verbs the expert names on a random walk, an empty text where it names none."""
+    space = GridworldSubgoals()
+    env.action_space.seed(seed)
+    answers = []
+    for step in range(STEPS + 1):
+        if step % EVERY == 0:
+            percept = _glance(env)
+            subgoal = expert.subgoal(percept, space.candidates(percept))
+            answers.append("" if subgoal is None else subgoal.verb)
+        _, _, terminated, truncated, _ = env.step(env.action_space.sample())
+        if terminated or truncated:
+            break
+    return answers
+
+
+def _glance(env: GridworldEnv) -> GridPercept:
+    """The percept of an agent that has only just opened its eyes.
+
+    Perception lies above this package, so the view comes from the renderer itself; the two agree
+    (``tests/perception/test_against_truth.py``).
+    """
+    frame = env.renderer.render()
+    view = env.renderer.view.copy()
+    size = view.shape[0]
+    middle, half = 2 * size, size // 2
+    cells = np.zeros((4 * size, 4 * size), np.uint8)
+    cells[middle - size + 1 : middle + 1, middle - half : middle + half + 1] = view
+    cells[middle, middle] = EMPTY
+    rows, cols = np.nonzero(cells)
+    return GridPercept(
+        frame=frame,
+        mission=env.simulator.mission,
+        view=view,
+        carrying=int(view[-1, half]),
+        map=cells,
+        x=middle,
+        y=middle,
+        heading=3,
+        discoveries=0,
+        bounds=(int(cols.min()), int(rows.min()), int(cols.max()), int(rows.max())),
+    )
+
+
+def _in_order(verbs: set[str]) -> tuple[str, ...]:
+    return tuple(verb for verb in VERBS if verb in verbs)
+
+
+def to_markdown(rows: Sequence[Row]) -> str:
+    """The rows as a Markdown page: counts, what the columns mean, and a table."""
+    built = [row for row in rows if row.buildable]
+    covered = [row for row in built if row.covered]
+    lines = [
+        "# Which levels the gridworld's subgoals cover",
+        "",
+        f"Of {len(rows)} levels, {len(built)} can be built with minigrid {version('minigrid')} "
+        f"from PyPI, and {len(covered)} of these have missions made of the vocabulary's verbs: "
+        f"{', '.join(VERBS)}. Written by `hier envs --coverage`, which plays every level a little.",
+        "",
+        "*Mission*: verbs that the missions met ask for. *Expert*: verbs that the expert (BabyAI's "
+        "bot) named at the start and on a random walk, seeing only what was in view; *answers*: "
+        "the share of those states in which it named one. It has none where the walk made the "
+        "mission impossible, for instance by opening the box that was to be picked up.",
+        "",
+        "Everywhere: a subgoal names an object by colour and kind, so that of several alike it may "
+        "be the wrong one; side words (*on your left*) are those of the starting pose, without "
+        "BabyAI's restriction to the first room; an open door cannot be asked to be closed.",
+        "",
+        "| level | covered | mission | expert | answers | note |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        state = "not built" if not row.buildable else "yes" if row.covered else "no"
+        share = f"{row.expert_share:.0%}" if row.buildable else ""
+        verbs = ", ".join(row.mission_verbs), ", ".join(row.expert_verbs)
+        lines.append(f"| {row.env_id} | {state} | {verbs[0]} | {verbs[1]} | {share} | {row.note} |")
+    return "\n".join(lines)
