@@ -73,7 +73,7 @@ class Agent:
         observation: dict[str, NDArray],
         state: AgentState | None = None,
         episode_start: NDArray[np.bool_] | None = None,
-        deterministic: bool = True,
+        deterministic: bool = False,
     ) -> tuple[NDArray, AgentState]:
         """Choose actions.
 

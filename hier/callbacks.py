@@ -98,6 +98,9 @@ class HierarchyLogger(BaseCallback):
         self.logger.record(
             "planner/candidates", np.mean([len(r.candidates) for r in self._records])
         )
+        stats = getattr(self.env.hierarchy.planner, "stats", None)
+        for name, count in (stats() if stats else {}).items():
+            self.logger.record(f"planner/{name}", count)
         if self._episodes:
             queries = np.mean([info["planner_queries"] for info in self._episodes])
             self.logger.record("planner/queries_per_episode", queries)

@@ -66,7 +66,7 @@ class PlannerConfig(_Section):
 
     type: str = Field(
         "oracle",
-        description="oracle, noisy, random, none (flat RL), or the dotted path of your own class",
+        description="oracle, noisy, random, endpoint, none (flat RL), or the dotted path of yours",
     )
     options: dict[str, Any] = Field(
         default_factory=dict,
@@ -127,7 +127,8 @@ class EvalConfig(_Section):
     episodes: int = Field(100, ge=1, description="episodes of the final evaluation")
     episodes_during: int = Field(32, ge=1, description="episodes of an evaluation on the way")
     first_seed: int = Field(1_000_000, ge=0, description="seeds first_seed, first_seed + 1, ...")
-    deterministic: bool = Field(True, description="take the likeliest action; else draw one")
+    # A memoryless policy that is torn between left and right turns for ever; a draw ends that.
+    deterministic: bool = Field(False, description="take the likeliest action instead of a draw")
     videos: int = Field(1, ge=0, description="episodes drawn as GIF at each evaluation")
 
 

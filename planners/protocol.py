@@ -58,7 +58,8 @@ class Planner(Protocol):
     """Scores candidate subgoals.
 
     A planner with randomness of its own also has ``for_evaluation(seed)``, which returns it with
-    that randomness apart from training's.
+    that randomness apart from training's. One with counts worth watching has ``stats()``, a dict of
+    numbers that training logs under ``planner/``.
 
     Attributes:
         privileged: whether it looks into the simulator (and then gets ``query.expert``).

@@ -47,6 +47,9 @@ SUITES: dict[str, Suite] = {
     "key-corridor": Suite(
         "KeyCorridorS3R3 from percepts alone", "learning:key_corridor", plot="plot_curves"
     ),
+    "planner": Suite(
+        "scoring 12 candidates in 16 environments against generating", "planner:planner", (0,)
+    ),
     "planner-quality": Suite(
         "success against planner accuracy", "learning:planner_quality", plot="plot_accuracy"
     ),

@@ -1,0 +1,102 @@
+"""What a chat server is asked: the question in words, the picture, the request body."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planners.protocol import PlannerQuery
+
+TOP_LOGPROBS = 20  # as many as most servers allow
+IMAGE_SIZE = 448  # pixels; frames are enlarged by a whole factor to about this
+TASK = (
+    "You guide an agent. Choose the subgoal it should pursue now to fulfil its mission. Answer "
+    "with exactly one of the numbered subgoals, word for word, without its number and with "
+    "nothing else."
+)
+
+
+@dataclass(frozen=True)
+class RequestFormat:
+    """How a question becomes a request body.
+
+    Attributes:
+        model: the server's name for it.
+        logprobs: ask for log-probabilities.
+        max_tokens: longest answer.
+        seed: sent along where ``extra`` sets a temperature above our 0.
+        extra: more fields, over our own; ``None`` removes one.
+    """
+
+    model: str
+    logprobs: bool
+    max_tokens: int
+    seed: int
+    extra: Mapping[str, Any]
+
+    def body(self, text: str, picture: str | None) -> dict[str, Any]:
+        """The request body; the same question gives the same body, which keys the cache."""
+        content: Any = text
+        if picture is not None:
+            content = [
+                {"type": "image_url", "image_url": {"url": picture}},
+                {"type": "text", "text": text},
+            ]
+        body: dict[str, Any] = {
+            "model": self.model,
+            "messages": [{"role": "user", "content": content}],
+            "temperature": 0,
+            "max_tokens": self.max_tokens,
+        }
+        if self.logprobs:
+            body |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
+        if self.extra.get("temperature"):
+            body["seed"] = self.seed
+        body |= self.extra
+        return {name: value for name, value in body.items() if value is not None}
+
+
+def question_text(query: PlannerQuery, picture: bool) -> str:
+    """What the model reads: mission, scene, past subgoals, feedback and candidates.
+
+    Args:
+        query: of one environment.
+        picture: whether the frame is sent along.
+    """
+    lines = [TASK, ""]
+    if picture:
+        lines.append("The picture shows what the agent sees now.")
+    lines += [f"Mission: {query.percept.mission}", f"Scene: {query.space.describe(query.percept)}"]
+    if query.recent:
+        past = "; ".join(f"{subgoal} ({outcome})" for subgoal, outcome in query.recent)
+        lines.append(f"Subgoals so far, oldest first: {past}")
+    if query.feedback:
+        lines += ["Feedback:", *(f"- {line}" for line in query.feedback)]
+    lines += ["Subgoals to choose from:"]
+    lines += [f"{i}. {candidate}" for i, candidate in enumerate(query.candidates, start=1)]
+    return "\n".join(lines)
+
+
+def picture_url(frame: NDArray[np.uint8]) -> str:
+    """A frame as the data URL of a PNG, enlarged without smoothing.
+
+    Args:
+        frame: ``(height, width, 3)`` uint8.
+
+    Returns:
+        The URL; the longer side has about ``IMAGE_SIZE`` pixels.
+    """
+    from PIL import Image
+
+    height, width, _ = frame.shape
+    factor = max(1, round(IMAGE_SIZE / max(height, width)))
+    enlarged = np.repeat(np.repeat(frame, factor, axis=0), factor, axis=1)
+    file = io.BytesIO()
+    Image.fromarray(enlarged).save(file, "PNG", compress_level=1)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

@@ -1,0 +1,129 @@
+"""The question asked of a chat server at start-up, and what its failure means."""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from planners.answers import ChatAnswer
+from planners.chat_request import RequestFormat, picture_url
+from planners.chat_server import ChatServer, ServerError
+from planners.protocol import PlannerError
+
+_BLANK = np.zeros((56, 56, 3), np.uint8)
+
+
+@dataclass(frozen=True)
+class ServerCheck:
+    """Asks once as the planner will ask; if that fails, asks for less to find out what it was.
+
+    Args:
+        server: to ask.
+        images: whether the planner will send pictures.
+        fallback: the planner's, for the advice.
+    """
+
+    server: ChatServer
+    images: bool
+    fallback: str
+
+    def run(self, form: RequestFormat) -> RequestFormat:
+        """How this server can be asked: ``form``, or without log-probabilities.
+
+        Warns where it gives no log-probabilities.
+
+        Raises:
+            PlannerError: for a server that does not answer, a wrong key, a wrong model or one
+                without image input, with the value and the remedy.
+        """
+        picture = picture_url(_BLANK) if self.images else None
+        try:
+            seen = self.server.answer(_probe(form, picture))
+        except ServerError as fault:
+            seen, form = self._diagnose(fault, form, picture)
+        if form.logprobs and seen.tokens is None:
+            self._warn_without_logprobs(form.model, "gives none")
+        if picture is not None and seen.prompt_tokens:
+            # A server may drop pictures without a word; its count of prompt tokens tells.
+            bare = self._try(form, None)
+            if bare is not None and seen.prompt_tokens <= bare.prompt_tokens:
+                raise self._blind(form.model, "its prompt is no longer with a picture than without")
+        return form
+
+    def _diagnose(
+        self, fault: ServerError, form: RequestFormat, picture: str | None
+    ) -> tuple[ChatAnswer, RequestFormat]:
+        """Answer and format without log-probabilities if it was those, else raises."""
+        url = self.server.base_url
+        if fault.status is None or fault.status in (408, 429, 503):
+            raise PlannerError(
+                f"no answer from planner.options.base_url={url} ({fault}); start the server, "
+                "correct the address (it usually ends in /v1), or say planner.options.check=false "
+                f"to begin with planner.options.fallback={self.fallback}"
+            ) from None
+        if fault.status in (401, 403):
+            state = "is not the right one" if self.server.has_key else "is not set"
+            raise PlannerError(
+                f"{url} wants a key ({fault}), and that in the environment variable "
+                f"{self.server.api_key_env} {state}; set it, or name another variable in "
+                "planner.options.api_key_env"
+            ) from None
+        if form.logprobs:
+            form = replace(form, logprobs=False)
+            answer = self._try(form, picture)
+            if answer is not None:
+                self._warn_without_logprobs(form.model, f"refuses them: {fault}")
+                return answer, form
+        if picture is not None and self._try(form, None) is not None:
+            raise self._blind(form.model, str(fault)) from None
+        raise self._refused(form.model, fault) from None
+
+    def _try(self, form: RequestFormat, picture: str | None) -> ChatAnswer | None:
+        for _ in range(2):
+            try:
+                return self.server.send(_probe(form, picture))
+            except ServerError as fault:
+                if fault.status is not None:
+                    break
+        return None
+
+    def _warn_without_logprobs(self, model: str, problem: str) -> None:
+        warnings.warn(
+            f"no log-probabilities from {model!r} at {self.server.base_url} ({problem}); its "
+            "answers get the probability planner.options.confidence. Say "
+            "planner.options.logprobs=false not to ask for them",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+
+    def _blind(self, model: str, why: str) -> PlannerError:
+        return PlannerError(
+            f"planner.options.model={model!r} at {self.server.base_url} takes no images ({why}); "
+            "name a model with image input, or let it read the scene in words: "
+            "planner.options.images=false (planner.options.check=false if it does see)"
+        )
+
+    def _refused(self, model: str, fault: ServerError) -> PlannerError:
+        known = self.server.models()
+        place = f"{self.server.base_url} refuses planner.options.model={model!r} ({fault})"
+        if model in known:
+            return PlannerError(
+                f"{place}, though it lists the model; planner.options.request changes or removes "
+                "fields of the request"
+            )
+        if not known:
+            return PlannerError(
+                f"{place} and lists no models; correct the name, or planner.options.base_url if it "
+                "is no OpenAI-compatible server (the address usually ends in /v1)"
+            )
+        near = difflib.get_close_matches(model, known, n=1, cutoff=0.3)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        more = f" and {len(known) - 12} more" if len(known) > 12 else ""
+        return PlannerError(f"{place}; {hint}It lists {', '.join(sorted(known)[:12])}{more}")
+
+
+def _probe(form: RequestFormat, picture: str | None) -> dict[str, object]:
+    return form.body("Answer with the word ready.", picture)
