@@ -146,6 +146,11 @@ class HierConfig(_Section):
     controller: ControllerConfig = ControllerConfig()
     eval: EvalConfig = EvalConfig()
 
+    @property
+    def greedy_evaluation(self) -> bool:
+        """Whether evaluation takes the likeliest action; a value-based controller always does."""
+        return self.eval.deterministic or self.controller.algorithm == "dqn"
+
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], *, source: str = "configuration") -> HierConfig:
         """Build from nested mappings.

@@ -163,7 +163,7 @@ def evaluate_model(
                     planner,
                     env_id=name,
                     seeds=range(first, first + count),
-                    deterministic=config.eval.deterministic,
+                    deterministic=config.greedy_evaluation,
                     progress=progress,
                 )
     return Evaluation(results)

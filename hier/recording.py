@@ -93,7 +93,7 @@ def _record(
             hierarchy.controller_observation(_batch(observation)),
             state=state,
             episode_start=np.array([step == 0]),
-            deterministic=config.eval.deterministic,
+            deterministic=config.greedy_evaluation,
         )
         observation, _, terminated, truncated, info = env.step(int(action[0]))
         step, ended = step + 1, terminated or truncated
