@@ -1,5 +1,6 @@
 """Building environments, what they return, and the errors on the way."""
 
+import re
 import warnings
 
 import gymnasium as gym
@@ -13,7 +14,7 @@ from envs import SimulatorError, UnknownNameError
 from envs.gridworld.env import GridworldEnv
 from envs.gridworld.missions import MAX_TOKENS, VOCABULARY, decode_mission, encode_mission
 from envs.gridworld.percept import HEADINGS
-from tests.play import DROP, LEVELS, Play, busy_action
+from tests.play import DROP, LEVELS, SPACE, Play, busy_action, pursue
 
 SEEDS = 10
 FEW = (
@@ -134,6 +135,7 @@ def test_odometry_adds_up_to_the_simulators_pose(level):
         for _ in range(100):
             observation, _, terminated, truncated, _ = env.step(busy_action(simulator, rng))
             ahead, right, turn = observation["odometry"].tolist()
+            assert turn in (-1, 0, 1)
             fx, fy = HEADINGS[heading]
             x, y = x + fx * ahead - fy * right, y + fy * ahead + fx * right
             heading = (heading + turn) % 4
@@ -167,3 +169,31 @@ def test_moved_things_are_judged_as_by_minigrid(level):
             assert (play.reward, play.ended) == (reward, terminated or truncated)
         wins += play.reward > 0
     assert wins >= 6 and drops >= 3
+
+
+def test_a_thing_moved_first_counts_where_it_lies_now():
+    """The mission's fixed object is carried elsewhere before the other is put next to it."""
+    official = gym.make("BabyAI-PutNextLocal-v0", disable_env_checker=True).unwrapped
+    play, rng = Play("BabyAI-PutNextLocal-v0"), np.random.default_rng(0)
+    wins = 0
+    for seed in range(8):
+        official.reset(seed=seed)
+        percept = play.reset(seed)
+        moved, fixed = re.fullmatch("put the (.*) next to the (.*)", percept.mission).groups()
+        for text in (
+            f"pick up the {fixed}",
+            "drop",
+            f"pick up the {moved}",
+            f"put next to the {fixed}",
+        ):
+            done = False
+            while not (done or play.ended):
+                subgoal = SPACE.parse(text)
+                seen = subgoal in SPACE.candidates(percept)
+                action = pursue(percept, subgoal if seen else SPACE.parse("explore"), rng)
+                before, percept = percept, play.step(action)
+                done = SPACE.is_complete(subgoal, before, percept)
+                _, reward, terminated, truncated, _ = official.step(action)
+                assert (play.reward, play.ended) == (reward, terminated or truncated)
+        wins += play.reward > 0
+    assert wins >= 6

@@ -129,17 +129,17 @@ def test_a_key_nowhere_to_be_seen_is_in_a_box():
     ]
 
 
-def test_a_key_in_hand_opens_the_door_it_fits():
+def test_a_key_in_hand_is_used_before_it_is_exchanged():
     play = play_room(
         """
-        # # # # # # #
-        # Kr Lb > Lr G #
-        # . # Kb # # #
-        # # # # # # #
+        # # # # # # # # #
+        # . Lb . . > Lr G #
+        # . # Kr . Kb # # #
+        # # # # # # # # #
         """
     )
-    # Though the other locked door is no farther.
-    assert plan(play, RIGHT, PICK_UP) == [
+    # Though the red door is nearer and its key in view: or two keys would be exchanged for ever.
+    assert plan(play, RIGHT, PICK_UP, RIGHT, RIGHT, RIGHT, RIGHT) == [
         "open the blue door",
         "drop",
         "pick up the red key",
@@ -181,6 +181,24 @@ def test_things_put_near_things():
     percept = play.step(PICK_UP)
     wanted = "put next to the blue ball"
     assert str(expert.subgoal(percept, SPACE.candidates(percept))) == wanted
+
+
+def test_free_hands_clear_the_way_before_they_take_the_thing_along():
+    play = play_room(
+        """
+        # # # # # # # #
+        # Kr . < # . . #
+        # . . . Ae . Ab #
+        # # # # # # # #
+        """,
+        "put the red key near the blue ball",
+    )
+    play.reset(0)
+    for _ in range(4):
+        percept = play.step(RIGHT)
+    candidates = SPACE.candidates(percept)
+    assert "pick up the red key" in map(str, candidates)
+    assert str(play.env.expert().subgoal(percept, candidates)) == "pick up the grey ball"
 
 
 def test_a_door_shut_again_is_opened_again():

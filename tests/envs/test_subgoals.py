@@ -229,7 +229,7 @@ def test_open_is_done_each_time_the_door_opens():
     """)
     assert done(play, "open the red door", TOGGLE, TOGGLE, TOGGLE) == [True, False, True]
     # Turning away from and back to an open door opens nothing.
-    assert done(play, "open the red door", LEFT, RIGHT, FORWARD) == [False, False, False]
+    assert done(play, "open the red door", DONE, LEFT, RIGHT, FORWARD) == [False] * 4
 
 
 def test_a_locked_door_takes_its_key():
