@@ -6,11 +6,11 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from envs.errors import PerceptionError
 from envs.gridworld.cells import CARRYABLE, EMPTY, N_CODES
+from envs.gridworld.compiled import compiled
 from envs.gridworld.rendering import TILE, tile_atlas
 
 UNKNOWN = 255  # code of a tile the atlas does not hold
@@ -28,7 +28,7 @@ class TileTable(NamedTuple):
     tiles: NDArray[np.uint64]
 
 
-@njit(cache=True)
+@compiled
 def _tile_hash(words, row, col):
     value = np.uint64(1469598103934665603)
     for line in range(8):
@@ -56,7 +56,7 @@ def tile_table() -> TileTable:
     return TileTable(hashes, codes, tiles)
 
 
-@njit(cache=True)
+@compiled
 def decode_frame(words, hashes, codes, tiles, n_codes, view):
     """Decode one frame.
 

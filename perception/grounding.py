@@ -7,14 +7,14 @@ no such way is known, things the agent could remove (objects, closed doors) coun
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from envs.gridworld.compiled import compiled
 from envs.gridworld.targets import mark_targets
 
 FAR = 1 << 20
 
 
-@njit(cache=True)
+@compiled
 def flood(cells, bounds, targets, passable, removable, lenient, distance, queue):
     """Steps from every cell to the nearest target (breadth first from the targets).
 
@@ -56,7 +56,7 @@ def flood(cells, bounds, targets, passable, removable, lenient, distance, queue)
                 tail += 1
 
 
-@njit(cache=True)
+@compiled
 def ground(
     cells,
     bounds,

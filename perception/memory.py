@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from numba import njit
-
 from envs.gridworld.cells import EMPTY, UNSEEN
+from envs.gridworld.compiled import compiled
 
 
-@njit(cache=True)
+@compiled
 def start_map(cells, pose, bounds):
     """Forget everything: the agent stands in the middle of an unseen map, facing up.
 
@@ -24,7 +23,7 @@ def start_map(cells, pose, bounds):
     bounds[:] = middle
 
 
-@njit(cache=True)
+@compiled
 def extend_map(cells, pose, bounds, odometry, view, walkable, named):
     """Move by the odometry and write the new view into the map.
 

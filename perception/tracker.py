@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from envs.errors import PerceptionError
@@ -19,6 +18,7 @@ from envs.gridworld.cells import (
     STATE_OF,
     WALKABLE,
 )
+from envs.gridworld.compiled import compiled
 from envs.gridworld.missions import decode_mission
 from envs.gridworld.percept import GridPercept
 from envs.gridworld.subgoals import GridworldSubgoals
@@ -49,7 +49,7 @@ class Grounding(NamedTuple):
     found: NDArray[np.int64]
 
 
-@njit(cache=True)
+@compiled
 def _perceive_all(
     which, words, odometry, fresh, hashes, codes, tiles, n_codes, walkable, named,
     maps, poses, bounds, views, discoveries,
@@ -68,7 +68,7 @@ def _perceive_all(
     return -1, 0
 
 
-@njit(cache=True)
+@compiled
 def _ground_all(
     which, maps, bounds, poses, subgoals, kind_of, color_of, state_of, walkable, removable,
     targets, distance, queue, planes, place, steps, found,

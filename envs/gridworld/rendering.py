@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from minigrid.core.grid import Grid
 from minigrid.minigrid_env import MiniGridEnv
-from numba import njit
 from numpy.typing import NDArray
 
 from envs.gridworld.cells import EMPTY, N_CODES, TRANSPARENT, UNSEEN, WALL, code_of, object_of
+from envs.gridworld.compiled import compiled
 
 TILE = 8  # pixels per tile side
 AGENT_HEADING_IN_VIEW = 3  # the agent looks up in its own view
@@ -47,7 +47,7 @@ def _atlas_words() -> NDArray[np.uint64]:
     return words.copy()
 
 
-@njit(cache=True)
+@compiled
 def view_codes(world, margin, x, y, heading, carried, see_through, transparent, view):
     """Fill ``view`` with the codes of the cells the agent sees, in its own frame.
 
@@ -103,7 +103,7 @@ def view_codes(world, margin, x, y, heading, carried, see_through, transparent, 
     view[size - 1, half] = carried
 
 
-@njit(cache=True)
+@compiled
 def paint(view, atlas, n_codes, frame):
     """Copy the tiles of ``view`` into ``frame``.
 
@@ -123,7 +123,7 @@ def paint(view, atlas, n_codes, frame):
                     frame[row * 8 + line, col * 3 + word] = atlas[tile, line, word]
 
 
-@njit(cache=True)
+@compiled
 def _observe(
     world, margin, x, y, heading, carried, see_through, transparent, view, atlas, n, frame
 ):

@@ -195,7 +195,7 @@ class GridworldSubgoals:
         )
 
     def is_repeatable(self, subgoal: Subgoal) -> bool:
-        """Only exploring: each time it shows something new, while a key can be dropped and taken."""
+        """Only exploring: it shows something new each time; a key can be dropped and taken."""
         return subgoal.verb == "explore"
 
     def is_interrupted(self, subgoal: Subgoal, before: GridPercept, after: GridPercept) -> bool:

@@ -7,9 +7,9 @@ perception's grounding (all environments at every step).
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from envs.gridworld.cells import DOOR_STATES, EMPTY, KINDS, UNSEEN
+from envs.gridworld.compiled import compiled
 
 EXPLORE, GO_TO, PICK_UP, OPEN, DROP, PUT_NEXT_TO, TOGGLE, REACH = range(8)
 VERBS = (
@@ -31,12 +31,12 @@ _OPEN_STATE = DOOR_STATES.index("open")
 _LOCKED_STATE = DOOR_STATES.index("locked")
 
 
-@njit(cache=True, inline="always")
+@compiled
 def _matches(code, color, kind, color_of, kind_of):
     return (kind == 254 or kind_of[code] == kind) and (color == 254 or color_of[code] == color)
 
 
-@njit(cache=True)
+@compiled
 def _on_side(where, x, y, start):
     # The agent starts at (start, start) facing up (-y).
     if where == 1:
@@ -50,7 +50,7 @@ def _on_side(where, x, y, start):
     return True
 
 
-@njit(cache=True)
+@compiled
 def _keeps_ways_open(cells, x, y, ax, ay, walkable, kind_of):
     # Where BabyAI's bot drops things. Among the eight cells around, the free ones stay connected
     # (free and occupied change over at most twice), and whatever else is there, a door above all,
@@ -72,7 +72,7 @@ def _keeps_ways_open(cells, x, y, ax, ay, walkable, kind_of):
     return changes <= 2
 
 
-@njit(cache=True)
+@compiled
 def _beside(cells, x, y, color, kind, where, kind_of, color_of):
     start = cells.shape[0] // 2
     for dx, dy in ((-1, 0), (1, 0), (0, -1), (0, 1)):
@@ -84,7 +84,7 @@ def _beside(cells, x, y, color, kind, where, kind_of, color_of):
     return False
 
 
-@njit(cache=True)
+@compiled
 def _points_at(
     cells, x, y, ax, ay, verb, color, kind, where, kind_of, color_of, state_of, walkable, lenient
 ):
@@ -118,7 +118,7 @@ def _points_at(
     return _matches(code, color, kind, color_of, kind_of) and _on_side(where, x, y, start)
 
 
-@njit(cache=True)
+@compiled
 def mark_targets(
     cells, bounds, ax, ay, verb, color, kind, where, kind_of, color_of, state_of, walkable, out
 ):
