@@ -11,8 +11,9 @@ from planners.protocol import Planner
 
 NONE = "none"  # flat reinforcement learning: no planner, everything else the same
 PLANNERS: dict[str, str] = {
-    "oracle": "planners.simple.OraclePlanner",
+    "endpoint": "planners.endpoint.EndpointPlanner",
     "noisy": "planners.simple.NoisyPlanner",
+    "oracle": "planners.simple.OraclePlanner",
     "random": "planners.simple.RandomPlanner",
 }
 

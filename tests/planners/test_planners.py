@@ -41,7 +41,9 @@ def queries():
             tracker = make_tracker("gridworld", 1)
             tracker.reset({key: value[None] for key, value in observation.items()})
             percept = tracker.percept(0)
-            found.append(PlannerQuery(percept, space.candidates(percept), space, expert=env.expert()))
+            found.append(
+                PlannerQuery(percept, space.candidates(percept), space, expert=env.expert())
+            )
     return found
 
 
