@@ -58,7 +58,8 @@ def build_planner(name: str, **options: Any) -> Planner | None:
 
     Raises:
         UnknownNameError, ConfigError: see :func:`planner_class`.
-        ConfigError: for an option the planner does not take, naming those it takes.
+        ConfigError: for an option the planner does not take, naming those it takes, or one that
+            is missing.
     """
     if name == NONE:
         return None
@@ -73,6 +74,10 @@ def build_planner(name: str, **options: Any) -> Planner | None:
                 raise ConfigError(
                     f"planner {name!r} does not take {option!r}; it takes {known} (planner.options)"
                 )
+    for option, parameter in takes.items():
+        named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        if named and parameter.default is parameter.empty and option not in options:
+            raise ConfigError(f"planner {name!r} needs planner.options.{option}")
     planner = cls(**options)
     if not isinstance(planner, Planner):
         raise ConfigError(

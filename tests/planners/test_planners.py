@@ -123,6 +123,11 @@ def test_a_wrong_dotted_path_says_why(path, complaint):
         build_planner(path)
 
 
+def test_a_missing_option_is_named():
+    with pytest.raises(ConfigError, match=r"'endpoint' needs planner\.options\.model"):
+        build_planner("endpoint", base_url="http://localhost:1/v1")
+
+
 def test_accuracy_out_of_range_is_refused():
     with pytest.raises(ConfigError, match=r"1\.5; it must lie in \[0, 1\]"):
         build_planner("noisy", accuracy=1.5)
