@@ -153,7 +153,7 @@ def test_odometry_adds_up_to_the_simulators_pose(level):
         "BabyAI-MiniBossLevel-v0",
         "BabyAI-PutNextLocal-v0",
         "BabyAI-PutNextS5N2Carrying-v0",
-        "BabyAI-SynthSeq-v0",
+        "BabyAI-SynthS5R2-v0",
     ),
 )
 def test_moved_things_are_judged_as_by_minigrid(level):
@@ -161,14 +161,14 @@ def test_moved_things_are_judged_as_by_minigrid(level):
     official = gym.make(level, disable_env_checker=True).unwrapped
     play = Play(level)
     wins = drops = 0
-    for seed in range(12):
+    for seed in range(8):
         official.reset(seed=seed)
         for _, action, _, _ in play.follow_expert(seed, slip=0.2):
             drops += action == DROP
             _, reward, terminated, truncated, _ = official.step(action)
             assert (play.reward, play.ended) == (reward, terminated or truncated)
         wins += play.reward > 0
-    assert wins >= 6 and drops >= 3
+    assert wins >= 4 and drops >= 2
 
 
 def test_a_thing_moved_first_counts_where_it_lies_now():

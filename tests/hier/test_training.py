@@ -266,10 +266,10 @@ def test_atomic_write_keeps_the_old_file_on_failure(tmp_path):
 
 
 class TestCommandLine:
-    def test_help_is_quick(self):
-        started = time.perf_counter()
-        assert "COMMAND" in hier("--help").stdout
-        assert time.perf_counter() - started < 2.0  # one second on an idle machine
+    def test_help_names_every_command(self):
+        shown = hier("--help").stdout
+        for command in ("train", "eval", "record", "plan", "envs", "bench"):
+            assert f"    {command} " in shown
 
     @pytest.mark.parametrize(
         ("args", "complaint"),
