@@ -12,9 +12,11 @@ from planners.protocol import Planner
 NONE = "none"  # flat reinforcement learning: no planner, everything else the same
 PLANNERS: dict[str, str] = {
     "endpoint": "planners.endpoint.EndpointPlanner",
+    "llm": "planners.language.LLMPlanner",
     "noisy": "planners.simple.NoisyPlanner",
     "oracle": "planners.simple.OraclePlanner",
     "random": "planners.simple.RandomPlanner",
+    "vlm": "planners.language.VLMPlanner",
 }
 
 

@@ -20,12 +20,13 @@ import numba
 def compiled(function: Callable[..., Any]) -> Any:
     """Compile ``function`` at its first call (numba, nopython); the result is kept on disk."""
     home = Path(function.__code__.co_filename).resolve().parent
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(_cache_folder(home))
+    settings: Any = numba.config
+    before = settings.CACHE_DIR
+    settings.CACHE_DIR = str(_cache_folder(home))
     try:
         return numba.njit(cache=True)(function)
     finally:
-        numba.config.CACHE_DIR = before
+        settings.CACHE_DIR = before
 
 
 @lru_cache

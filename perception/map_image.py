@@ -1,0 +1,46 @@
+"""The memory map as a picture, for planners that look at pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.errors import PerceptionError
+from envs.gridworld.cells import N_CODES, UNSEEN
+from envs.gridworld.percept import GridPercept
+from envs.gridworld.rendering import TILE, tile_atlas
+
+
+def map_image(percept: GridPercept, cells: int = 15) -> NDArray[np.uint8]:
+    """All that was seen around the agent, painted with the frames' own 8-pixel tiles.
+
+    The agent stands in the middle and looks up; its tile shows what it carries, as in the
+    first-person frame. What was never seen, or lies beyond the map, is the unseen tile.
+
+    Args:
+        percept: read at once; its live map is not kept.
+        cells: side of the square, odd.
+
+    Returns:
+        ``(8 * cells, 8 * cells, 3)`` uint8, a new array.
+
+    Raises:
+        PerceptionError: for an even or non-positive ``cells``.
+    """
+    if cells < 1 or cells % 2 == 0:
+        raise PerceptionError(
+            f"a map image of {cells} cells a side has no middle for the agent; use an odd number"
+        )
+    half = cells // 2
+    size = percept.map.shape[0]
+    top, left = percept.y - half, percept.x - half
+    if top >= 0 and left >= 0 and top + cells <= size and left + cells <= size:
+        codes = percept.map[top : top + cells, left : left + cells]
+    else:
+        padded = np.pad(percept.map, half, constant_values=UNSEEN)
+        codes = padded[percept.y : percept.y + cells, percept.x : percept.x + cells]
+    # Heading 3 is up; each heading before it is one more quarter turn against the clock.
+    tiles = np.rot90(codes, (percept.heading + 1) % 4).astype(np.intp)
+    tiles[half, half] = N_CODES + percept.carrying
+    # (row, column, line, pixel, channel) to (row, line, column, pixel, channel)
+    return tile_atlas()[tiles].swapaxes(1, 2).reshape(cells * TILE, cells * TILE, 3)

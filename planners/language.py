@@ -1,0 +1,248 @@
+"""Planners that are language models: ``vlm`` looks at pixels, ``llm`` reads the scene as text.
+
+Both score the candidates exactly, as answers to one question: any hub model or local folder will
+do, and nothing is parsed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from envs.errors import ConfigError, UnknownNameError
+from perception.map_image import map_image
+from planners.models import load_model
+from planners.prompts import Prompt, PromptFormat, question_of
+from planners.protocol import PlannerError, PlannerQuery, PlannerReply
+from planners.scoring import Scores, candidate_log_probs
+
+SETTINGS = "planner.json"  # beside a saved model: what the planner itself must remember
+IMAGES: dict[str, tuple[str, ...]] = {"map": ("map",), "view": ("view",), "both": ("view", "map")}
+_PICTURES: dict[str, Callable[[Any], NDArray[np.uint8]]] = {
+    "map": map_image,
+    "view": lambda percept: percept.frame,
+}
+
+
+@dataclass(eq=False, repr=False)
+class LanguagePlanner:
+    """What :class:`VLMPlanner` and :class:`LLMPlanner` share.
+
+    A reply's ``log_probs`` are log softmax over the candidates of log p(answer | prompt) / T: the
+    model's own distribution over whole answers, end of turn included, given that it answers with
+    one of them. Its ``value`` is the value head's, NaN without one.
+
+    Args:
+        model: hub id, local folder, or folder of a LoRA adapter that names its base model.
+        dtype, device, lora, quantization: see :func:`planners.models.load_model`.
+        temperature: T; below 1 sharpens, above 1 flattens.
+        plain: ask without the chat template.
+        cache_size: queries whose replies are kept.
+        batch_size: most queries in one forward pass.
+        seed: of a new adapter's weights; scoring itself is deterministic.
+
+    Attributes:
+        loaded: the :class:`planners.models.PlannerModel`.
+        version: how often feedback changed the weights. Who changes them adds one, which also
+            makes the kept replies void.
+
+    Raises:
+        PlannerError, ConfigError: see :func:`planners.models.load_model` and
+            :class:`planners.prompts.PromptFormat`.
+    """
+
+    privileged: ClassVar[bool] = False
+
+    model: str
+    _: KW_ONLY
+    dtype: str = "auto"
+    device: str = "auto"
+    temperature: float = 1.0
+    lora: int | str | Mapping[str, Any] | None = None
+    quantization: Mapping[str, Any] | None = None
+    plain: bool = False
+    cache_size: int = 4096
+    batch_size: int = 64
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, low in (("temperature", 1e-3), ("cache_size", 0), ("batch_size", 1)):
+            value = getattr(self, name)
+            if not value >= low:
+                raise ConfigError(f"planner.options.{name} is {value}; it must be at least {low}")
+        pictures = self._pictures()
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)
+            self.loaded = load_model(
+                self.model,
+                images=bool(pictures),
+                dtype=self.dtype,
+                device=self.device,
+                lora=self.lora,
+                quantization=self.quantization,
+            )
+        self.version = _saved_version(self.model)
+        self.format = PromptFormat(
+            self.loaded.processor, len(pictures), self.loaded.family, plain=self.plain
+        )
+        self._answer = lru_cache(maxsize=4096)(self.format.answer_tokens)
+        self._kept: OrderedDict[bytes, PlannerReply] = OrderedDict()
+
+    def _pictures(self) -> tuple[str, ...]:
+        """Names of the pictures shown with each question."""
+        return ()
+
+    def prompt(self, query: PlannerQuery) -> Prompt:
+        """What the model is asked; reads the percept at once."""
+        return Prompt(question_of(query, scene=True))
+
+    def answers(self, query: PlannerQuery) -> tuple[tuple[int, ...], ...]:
+        """The candidates as token ids, one tuple each, end of turn included.
+
+        Raises:
+            PlannerError: if the tokenizer cannot tell two candidates apart.
+        """
+        answers = tuple(self._answer(str(candidate)) for candidate in query.candidates)
+        if len(set(answers)) < len(set(query.candidates)):
+            raise PlannerError(
+                f"the tokenizer of planner model {self.model!r} writes some of "
+                f"{', '.join(map(str, query.candidates))} alike; its vocabulary lacks their words, "
+                "use a model that has them"
+            )
+        return answers
+
+    def encode(self, prompts: Sequence[Prompt]) -> dict[str, Any]:
+        """The model's inputs for ``prompts``, see :meth:`PromptFormat.encode`."""
+        return self.format.encode(prompts, self.loaded.device, self.loaded.network.dtype)
+
+    def candidate_scores(
+        self,
+        prompts: Sequence[Prompt],
+        answers: Sequence[Sequence[Sequence[int]]],
+        *,
+        grad: bool = False,
+        network: Any = None,
+    ) -> Scores:
+        """Log-probabilities of whole answers as tensors, for learning.
+
+        Args:
+            prompts: from :meth:`prompt`.
+            answers: from :meth:`answers`, one set per prompt.
+            grad: keep the graph.
+            network: score with this one (the frozen reference) instead of the planner's own.
+        """
+        return candidate_log_probs(
+            self.loaded.network if network is None else network,
+            self.encode,
+            prompts,
+            answers,
+            grad=grad,
+            hidden=self.loaded.value_head is not None,
+        )
+
+    def score(self, queries: Sequence[PlannerQuery]) -> list[PlannerReply]:
+        """See :class:`planners.protocol.Planner`; queries asked before are answered from memory.
+
+        Raises:
+            PlannerError: if the model's numbers are not finite; see also :meth:`answers`.
+        """
+        prompts = [self.prompt(query) for query in queries]
+        answers = [self.answers(query) for query in queries]
+        keys = [self._key(*pair) for pair in zip(prompts, answers, strict=True)]
+        replies = {key: self._kept[key] for key in keys if key in self._kept}
+        new = {key: i for i, key in enumerate(keys) if key not in replies}
+        # Prompts of about the same length share a batch: less padding.
+        order = sorted(new, key=lambda key: len(prompts[new[key]].question))
+        for start in range(0, len(order), self.batch_size):
+            some = order[start : start + self.batch_size]
+            chosen = [new[key] for key in some]
+            scores = self.candidate_scores(
+                [prompts[i] for i in chosen], [answers[i] for i in chosen]
+            )
+            replies.update(zip(some, self._replies(scores), strict=True))
+        for key in keys:
+            self._kept[key] = replies[key]
+            self._kept.move_to_end(key)
+        while len(self._kept) > self.cache_size:
+            self._kept.popitem(last=False)
+        return [replies[key] for key in keys]
+
+    def _key(self, prompt: Prompt, answers: tuple[tuple[int, ...], ...]) -> bytes:
+        words = f"{self.version}\n{self.temperature}\n{prompt.question}\n{answers}"
+        key = hashlib.blake2b(words.encode())
+        for image in prompt.images:
+            key.update(image.tobytes())
+        return key.digest()
+
+    def _replies(self, scores: Scores) -> list[PlannerReply]:
+        values = [float("nan")] * len(scores.log_probs)
+        if self.loaded.value_head is not None and scores.hidden is not None:
+            with torch.no_grad():
+                values = self.loaded.value_head(scores.hidden.float()).squeeze(-1).tolist()
+        replies = []
+        for totals, value in zip(scores.log_probs, values, strict=True):
+            log_probs = torch.log_softmax(totals.double() / self.temperature, dim=0)
+            if not torch.isfinite(log_probs).all():
+                raise PlannerError(
+                    f"planner model {self.model!r} answered numbers that are not finite in "
+                    f"{self.loaded.network.dtype}; try planner.options.dtype=float32"
+                )
+            replies.append(PlannerReply(log_probs.float().cpu().numpy(), value))
+        return replies
+
+    def save(self, folder: str | Path, card: str = "") -> None:
+        """Write the model (see :meth:`planners.models.PlannerModel.save`) and the version."""
+        self.loaded.save(folder, card, {SETTINGS: json.dumps({"version": self.version})})
+
+
+@dataclass(eq=False, repr=False)
+class LLMPlanner(LanguagePlanner):
+    """Any causal language model, told what was seen by the domain's ``describe``."""
+
+
+@dataclass(eq=False, repr=False)
+class VLMPlanner(LanguagePlanner):
+    """Any vision-language model that transformers loads; it sees pixels and no scene text.
+
+    Args:
+        images: ``map`` (all that was seen, the agent in the middle looking up), ``view`` (the
+            first-person frame), or ``both``.
+        scale: screen pixels per image pixel, for models that see little in small pictures.
+    """
+
+    images: str = "map"
+    scale: int = 1
+
+    def _pictures(self) -> tuple[str, ...]:
+        if self.images not in IMAGES:
+            raise UnknownNameError("value of planner.options.images", self.images, IMAGES)
+        if self.scale < 1:
+            raise ConfigError(f"planner.options.scale is {self.scale}; it must be at least 1")
+        return IMAGES[self.images]
+
+    def prompt(self, query: PlannerQuery) -> Prompt:
+        """What the model is asked and shown; reads the percept at once."""
+        pictures = (_PICTURES[name](query.percept) for name in IMAGES[self.images])
+        scaled = tuple(p.repeat(self.scale, 0).repeat(self.scale, 1) for p in pictures)
+        return Prompt(question_of(query, scene=False), scaled)
+
+
+def _saved_version(source: str) -> int:
+    try:
+        return int(json.loads((Path(source) / SETTINGS).read_text())["version"])
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+    except (ValueError, KeyError, TypeError) as error:
+        raise PlannerError(
+            f"{source}/{SETTINGS} is damaged ({error}); delete it to start at version 0"
+        ) from error

@@ -1,0 +1,68 @@
+"""A closed set of answers as a trie of tokens, so that shared prefixes are computed once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class TokenTree:
+    """Answers as a trie.
+
+    An *edge* is a token after a prefix; edge ``e`` leads from ``source[e]`` (0 is the prompt,
+    ``k`` is the fed token ``k - 1``) to ``token[e]``. Only tokens that some answer goes on from
+    are *fed* to the model.
+
+    Attributes:
+        source, token: ``(n_edges,)`` int64.
+        fed: ``(n_fed,)`` int64 tokens; ``behind`` their depth, 1 for the first after the prompt;
+            ``sees`` ``(n_fed, n_fed)`` bool, each token's ancestors and itself.
+        steps: ``(2, sum of answer lengths)`` int64, pairs of answer and edge.
+        n_answers: number of answers.
+        depth: length of the longest.
+    """
+
+    source: NDArray[np.int64]
+    token: NDArray[np.int64]
+    fed: NDArray[np.int64]
+    behind: NDArray[np.int64]
+    sees: NDArray[np.bool_]
+    steps: NDArray[np.int64]
+    n_answers: int
+    depth: int
+
+
+@lru_cache(maxsize=4096)
+def token_tree(answers: tuple[tuple[int, ...], ...]) -> TokenTree:
+    """The trie of ``answers``; the same sets of candidates come again and again."""
+    edge_after: dict[tuple[int, int], int] = {}  # (edge before or -1, token) to edge
+    steps: list[tuple[int, int]] = []
+    for number, answer in enumerate(answers):
+        edge = -1
+        for token in answer:
+            edge = edge_after.setdefault((edge, token), len(edge_after))
+            steps.append((number, edge))
+    before = [edge for edge, _ in edge_after]
+    token_of = [token for _, token in edge_after]
+    fed_edges = sorted(set(before) - {-1})
+    slot = {edge: i for i, edge in enumerate(fed_edges)}
+    sees = np.eye(len(fed_edges), dtype=np.bool_)
+    behind = np.ones(len(fed_edges), np.int64)
+    for edge, i in slot.items():
+        if before[edge] >= 0:  # comes earlier in the order, so it is complete
+            sees[i] |= sees[slot[before[edge]]]
+            behind[i] += behind[slot[before[edge]]]
+    return TokenTree(
+        source=np.array([slot[edge] + 1 if edge >= 0 else 0 for edge in before], np.int64),
+        token=np.array(token_of, np.int64),
+        fed=np.array([token_of[edge] for edge in fed_edges], np.int64),
+        behind=behind,
+        sees=sees,
+        steps=np.array(steps, np.int64).T,
+        n_answers=len(answers),
+        depth=max(map(len, answers)),
+    )
