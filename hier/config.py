@@ -66,7 +66,7 @@ class PlannerConfig(_Section):
 
     type: str = Field(
         "oracle",
-        description="oracle, noisy, random, endpoint, none (flat RL), or the dotted path of yours",
+        description="oracle, noisy, random, vlm, llm, endpoint, none (flat RL), or a dotted path",
     )
     options: dict[str, Any] = Field(
         default_factory=dict,
