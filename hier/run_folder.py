@@ -112,7 +112,7 @@ class RunFolder:
         if not run.config_file.is_file():
             state = "has no config.yaml" if run.path.is_dir() else "does not exist"
             others = sorted(
-                Path("runs").glob("*/config.yaml"), key=lambda p: p.stat().st_mtime, reverse=True
+                Path("runs").glob("**/config.yaml"), key=lambda p: p.stat().st_mtime, reverse=True
             )
             hint = ", ".join(str(p.parent) for p in others[:3]) or "none yet: hier train demo"
             raise RunFolderError(f"{run.path} is not a run folder ({state}); newest runs: {hint}")
