@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
 from envs.errors import ConfigError
-from hier.build import build_hierarchy, build_planner_of
+from hier.build import build_hierarchy, build_planner_of, open_trained
 from hier.config import HierConfig
 from hier.hierarchy import Hierarchy
-from hier.run_folder import RunFolder
 from hier.vec_env import experts_of
 from planners.protocol import Planner
 
@@ -152,11 +151,5 @@ def load(
     >>> observation, _ = env.reset(seed=1)  # doctest: +SKIP
     >>> action, state = agent.predict(observation)  # doctest: +SKIP
     """
-    from controllers.build import load_controller
-
-    folder = RunFolder.open(run)
-    config = folder.config().override(*overrides)
-    model = load_controller(
-        config.controller.algorithm, folder.latest_checkpoint(), device=config.controller.device
-    )
+    _, config, model = open_trained(run, overrides)
     return Agent(model, config, build_planner_of(config), env)

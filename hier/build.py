@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
-from controllers.build import build_controller
+from controllers.build import build_controller, load_controller
 from envs.registry import domain_of, make_env, subgoal_space
 from hier.config import HierConfig
 from hier.hierarchy import Hierarchy
+from hier.run_folder import RunFolder
 from hier.vec_env import HierarchicalVecEnv, RewardWeights, experts_of
 from perception.tracker import make_tracker
 from planners.protocol import Planner
@@ -114,3 +116,21 @@ def build_model(config: HierConfig, env: VecEnv) -> BaseAlgorithm:
         net_arch=controller.net_arch,
         options=controller.options,
     )
+
+
+def open_trained(
+    run: str | Path, overrides: Sequence[str] = ()
+) -> tuple[RunFolder, HierConfig, BaseAlgorithm]:
+    """A run's folder, its configuration with ``overrides``, and its newest controller.
+
+    Raises:
+        RunFolderError: if the folder is no run or has no readable checkpoint.
+        ConfigError: for a wrong override.
+    """
+    folder = RunFolder.open(run)
+    config = folder.config().override(*overrides)
+    controller = config.controller
+    model = load_controller(
+        controller.algorithm, folder.latest_checkpoint(), device=controller.device
+    )
+    return folder, config, model

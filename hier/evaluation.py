@@ -11,9 +11,8 @@ import numpy as np
 from tqdm import tqdm
 
 from envs.errors import ConfigError
-from hier.build import build_env, build_planner_of
+from hier.build import build_env, build_planner_of, open_trained
 from hier.config import HierConfig
-from hier.run_folder import RunFolder
 from planners.protocol import Planner
 
 LANES = 16  # evaluation episodes played side by side
@@ -192,15 +191,9 @@ def evaluate(
         RunFolderError: if the folder is no run or has no readable checkpoint.
         ConfigError: for a wrong override.
     """
-    from controllers.build import load_controller
-
-    folder = RunFolder.open(run)
-    config = folder.config().override(*overrides)
     if episodes is not None and episodes < 1:
         raise ConfigError(f"episodes is {episodes}; play at least 1")
-    model = load_controller(
-        config.controller.algorithm, folder.latest_checkpoint(), device=config.controller.device
-    )
+    _, config, model = open_trained(run, overrides)
     return evaluate_model(
         model,
         config,

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from envs.registry import make_env
 from envs.subgoal import Subgoal
-from hier.build import build_hierarchy, build_planner_of
+from hier.build import build_hierarchy, build_planner_of, open_trained
 from hier.config import HierConfig
 from hier.hierarchy import EPISODE_END, Hierarchy
-from hier.run_folder import RunFolder
 from perception.drawing import draw_scene
 from perception.video import write_gif, write_mp4
 from planners.protocol import Planner
@@ -81,11 +80,7 @@ def _record(
     model: Any, config: HierConfig, planner: Planner | None, env_id: str, seed: int
 ) -> Video:
     env = make_env(env_id, max_steps=config.env.max_steps)
-    hierarchy = build_hierarchy(
-        config, 1, planner, seed=seed, experts=lambda i: env.get_wrapper_attr("expert")()
-    )
-    observation, _ = env.reset(seed=seed)
-    hierarchy.begin(_batch(observation))
+    hierarchy, observation = _begin(config, planner, env, seed)
     frames = [_draw(hierarchy, env, "step 0")]
     state, ended, step, success = None, False, 0, False
     while not ended:
@@ -108,6 +103,18 @@ def _record(
             hierarchy.plan([0])
         frames.append(_draw(hierarchy, env, caption))
     return Video(env_id, seed, success, frames)
+
+
+def _begin(
+    config: HierConfig, planner: Planner | None, env: Any, seed: int
+) -> tuple[Hierarchy, Observation]:
+    """A hierarchy at the start of one environment's episode, and the first observation."""
+    hierarchy = build_hierarchy(
+        config, 1, planner, seed=seed, experts=lambda i: env.get_wrapper_attr("expert")()
+    )
+    observation, _ = env.reset(seed=seed)
+    hierarchy.begin(_batch(observation))
+    return hierarchy, observation
 
 
 def _batch(observation: Observation) -> Observation:
@@ -153,13 +160,7 @@ def record(
     Raises:
         RunFolderError: if the folder is no run or has no readable checkpoint.
     """
-    from controllers.build import load_controller
-
-    folder = RunFolder.open(run)
-    config = folder.config().override(*overrides)
-    model = load_controller(
-        config.controller.algorithm, folder.latest_checkpoint(), device=config.controller.device
-    )
+    folder, config, model = open_trained(run, overrides)
     first = config.eval.first_seed if first_seed is None else first_seed
     target = Path(out) if out else folder.videos
     written = []
@@ -191,11 +192,7 @@ def propose(config: HierConfig, *, seed: int = 0, steps: int = 0) -> Proposal:
     if planner is None:
         raise ConfigError("planner.type=none proposes nothing; choose another planner to look at")
     env = make_env(config.env.ids[0], max_steps=config.env.max_steps)
-    hierarchy = build_hierarchy(
-        config, 1, planner, seed=seed, experts=lambda i: env.get_wrapper_attr("expert")()
-    )
-    observation, _ = env.reset(seed=seed)
-    hierarchy.begin(_batch(observation))
+    hierarchy, observation = _begin(config, planner, env, seed)
     actions = np.random.default_rng(seed)
     for _ in range(steps):
         observation, _, terminated, truncated, _ = env.step(int(actions.integers(3)))
