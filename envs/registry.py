@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from functools import lru_cache
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 
@@ -11,6 +13,22 @@ from envs.errors import SimulatorError, UnknownNameError
 from envs.subgoal import SubgoalSpace
 
 _PREFIXES = {"MiniGrid-": "gridworld", "BabyAI-": "gridworld"}
+
+
+class Variations(NamedTuple):
+    """A domain's ways to make one example into many.
+
+    Attributes:
+        vary: ``vary(simulator, rng, share)`` changes a level that was just reset.
+        paraphrase: ``paraphrase(mission, rng)`` says the same in other words.
+        symmetry: ``symmetry(rng)`` draws what may be exchanged in picture and words.
+        words: every word that a mission or a scene of the domain may hold.
+    """
+
+    vary: Callable[..., None]
+    paraphrase: Callable[..., str]
+    symmetry: Callable[..., Any]
+    words: tuple[str, ...]
 
 
 def register() -> None:
@@ -79,3 +97,18 @@ def subgoal_space(domain: str) -> SubgoalSpace:
     from envs.gridworld.subgoals import GridworldSubgoals
 
     return GridworldSubgoals()
+
+
+def variations(domain: str) -> Variations:
+    """How a domain's levels and instructions may be changed for pre-training.
+
+    Raises:
+        UnknownNameError: for an unknown domain.
+    """
+    subgoal_space(domain)
+    from envs.gridworld.missions import VOCABULARY
+    from envs.gridworld.symmetry import draw_symmetry
+    from envs.gridworld.variation import paraphrase, vary
+
+    numbers = [str(cells) for cells in range(32)]
+    return Variations(vary, paraphrase, draw_symmetry, (*VOCABULARY, *numbers))

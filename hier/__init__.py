@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hier.agent import Agent, load
-    from hier.config import HierConfig, preset_names
+    from hier.config import HierConfig
     from hier.evaluation import Evaluation, evaluate
+    from hier.pretraining import PretrainConfig, PretrainResult, pretrain, resume_pretraining
     from hier.recording import propose, record
     from hier.training import TrainResult, resume, train
 
@@ -25,26 +26,32 @@ _HOME = {
     "Agent": "agent",
     "Evaluation": "evaluation",
     "HierConfig": "config",
+    "PretrainConfig": "pretraining",
+    "PretrainResult": "pretraining",
     "TrainResult": "training",
     "evaluate": "evaluation",
     "load": "agent",
-    "preset_names": "config",
+    "pretrain": "pretraining",
     "propose": "recording",
     "record": "recording",
     "resume": "training",
+    "resume_pretraining": "pretraining",
     "train": "training",
 }
 __all__ = [
     "Agent",
     "Evaluation",
     "HierConfig",
+    "PretrainConfig",
+    "PretrainResult",
     "TrainResult",
     "evaluate",
     "load",
-    "preset_names",
+    "pretrain",
     "propose",
     "record",
     "resume",
+    "resume_pretraining",
     "train",
 ]
 

@@ -33,6 +33,15 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--quiet", action="store_true", help="no progress bar")
     train.set_defaults(call=_train)
 
+    make = commands.add_parser("pretrain", help="make a small planner from a domain's expert")
+    make.add_argument("preset", nargs="?", help="a domain (gridworld) or a YAML file")
+    make.add_argument("overrides", nargs="*", metavar="key=value", help="dotted overrides")
+    make.add_argument("--run", metavar="DIR", help="run folder (default: runs/NAME-sSEED-TIME)")
+    make.add_argument("--resume", metavar="RUN", help="continue a run; takes nothing else")
+    make.add_argument("--keys", action="store_true", help="list every configuration key")
+    make.add_argument("--quiet", action="store_true", help="no progress bars")
+    make.set_defaults(call=_pretrain)
+
     judge = commands.add_parser("eval", help="judge a run on unseen levels")
     judge.add_argument("run", help="run folder")
     judge.add_argument("overrides", nargs="*", metavar="key=value", help="dotted overrides")
@@ -79,10 +88,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(args: argparse.Namespace) -> int:
-    from hier.config import HierConfig, key_table, preset_names
+    from hier.config import HierConfig
 
     if args.keys:
-        _print_table(["key", "default", "meaning"], key_table())
+        _print_table(["key", "default", "meaning"], HierConfig.key_table())
         return 0
     if args.resume:
         if args.preset or args.overrides or args.run:
@@ -92,7 +101,7 @@ def _train(args: argparse.Namespace) -> int:
         result = resume(args.resume, progress=not args.quiet)
     else:
         if not args.preset:
-            raise UserError(f"name a preset or a YAML file; presets: {', '.join(preset_names())}")
+            raise UserError(f"name a preset or a YAML file; presets: {', '.join(HierConfig.preset_names())}")
         config = HierConfig.load(args.preset, args.overrides)
         from hier.training import train
 
@@ -105,6 +114,38 @@ def _train(args: argparse.Namespace) -> int:
     print(f"run folder      {result.folder}  ({result.env_steps} steps, {result.seconds:.0f} s)")
     print(f"TensorBoard     tensorboard --logdir {result.folder}/tensorboard")
     print(f"videos          {result.folder}/videos   more: hier record {result.folder}")
+    return 0
+
+
+def _pretrain(args: argparse.Namespace) -> int:
+    from hier.pretraining import PretrainConfig, pretrain, resume_pretraining
+
+    if args.keys:
+        _print_table(["key", "default", "meaning"], PretrainConfig.key_table())
+        return 0
+    if args.resume:
+        if args.preset or args.overrides or args.run:
+            raise UserError("--resume takes the saved configuration; drop the other arguments")
+        result = resume_pretraining(args.resume, progress=not args.quiet)
+    else:
+        if not args.preset:
+            names = ", ".join(PretrainConfig.preset_names())
+            raise UserError(f"name a domain or a YAML file; domains: {names}")
+        config = PretrainConfig.load(args.preset, args.overrides)
+        result = pretrain(config, folder=args.run, progress=not args.quiet)
+    if result.accuracy is None:
+        print(f"stopped at step {result.steps}; go on: hier pretrain --resume {result.folder}")
+        return EXIT_INTERRUPTED
+    _print_table(
+        ["level", "states", "accuracy", "probability"],
+        [
+            (found.level, found.states, f"{found.accuracy:.3f}", f"{found.probability:.3f}")
+            for found in result.accuracy.levels
+        ],
+    )
+    print(f"mean accuracy   {result.accuracy.mean:.3f} after {result.steps} steps")
+    print(f"planner         {result.planner}  ({result.seconds:.0f} s)")
+    print(f"use it          hier train demo planner.options.model={result.planner}")
     return 0
 
 

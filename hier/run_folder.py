@@ -17,6 +17,7 @@ from typing import Any
 from envs.errors import RunFolderError
 from envs.files import atomic_write
 from hier.config import HierConfig
+from hier.settings import Settings
 
 PACKAGES = (
     "torch", "stable_baselines3", "sb3_contrib", "gymnasium", "minigrid", "numpy", "numba",
@@ -68,10 +69,11 @@ class RunFolder:
         self.evaluations_file = self.path / "evaluations.jsonl"
 
     @classmethod
-    def create(cls, config: HierConfig, path: str | Path | None = None) -> RunFolder:
+    def create(cls, config: Settings, path: str | Path | None = None) -> RunFolder:
         """Make the folder of a new run and write what it was asked.
 
         Args:
+            config: of the run, with a ``name`` and a ``seed``.
             path: where; ``runs/NAME-DATE-TIME`` when omitted.
 
         Raises:

@@ -11,18 +11,15 @@ from envs.gridworld.percept import GridPercept
 from envs.gridworld.rendering import TILE, tile_atlas
 
 
-def map_image(percept: GridPercept, cells: int = 15) -> NDArray[np.uint8]:
-    """All that was seen around the agent, painted with the frames' own 8-pixel tiles.
-
-    The agent stands in the middle and looks up; its tile shows what it carries, as in the
-    first-person frame. What was never seen, or lies beyond the map, is the unseen tile.
+def map_codes(percept: GridPercept, cells: int = 15) -> NDArray[np.uint8]:
+    """The cells of :func:`map_image` by their codes, the agent's own holding what it carries.
 
     Args:
         percept: read at once; its live map is not kept.
         cells: side of the square, odd.
 
     Returns:
-        ``(8 * cells, 8 * cells, 3)`` uint8, a new array.
+        ``(cells, cells)`` uint8 (:mod:`envs.gridworld.cells`), a new array.
 
     Raises:
         PerceptionError: for an even or non-positive ``cells``.
@@ -40,7 +37,33 @@ def map_image(percept: GridPercept, cells: int = 15) -> NDArray[np.uint8]:
         padded = np.pad(percept.map, half, constant_values=UNSEEN)
         codes = padded[percept.y : percept.y + cells, percept.x : percept.x + cells]
     # Heading 3 is up; each heading before it is one more quarter turn against the clock.
-    tiles = np.rot90(codes, (percept.heading + 1) % 4).astype(np.intp)
-    tiles[half, half] = N_CODES + percept.carrying
+    codes = np.rot90(codes, (percept.heading + 1) % 4).copy()
+    codes[half, half] = percept.carrying
+    return codes
+
+
+def paint_codes(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Paint maps from :func:`map_codes`.
+
+    Args:
+        codes: ``(..., cells, cells)`` uint8.
+
+    Returns:
+        ``(..., 8 * cells, 8 * cells, 3)`` uint8, a new array.
+    """
+    cells = codes.shape[-1]
+    tiles = codes.astype(np.intp)
+    tiles[..., cells // 2, cells // 2] += N_CODES  # the atlas: what a cell holds, then what a hand
     # (row, column, line, pixel, channel) to (row, line, column, pixel, channel)
-    return tile_atlas()[tiles].swapaxes(1, 2).reshape(cells * TILE, cells * TILE, 3)
+    painted = tile_atlas()[tiles].swapaxes(-4, -3)
+    return painted.reshape(*codes.shape[:-2], cells * TILE, cells * TILE, 3)
+
+
+def map_image(percept: GridPercept, cells: int = 15) -> NDArray[np.uint8]:
+    """All that was seen around the agent, painted with the frames' own 8-pixel tiles.
+
+    The agent stands in the middle and looks up; its tile shows what it carries, as in the
+    first-person frame. What was never seen, or lies beyond the map, is the unseen tile.
+    Arguments and errors as :func:`map_codes`; returns ``(8 * cells, 8 * cells, 3)`` uint8.
+    """
+    return paint_codes(map_codes(percept, cells))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from planners.prompts import situation
 from planners.protocol import PlannerQuery
 
 TOP_LOGPROBS = 20  # as many as most servers allow
@@ -72,12 +73,8 @@ def question_text(query: PlannerQuery, picture: bool) -> str:
     lines = [TASK, ""]
     if picture:
         lines.append("The picture shows what the agent sees now.")
-    lines += [f"Mission: {query.percept.mission}", f"Scene: {query.space.describe(query.percept)}"]
-    if query.recent:
-        past = "; ".join(f"{subgoal} ({outcome})" for subgoal, outcome in query.recent)
-        lines.append(f"Subgoals so far, oldest first: {past}")
-    if query.feedback:
-        lines += ["Feedback:", *(f"- {line}" for line in query.feedback)]
+    scene = f"Scene: {query.space.describe(query.percept)}"
+    lines += situation(query.percept.mission, query.recent, query.feedback, scene)
     lines += ["Subgoals to choose from:"]
     lines += [f"{i}. {candidate}" for i, candidate in enumerate(query.candidates, start=1)]
     return "\n".join(lines)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from envs.errors import ConfigError, UnknownNameError
 from perception.map_image import map_image
-from planners.models import load_model
+from planners.models import folder_of, load_model
 from planners.prompts import Prompt, PromptFormat, question_of
 from planners.protocol import PlannerError, PlannerQuery, PlannerReply
 from planners.scoring import Scores, candidate_log_probs
@@ -43,7 +43,8 @@ class LanguagePlanner:
     one of them. Its ``value`` is the value head's, NaN without one.
 
     Args:
-        model: hub id, local folder, or folder of a LoRA adapter that names its base model.
+        model: hub id, local folder, folder of a LoRA adapter that names its base model, or name
+            of a planner that ships (``gridworld``).
         dtype, device, lora, quantization: see :func:`planners.models.load_model`.
         temperature: T; below 1 sharpens, above 1 flattens.
         plain: ask without the chat template.
@@ -91,7 +92,7 @@ class LanguagePlanner:
                 lora=self.lora,
                 quantization=self.quantization,
             )
-        self.version = _saved_version(self.model)
+        self.version = _saved_version(folder_of(self.model))
         self.format = PromptFormat(
             self.loaded.processor, len(pictures), self.loaded.family, plain=self.plain
         )
@@ -215,11 +216,13 @@ class VLMPlanner(LanguagePlanner):
     """Any vision-language model that transformers loads; it sees pixels and no scene text.
 
     Args:
+        model: as for every language planner; the one that ships unless another is named.
         images: ``map`` (all that was seen, the agent in the middle looking up), ``view`` (the
             first-person frame), or ``both``.
         scale: screen pixels per image pixel, for models that see little in small pictures.
     """
 
+    model: str = "gridworld"
     images: str = "map"
     scale: int = 1
 

@@ -26,6 +26,7 @@ from planners.protocol import PlannerError
 
 VALUE_HEAD = "value_head.safetensors"
 ADAPTER = "adapter_config.json"
+SHIPPED = Path(__file__).parent / "checkpoints"  # one folder per domain
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -154,6 +155,16 @@ class PlannerModel:
         )
 
 
+def folder_of(source: str | Path) -> str:
+    """``source`` itself, or the folder of the planner that ships under this name.
+
+    A file or folder of the name in the working directory goes first.
+    """
+    shipped = SHIPPED / source
+    known = shipped.parent == SHIPPED and shipped.is_dir()
+    return str(shipped) if known and not Path(source).exists() else str(source)
+
+
 def load_model(
     source: str | Path,
     *,
@@ -168,7 +179,8 @@ def load_model(
     Nothing is unpickled and no code from the hub is run: weights come from safetensors only.
 
     Args:
-        source: hub id, local folder, or folder of a LoRA adapter that names its base model.
+        source: hub id, local folder, folder of a LoRA adapter that names its base model, or name
+            of a planner that ships (``gridworld``).
         images: whether images will be shown (``vlm``) or text only (``llm``).
         dtype: ``auto`` (the checkpoint's own), ``float32``, ``bfloat16`` or ``float16``.
         device: ``auto`` (the GPU if there is one), ``cpu``, ``cuda``, ``cuda:1`` ...
@@ -181,7 +193,7 @@ def load_model(
         PlannerError: if it is not there, damaged, of the wrong kind, or needs a missing package.
         ConfigError: for an unknown ``dtype`` or ``device``.
     """
-    name = str(source)
+    name = folder_of(source)
     if dtype not in _DTYPES:
         raise UnknownNameError("dtype", dtype, _DTYPES)
     place = _device(device)

@@ -15,6 +15,10 @@ _QUESTION = (
     "\u2062question\u2062"  # stands for the question and the answer while a template is read
 )
 _ANSWER = "\u2062answer\u2062"
+# What a planner may be asked; the last two serve pre-training and the action-level reference.
+WHICH_SUBGOAL = "Which subgoal now?"
+WHICH_ACTION = "Subgoal: {subgoal}\nWhich action now?"
+WHAT_SCENE = "What do you see?"
 # Families that were not trained on conversations; elsewhere a missing template is an omission.
 WITHOUT_CHAT = frozenset({"paligemma", "blip-2", "git", "kosmos-2", "fuyu"})
 
@@ -31,23 +35,42 @@ class Prompt(NamedTuple):
     images: tuple[NDArray[np.uint8], ...] = ()
 
 
-def question_of(query: PlannerQuery, *, scene: bool) -> str:
+def situation(
+    mission: str,
+    tried: Sequence[tuple[object, str]] = (),
+    notes: Sequence[str] = (),
+    scene: str = "",
+) -> list[str]:
+    """The lines that every question begins with.
+
+    Args:
+        mission: the instruction.
+        tried: subgoals and how each ended, oldest first.
+        notes: lines to show beside, such as advantages.
+        scene: what was seen in words, for models that see no image.
+    """
+    lines = [f"Mission: {mission}"]
+    if scene:
+        lines.append(scene)
+    if tried:
+        past = "; ".join(f"{subgoal} ({outcome})" for subgoal, outcome in tried)
+        lines.append(f"Tried so far: {past}")
+    if notes:
+        lines.append("Notes: " + "; ".join(notes))
+    return lines
+
+
+def question_of(query: PlannerQuery, *, scene: bool, ask: str = WHICH_SUBGOAL) -> str:
     """The user's turn: mission, what was tried and how it ended, notes, and the question.
 
     Args:
         query: see :class:`planners.protocol.PlannerQuery`.
         scene: also describe in words what was seen, for models that see no image.
+        ask: the question itself.
     """
-    lines = [f"Mission: {query.percept.mission}"]
-    if scene:
-        lines.append(query.space.describe(query.percept))
-    if query.recent:
-        tried = "; ".join(f"{subgoal} ({outcome})" for subgoal, outcome in query.recent)
-        lines.append(f"Tried so far: {tried}")
-    if query.feedback:
-        lines.append("Notes: " + "; ".join(query.feedback))
-    lines.append("Which subgoal now?")
-    return "\n".join(lines)
+    seen = query.space.describe(query.percept) if scene else ""
+    lines = situation(query.percept.mission, query.recent, query.feedback, seen)
+    return "\n".join([*lines, ask])
 
 
 class PromptFormat:

@@ -25,7 +25,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers.utils import ModelOutput
@@ -33,7 +32,7 @@ from transformers.utils import ModelOutput
 from envs.errors import UserError
 from planners.prompts import Prompt
 from planners.protocol import PlannerError
-from planners.token_tree import TokenTree, token_tree
+from planners.token_tree import TokenTree, pack, token_tree
 
 Answer = Sequence[int]  # token ids, the end of the turn included
 Encode = Callable[[Sequence[Prompt]], Mapping[str, Any]]
@@ -239,31 +238,22 @@ def _go_on(
 
 
 def _score_trees(model: Any, prefix: _Prefix, trees: Sequence[TokenTree]) -> Tensor:
-    b, n = len(trees), max(1, *(len(tree.fed) for tree in trees))
-    ids, behind = np.zeros((2, b, n), np.int64)
-    sees = np.broadcast_to(np.eye(n, dtype=np.bool_), (b, n, n)).copy()  # padding sees itself
-    edges, steps = [], []
-    n_edges = n_answers = 0
-    for i, tree in enumerate(trees):
-        k = len(tree.fed)
-        ids[i, :k], behind[i, :k], sees[i, :k, :k] = tree.fed, tree.behind, tree.sees
-        edges.append(np.stack([np.full_like(tree.source, i), tree.source, tree.token]))
-        steps.append(tree.steps + np.array([[n_answers], [n_edges]]))
-        n_edges, n_answers = n_edges + len(tree.source), n_answers + tree.n_answers
+    packed = pack(trees)
+    n = packed.ids.shape[1]
     device = prefix.mask.device
     sees_prompt = prefix.mask[:, None, :].bool().expand(-1, n, -1)
-    allowed = torch.cat([sees_prompt, torch.from_numpy(sees).to(device)], dim=-1)
+    allowed = torch.cat([sees_prompt, torch.from_numpy(packed.sees).to(device)], dim=-1)
     mask = torch.zeros(allowed.shape, dtype=model.dtype, device=device)
     mask.masked_fill_(~allowed, torch.finfo(model.dtype).min)
     logits = _go_on(
         model,
         prefix,
         prefix.cache,
-        torch.from_numpy(ids).to(device),
+        torch.from_numpy(packed.ids).to(device),
         mask[:, None],
-        torch.from_numpy(behind).to(device),
+        torch.from_numpy(packed.behind).to(device),
     )
-    query, source, token = torch.from_numpy(np.hstack(edges)).to(device)
+    query, source, token = torch.from_numpy(packed.edges).to(device)
     chosen = torch.where(
         source == 0,
         prefix.logits[query, token],
@@ -271,8 +261,8 @@ def _score_trees(model: Any, prefix: _Prefix, trees: Sequence[TokenTree]) -> Ten
     )
     normaliser = torch.cat([_normaliser(prefix.logits)[:, None], _normaliser(logits)], dim=1)
     log_probs = chosen.float() - normaliser[query, source]
-    answer, edge = torch.from_numpy(np.hstack(steps)).to(device)
-    totals = torch.zeros(n_answers, dtype=torch.float32, device=device)
+    answer, edge = torch.from_numpy(packed.steps).to(device)
+    totals = torch.zeros(sum(packed.counts), dtype=torch.float32, device=device)
     return totals.index_add(0, answer, log_probs[edge])
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,3 +68,39 @@ def token_tree(answers: tuple[tuple[int, ...], ...]) -> TokenTree:
         n_answers=len(answers),
         depth=max(map(len, answers)),
     )
+
+
+class PackedTrees(NamedTuple):
+    """Several tries, one row each, padded with tokens that see themselves alone.
+
+    Attributes:
+        ids, behind: ``(B, N)`` int64 fed tokens and their depths.
+        sees: ``(B, N, N)`` bool.
+        edges: ``(3, n_edges)`` int64: row, source and token of every edge of every trie.
+        steps: ``(2, n)`` int64 pairs of answer and edge, both numbered through all tries.
+        counts: answers per trie.
+    """
+
+    ids: NDArray[np.int64]
+    behind: NDArray[np.int64]
+    sees: NDArray[np.bool_]
+    edges: NDArray[np.int64]
+    steps: NDArray[np.int64]
+    counts: list[int]
+
+
+def pack(trees: Sequence[TokenTree]) -> PackedTrees:
+    """Put tries side by side for one forward pass."""
+    b, n = len(trees), max(1, *(len(tree.fed) for tree in trees))
+    ids, behind = np.zeros((2, b, n), np.int64)
+    sees = np.broadcast_to(np.eye(n, dtype=np.bool_), (b, n, n)).copy()
+    edges, steps = [], []
+    n_edges = n_answers = 0
+    for i, tree in enumerate(trees):
+        k = len(tree.fed)
+        ids[i, :k], behind[i, :k], sees[i, :k, :k] = tree.fed, tree.behind, tree.sees
+        edges.append(np.stack([np.full_like(tree.source, i), tree.source, tree.token]))
+        steps.append(tree.steps + np.array([[n_answers], [n_edges]]))
+        n_edges, n_answers = n_edges + len(tree.source), n_answers + tree.n_answers
+    counts = [tree.n_answers for tree in trees]
+    return PackedTrees(ids, behind, sees, np.hstack(edges), np.hstack(steps), counts)

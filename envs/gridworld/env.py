@@ -81,6 +81,11 @@ class GridworldEnv(gym.Wrapper, gym.utils.RecordConstructorArgs):
     ) -> tuple[dict[str, NDArray], dict[str, Any]]:
         """Start an episode; the same seed gives the same level as plain MiniGrid.
 
+        Args:
+            seed: of the level.
+            options: ``vary``, called with the simulator before anything is looked at, may change
+                the level; the rest is the simulator's own.
+
         Raises:
             SimulatorError: if the level needs files that are not installed.
         """
@@ -94,6 +99,8 @@ class GridworldEnv(gym.Wrapper, gym.utils.RecordConstructorArgs):
                 f"the minigrid package on PyPI leaves out ({Path(error.filename).name}); install "
                 "minigrid from its repository to use it"
             ) from error
+        if options and "vary" in options:
+            options["vary"](self.simulator)
         self._positions_known = list(self.simulator.grid.grid)
         self.renderer.reset()
         self._pose = self._read_pose()

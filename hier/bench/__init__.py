@@ -53,6 +53,11 @@ SUITES: dict[str, Suite] = {
     "planner-quality": Suite(
         "success against planner accuracy", "learning:planner_quality", plot="plot_accuracy"
     ),
+    "planner-scale": Suite(
+        "memory and speed per model size; on a GPU a 3-billion-parameter model with a LoRA step",
+        "scale:scale",
+        (0,),
+    ),
     "render": Suite("frames per second against MiniGrid's own wrapper", "speed:render", (0,)),
     "train-speed": Suite("training steps per second against plain SB3", "speed:train_speed", (0,)),
 }

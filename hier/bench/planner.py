@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -70,7 +70,7 @@ def _measure(images: str, seed: int, repeats: int) -> tuple[dict[str, Any], list
     queries = make_queries(seed)
     with tempfile.TemporaryDirectory() as folder:
         with quiet():
-            tiny_llava(Path(folder), PIXELS[images], queries)
+            _write(Path(folder), *tiny_llava(queries, PIXELS[images]))
         ours = VLMPlanner(folder, images=images, device="cpu")
     network = ours.loaded.network
     prompts = [ours.prompt(query) for query in queries]
@@ -167,25 +167,40 @@ def make_queries(seed: int) -> list[PlannerQuery]:
     return queries
 
 
-def tiny_llava(folder: Path, pixels: int, queries: Sequence[PlannerQuery]) -> None:
-    """Write a LLaVA of random weights that sees ``pixels`` a side and knows the queries' words."""
+def learned_tokenizer(queries: Sequence[PlannerQuery], special: Mapping[str, str]) -> Any:
+    """A tokenizer that knows the words of ``queries`` and of their candidates.
+
+    Args:
+        queries: what will be asked.
+        special: further special tokens by the names that a processor asks for.
+    """
     words = [question_of(query, scene=True) for query in queries]
     words += [str(candidate) for query in queries for candidate in query.candidates]
-    special = ["<pad>", "<unk>", "<s>", "<|im_end|>", "<|im_start|>", "<image>"]
+    tokens = ["<pad>", "<unk>", "<s>", "<|im_end|>", "<|im_start|>", *special.values()]
     learned = Tokenizer(models.WordLevel(unk_token="<unk>"))
     learned.pre_tokenizer = pre_tokenizers.Whitespace()
-    trainer = trainers.WordLevelTrainer(special_tokens=special, show_progress=False)
+    trainer = trainers.WordLevelTrainer(special_tokens=tokens, show_progress=False)
     learned.train_from_iterator([*words, "user assistant"], trainer)
-    tokenizer = transformers.PreTrainedTokenizerFast(
+    return transformers.PreTrainedTokenizerFast(
         tokenizer_object=learned, pad_token="<pad>", unk_token="<unk>", bos_token="<s>",
-        eos_token="<|im_end|>", extra_special_tokens={"image_token": "<image>"},
+        eos_token="<|im_end|>", extra_special_tokens=dict(special),
     )  # fmt: skip
+
+
+def chat_template(image: str) -> str:
+    """A chat template that writes ``image`` where a picture goes."""
+    return TEMPLATE.replace("<image>", image)
+
+
+def tiny_llava(queries: Sequence[PlannerQuery], pixels: int) -> tuple[Any, Any]:
+    """Configuration and processor of a small LLaVA for pictures of ``pixels`` a side."""
+    tokenizer = learned_tokenizer(queries, {"image_token": "<image>"})
     processor = transformers.LlavaProcessor(
         transformers.SiglipImageProcessorPil(size={"height": pixels, "width": pixels}),
         tokenizer,
         patch_size=PATCH,
         vision_feature_select_strategy="full",
-        chat_template=TEMPLATE,
+        chat_template=chat_template("<image>"),
     )
     config = transformers.LlavaConfig(
         vision_config={
@@ -203,6 +218,11 @@ def tiny_llava(folder: Path, pixels: int, queries: Sequence[PlannerQuery]) -> No
         vision_feature_layer=-1,
         vision_feature_select_strategy="full",
     )  # fmt: skip
+    return config, processor
+
+
+def _write(folder: Path, config: Any, processor: Any) -> None:
+    """Write a model of random weights that :class:`planners.language.VLMPlanner` reads."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         transformers.AutoModelForImageTextToText.from_config(config).save_pretrained(folder)

@@ -4,11 +4,11 @@ import pytest
 import yaml
 
 from envs.errors import ConfigError
-from hier.config import HierConfig, key_table, preset_names
+from hier.config import HierConfig
 
 
 def test_every_preset_loads_and_survives_a_round_trip(tmp_path):
-    for name in preset_names():
+    for name in HierConfig.preset_names():
         config = HierConfig.load(name)
         file = tmp_path / f"{name}.yaml"
         file.write_text(config.to_yaml())
@@ -77,7 +77,7 @@ def test_missing_files_and_presets():
 
 
 def test_every_key_is_documented_and_settable():
-    for key, default, meaning in key_table():
+    for key, default, meaning in HierConfig.key_table():
         assert meaning, key
         text = yaml.safe_dump(default, default_flow_style=True).splitlines()[0]
         assert HierConfig.load("demo", [f"{key}={text}"])
@@ -85,4 +85,4 @@ def test_every_key_is_documented_and_settable():
 
 def test_flat_covers_every_key():
     flat = HierConfig.load("demo").flat()
-    assert set(flat) >= {key for key, _, _ in key_table()}
+    assert set(flat) >= {key for key, _, _ in HierConfig.key_table()}

@@ -1,0 +1,48 @@
+"""What may be exchanged in a gridworld without changing what is right to do.
+
+Colours are names: exchanging two of them in picture, mission and answer gives another example. So
+does a mirror, with left and right exchanged, and balls for boxes where no box is opened.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.gridworld.cells import CELLS, CODE, COLORS, N_CODES
+
+_COLORED = ("door", "key", "ball", "box", "floor")
+
+
+class Symmetry(NamedTuple):
+    """One way to exchange things.
+
+    Attributes:
+        codes: ``(N_CODES,)`` uint8, the new code of each cell code.
+        mirrored: whether pictures are flipped left to right.
+        words: the words that change, and into what.
+    """
+
+    codes: NDArray[np.uint8]
+    mirrored: bool
+    words: dict[str, str]
+
+
+def draw_symmetry(rng: np.random.Generator) -> Symmetry:
+    """A symmetry drawn evenly; it is the identity once in 2,880 times.
+
+    Args:
+        rng: draws the order of the colours, the mirror, and the exchange of balls and boxes.
+    """
+    colors = dict(zip(COLORS, (COLORS[i] for i in rng.permutation(len(COLORS))), strict=True))
+    kinds = {"ball": "box", "box": "ball"} if rng.random() < 0.5 else {}
+    mirrored = bool(rng.random() < 0.5)
+    sides = {"left": "right", "right": "left"} if mirrored else {}
+    codes = np.arange(N_CODES, dtype=np.uint8)
+    for code, cell in enumerate(CELLS):
+        if cell.kind in _COLORED:
+            kind = kinds.get(cell.kind, cell.kind)
+            codes[code] = CODE[cell._replace(kind=kind, color=colors[cell.color])]
+    return Symmetry(codes, mirrored, {**colors, **kinds, **sides})

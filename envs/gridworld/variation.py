@@ -1,0 +1,178 @@
+"""Levels made different for pre-training: clutter, more locked doors, other missions, other words.
+
+A planner that is to serve levels it never saw must not learn the few levels it sees by heart. All
+of it starts from a level as its generator built it; the instructions are BabyAI's own classes, so
+that the expert and the level's own end know them.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+from minigrid.core.world_object import Ball, Box, Goal, Key, WorldObj
+from minigrid.envs.babyai.core.roomgrid_level import RejectSampling
+from minigrid.envs.babyai.core.verifier import (
+    LOC_NAMES,
+    AfterInstr,
+    AndInstr,
+    BeforeInstr,
+    GoToInstr,
+    Instr,
+    ObjDesc,
+    OpenInstr,
+    PickupInstr,
+    PutNextInstr,
+)
+
+from envs.gridworld.cells import COLORS
+from envs.gridworld.instructions import ReachGoalInstr
+
+MOST_CLUTTER = 7
+_MOVABLE = {"key": Key, "ball": Ball, "box": Box}
+_GOAL_MISSIONS = (
+    "get to the green goal square",
+    "reach the goal",
+    "open the door then get to the goal",
+    "use the key to open the door and then get to the goal",
+)
+# One of each row may stand for the first; none changes what is asked.
+_SYNONYMS = (
+    ("go to", "walk to", "approach", "find"),
+    ("pick up", "grab", "take", "fetch"),
+    ("put", "place"),
+    ("next to", "beside"),
+    ("after you", "once you"),
+    (", then", "and then", ", next"),
+    ("open", "unlock"),
+)
+
+
+def vary(simulator: Any, rng: np.random.Generator, share: float = 1.0) -> None:
+    """Change a freshly reset BabyAI level in place.
+
+    Args:
+        simulator: an unwrapped ``RoomGridLevel``.
+        rng: decides which changes; where things go is the simulator's own randomness.
+        share: factor on the probability of each change, in [0, 1]; 0 leaves the level as it is.
+    """
+    if rng.random() < 0.6 * share:
+        for _ in range(int(rng.integers(1, MOST_CLUTTER + 1))):
+            thing = _MOVABLE[str(rng.choice(list(_MOVABLE)))](str(rng.choice(COLORS)))
+            _place(simulator, thing, rng)
+    if rng.random() < 0.2 * share:
+        _lock_a_door(simulator, rng)
+    draw = rng.random()
+    instruction: Instr | None = None
+    if draw < 0.08 * share:
+        _place(simulator, Goal(), rng)
+        instruction = ReachGoalInstr()
+        mission = str(rng.choice(_GOAL_MISSIONS))
+    elif draw < 0.65 * share:
+        instruction = _valid_mission(simulator, rng)
+        mission = instruction.surface(simulator) if instruction else ""
+    if instruction is not None:
+        simulator.instrs, simulator.mission = instruction, mission
+    # What the mission is about may have more instances now, and may take longer.
+    simulator.instrs.reset_verifier(simulator)
+    navigations = 1 if draw < 0.08 * share else simulator.num_navs_needed(simulator.instrs)
+    rooms = simulator.num_rows * simulator.num_cols
+    simulator.max_steps = navigations * simulator.room_size**2 * rooms
+
+
+def paraphrase(mission: str, rng: np.random.Generator, share: float = 0.5) -> str:
+    """``mission`` in other words; each phrase that has synonyms is replaced with odds ``share``."""
+    for first, *others in _SYNONYMS:
+        if rng.random() < share:
+            other = str(rng.choice(others))
+            mission = re.sub(rf"(?<!\w){re.escape(first)}(?!\w)", other, mission)
+    return mission.replace(" ,", ",")
+
+
+def _place(simulator: Any, thing: WorldObj, rng: np.random.Generator) -> None:
+    _place_in(
+        simulator,
+        thing,
+        simulator.get_room(
+            int(rng.integers(simulator.num_cols)), int(rng.integers(simulator.num_rows))
+        ),
+    )
+
+
+def _place_in(simulator: Any, thing: WorldObj, room: Any) -> bool:
+    try:
+        simulator.place_obj(thing, room.top, room.size, max_tries=100)
+    except RecursionError:  # the room is full
+        return False
+    room.objs.append(thing)
+    return True
+
+
+def _lock_a_door(simulator: Any, rng: np.random.Generator) -> None:
+    doors = [
+        cell
+        for cell in simulator.grid.grid
+        if cell is not None and cell.type == "door" and not cell.is_locked
+    ]
+    if not doors:
+        return
+    door = doors[int(rng.integers(len(doors)))]
+    # The key lies where the agent starts, so that no key is behind its own door.
+    if _place_in(simulator, Key(door.color), simulator.room_from_pos(*simulator.agent_pos)):
+        door.is_locked, door.is_open = True, False
+
+
+def _valid_mission(simulator: Any, rng: np.random.Generator) -> Instr | None:
+    for _ in range(10):
+        try:
+            instruction = _instruction(simulator, rng, compound=True)
+            simulator.validate_instrs(instruction)
+        except (RejectSampling, LookupError):
+            continue
+        return instruction
+    return None
+
+
+def _instruction(simulator: Any, rng: np.random.Generator, compound: bool) -> Instr:
+    draw = rng.random()
+    if not compound or draw < 0.45:
+        return _clause(simulator, rng)
+    nested = draw > 0.8
+    first = _instruction(simulator, rng, compound=False)
+    second = _instruction(simulator, rng, compound=False)
+    if draw < 0.6:
+        return AndInstr(first, second)
+    if nested and rng.random() < 0.5:
+        first = AndInstr(first, _clause(simulator, rng))
+    elif nested:
+        second = AndInstr(second, _clause(simulator, rng))
+    return BeforeInstr(first, second) if rng.random() < 0.6 else AfterInstr(first, second)
+
+
+def _clause(simulator: Any, rng: np.random.Generator) -> Instr:
+    verb = str(rng.choice(["go to", "go to", "pick up", "pick up", "open", "put"]))
+    if verb == "go to":
+        return GoToInstr(_description(simulator, rng, ("key", "ball", "box", "door")))
+    if verb == "pick up":
+        return PickupInstr(_description(simulator, rng, tuple(_MOVABLE)))
+    if verb == "open":
+        return OpenInstr(_description(simulator, rng, ("door",)))
+    return PutNextInstr(
+        _description(simulator, rng, tuple(_MOVABLE)),
+        _description(simulator, rng, ("key", "ball", "box", "door")),
+    )
+
+
+def _description(simulator: Any, rng: np.random.Generator, kinds: tuple[str, ...]) -> ObjDesc:
+    things = [c for c in simulator.grid.grid if c is not None and c.type in kinds]
+    if not things:
+        raise LookupError(f"the level has none of {kinds}")
+    thing = things[int(rng.integers(len(things)))]
+    color = thing.color if rng.random() < 0.8 else None
+    where = str(rng.choice(LOC_NAMES)) if rng.random() < 0.1 else None
+    found = ObjDesc(thing.type, color, where)
+    if not found.find_matching_objs(simulator)[0]:
+        found = ObjDesc(thing.type, color)
+        found.find_matching_objs(simulator)
+    return found

@@ -1,0 +1,142 @@
+"""Suites for the planner that ships: its accuracy, and what it and a controller do on new levels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from envs.errors import UserError
+from envs.registry import env_ids
+from hier.bench import Row
+from hier.bench.learning import train_all
+from hier.config import HierConfig
+from hier.evaluation import evaluate
+from hier.pretraining import PretrainConfig
+from hier.run_folder import RunFolder
+from planners.accuracy import measure
+from planners.language import VLMPlanner
+
+HELD_OUT = (
+    "BabyAI-KeyCorridorS3R3-v0", "BabyAI-BlockedUnlockPickup-v0", "BabyAI-GoToSeqS5R2-v0",
+    "BabyAI-UnlockToUnlock-v0", "BabyAI-MiniBossLevel-v0", "BabyAI-BossLevel-v0",
+    "MiniGrid-DoorKey-8x8-v0",
+)  # fmt: skip
+PLANNERS = ("vlm", "oracle")
+
+
+def zero_shot(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:
+    """Held-out levels with the planner that ships, beside the oracle; nothing learns on them.
+
+    The controllers learn on the source levels under the oracle's subgoals, one per seed, and are
+    kept in ``runs/source-levels``; a finished one of the same configuration is used again.
+    """
+    base = HierConfig.load(
+        "source-levels", ["planner.type=oracle", "torch_threads=1", "eval.videos=0"]
+    )
+    levels: Sequence[str] = HELD_OUT
+    parent, episodes = Path("runs/source-levels"), 100
+    if quick:
+        base = base.override("total_timesteps=3072", "eval.episodes=12", "eval.every=0")
+        parent, episodes, levels = Path("runs/source-levels-quick"), 4, HELD_OUT[:2]
+    folders = {seed: parent / f"seed-{seed}" for seed in seeds}
+    train_all(
+        [
+            (base.override(f"seed={seed}"), "source levels", folder)
+            for seed, folder in folders.items()
+            if not _finished(folder, base.override(f"seed={seed}"))
+        ]
+    )
+    rows: list[Row] = []
+    for level in levels:
+        for planner in PLANNERS:
+            rows += [_judge(folders[seed], level, planner, seed, episodes) for seed in seeds]
+    figures: dict[str, Any] = {}
+    for level in levels:
+        name = short_name(level)
+        for planner in PLANNERS:
+            values = [r["success"] for r in rows if (r["level"], r["variant"]) == (level, planner)]
+            key = f"{name}.success" if planner == "vlm" else f"{name}.oracle_success"
+            figures |= {key: median(values), f"{key}.worst": min(values)}
+    return figures, rows
+
+
+def _finished(folder: Path, config: HierConfig) -> bool:
+    try:
+        run = RunFolder.open(folder)
+        steps = int(run.latest_checkpoint().stem.removeprefix("step-"))
+        return run.config() == config and steps >= config.total_timesteps
+    except UserError:
+        return False
+
+
+def _judge(folder: Path, level: str, planner: str, seed: int, episodes: int) -> Row:
+    evaluation = evaluate(
+        folder,
+        env_id=level,
+        episodes=episodes,
+        overrides=[f"planner.type={planner}"],
+        progress=False,
+    )
+    summary = evaluation.summary()
+    row = {
+        "level": level,
+        "variant": planner,
+        "seed": seed,
+        "env_steps": 0,
+        "demonstrations": 0,
+        "success": summary["success_rate"],
+        "eval_episodes": episodes,
+        "planner_queries": round(summary["queries_per_episode"] * episodes),
+        "mean_length": summary["mean_length"],
+        "subgoals_done": summary["subgoals_done"],
+    }
+    print(f"{level} {planner} controller {seed}: {row['success']:.0%}", flush=True)
+    return row
+
+
+def planner_accuracy(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:
+    """How often the planner that ships names the expert's subgoal, level by level.
+
+    2,000 states of unseen seeds over the source levels, and 100 of every other level that the
+    subgoal vocabulary covers. The seeds are of no consequence; the states are fixed.
+    """
+    from envs.gridworld.coverage import coverage
+
+    source = PretrainConfig.load("gridworld").levels
+    if quick:
+        held_out, each, each_held_out = list(HELD_OUT[:2]), 8, 8
+    else:
+        found = coverage(env_ids())
+        held_out = [row.env_id for row in found if row.covered and row.env_id not in source]
+        each, each_held_out = 167, 100
+    planner = VLMPlanner(device="cpu")
+    first = 3_000_000
+    groups = {
+        "source": measure(planner, source, each, first_seed=first),
+        "held_out": measure(planner, held_out, each_held_out, first_seed=first),
+    }
+    rows: list[Row] = [
+        {
+            "level": level.level,
+            "variant": group,
+            "states": level.states,
+            "accuracy": level.accuracy,
+            "probability": level.probability,
+        }
+        for group, accuracy in groups.items()
+        for level in accuracy.levels
+    ]
+    figures: dict[str, Any] = {
+        "source.accuracy": groups["source"].mean,
+        "source.accuracy.worst": min(level.accuracy for level in groups["source"].levels),
+        "held_out.accuracy": groups["held_out"].mean,
+    }
+    figures |= {f"{short_name(row['level'])}.accuracy": row["accuracy"] for row in rows}
+    return figures, rows
+
+
+def short_name(env_id: str) -> str:
+    """``BabyAI-UnlockPickup-v0`` as ``UnlockPickup``."""
+    return env_id.removeprefix("BabyAI-").removesuffix("-v0")

@@ -1,0 +1,356 @@
+"""Pre-training: from a domain's expert to a small planner that looks at pixels.
+
+Demonstrations are played and kept, a tiny LLaVA learns from them, and what it is worth on levels it
+never saw is measured. Each stage picks up where an interrupted one stopped.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from pydantic import Field, field_validator
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from envs.errors import ConfigError, RunFolderError
+from envs.files import atomic_write
+from envs.registry import domain_of, variations
+from hier.callbacks import StopOnSignal
+from hier.run_folder import RunFolder
+from hier.settings import Section, Settings
+from perception.walker import make_walker
+from planners.accuracy import Accuracy, measure
+from planners.language import VLMPlanner
+from planners.models import PlannerModel
+from planners.pretraining.demonstrations import collect, load
+from planners.pretraining.examples import Examples, turns
+from planners.pretraining.learner import Learner, load_state
+from planners.pretraining.tiny_vlm import TinyVLM, build_tiny_vlm
+from planners.prompts import PromptFormat
+
+STATE = "training.pt"
+CELLS = 15  # side of the map that a planner is shown
+PIXELS = 8 * CELLS
+
+
+class SizesConfig(Section):
+    """The model."""
+
+    patch: int = Field(
+        24, ge=8, description="side of a patch in pixels, one token each; a divisor of 120"
+    )
+    vision_size: int = Field(160, ge=8, description="width of the SigLIP encoder")
+    vision_layers: int = Field(2, ge=1, description="its layers")
+    text_size: int = Field(128, ge=8, description="width of the Llama decoder")
+    text_layers: int = Field(3, ge=1, description="its layers")
+    heads: int = Field(4, ge=1, description="attention heads of both")
+
+
+class PretrainConfig(Settings):
+    """A pre-training."""
+
+    presets: ClassVar[str] = "presets/pretrain"
+    keys_command: ClassVar[str] = "hier pretrain --keys"
+
+    name: str = Field("pretrain", min_length=1, description="prefix of the run folder")
+    levels: list[str] = Field(min_length=1, description="levels whose expert is asked")
+    held_out: list[str] = Field([], description="levels for the report alone")
+    seed: int = Field(0, ge=0, description="of weights, order and symmetries")
+    episodes: int = Field(48_000, ge=1, description="demonstration episodes, seeds 0, 1, 2, ...")
+    variation: float = Field(
+        0.7, ge=0, le=1, description="odds of clutter, more locked doors, and other missions"
+    )
+    symmetries: int = Field(1024, ge=0, description="ways to exchange colours, kinds and sides")
+    steps: int = Field(4000, ge=1, description="gradient steps")
+    batch_size: int = Field(128, ge=1, description="examples per step")
+    learning_rate: float = Field(1.5e-3, gt=0, description="the highest of its schedule")
+    task_shares: list[float] = Field(
+        [0.7, 0.1, 0.2], min_length=3, max_length=3,
+        description="examples that ask for the subgoal, the action, the scene",
+    )  # fmt: skip
+    eval_every: int = Field(500, ge=0, description="steps between measurements; 0 for the end")
+    eval_states: int = Field(300, ge=1, description="states of a measurement on the way")
+    final_states: int = Field(2000, ge=1, description="states of the last one, over all levels")
+    first_seed: int = Field(3_000_000, ge=1_000_000, description="level seeds of measurements")
+    checkpoint_every: int = Field(200, ge=1, description="steps between checkpoints")
+    workers: int = Field(2, ge=1, description="processes that play demonstrations")
+    torch_threads: int = Field(2, ge=1, description="CPU threads for the networks")
+    model: SizesConfig = SizesConfig()
+
+    @field_validator("levels", "held_out")
+    @classmethod
+    def _registered(cls, value: list[str]) -> list[str]:
+        for name in value:
+            domain_of(name)
+        return value
+
+    @property
+    def domain(self) -> str:
+        """The domain of the levels."""
+        return domain_of(self.levels[0])
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainResult:
+    """What a pre-training left behind.
+
+    Attributes:
+        folder: the run.
+        planner: folder of the planner, for ``planner.options.model`` and for transformers.
+        accuracy: on the levels trained on, unseen seeds; ``None`` if it was interrupted.
+        steps: gradient steps so far.
+        seconds: wall time of this sitting.
+    """
+
+    folder: Path
+    planner: Path
+    accuracy: Accuracy | None
+    steps: int
+    seconds: float
+
+
+def pretrain(
+    config: PretrainConfig, *, folder: str | Path | None = None, progress: bool = True
+) -> PretrainResult:
+    """Make a planner from scratch.
+
+    Args:
+        config: levels, sizes, steps.
+        folder: where the run goes; ``runs/NAME-sSEED-DATE-TIME`` when omitted.
+        progress: show bars.
+
+    Raises:
+        RunFolderError: if the folder already holds a run.
+        ConfigError: for sizes that do not fit together.
+    """
+    _check(config)
+    return _run(config, RunFolder.create(config, folder), progress)
+
+
+def resume_pretraining(folder: str | Path, *, progress: bool = True) -> PretrainResult:
+    """Go on with an interrupted pre-training, from its last checkpoint.
+
+    Demonstrations already played are kept. The order of the examples is drawn anew.
+
+    Raises:
+        RunFolderError: if the folder is no pre-training run.
+    """
+    run = RunFolder.open(folder)
+    return _run(PretrainConfig.load(run.config_file), run, progress)
+
+
+def _check(config: PretrainConfig) -> None:
+    sizes = config.model
+    for name, whole, part in (
+        ("patch", PIXELS, sizes.patch),
+        ("vision_size", sizes.vision_size, sizes.heads),
+        ("text_size", sizes.text_size, sizes.heads),
+    ):
+        if whole % part:
+            wanted = (
+                f"a divisor of {whole}" if name == "patch" else f"a multiple of model.heads ({part})"
+            )
+            raise ConfigError(f"model.{name} is {getattr(sizes, name)}; choose {wanted}")
+
+
+def _run(config: PretrainConfig, run: RunFolder, progress: bool) -> PretrainResult:
+    started = time.perf_counter()
+    torch.set_num_threads(config.torch_threads)
+    files = collect(
+        run.path / "demonstrations",
+        config.levels,
+        episodes=config.episodes,
+        seed=0,
+        variation=config.variation,
+        workers=config.workers,
+        progress=progress,
+    )
+    training = _Training(config, run, [load(file) for file in files])
+    stopped = training.learn(progress)
+    accuracy = None if stopped else training.report(progress)
+    return PretrainResult(
+        folder=run.path,
+        planner=run.path / "planner",
+        accuracy=accuracy,
+        steps=training.learner.steps_done,
+        seconds=time.perf_counter() - started,
+    )
+
+
+class _Training:
+    """The networks and examples of one pre-training."""
+
+    def __init__(self, config: PretrainConfig, run: RunFolder, shards: list[list[Any]]):
+        self.config, self.run = config, run
+        demonstrations = [d for shard in shards for d in shard]
+        actions = make_walker(config.domain, 32).actions
+        ways = variations(config.domain)
+        texts = {
+            text
+            for d in demonstrations
+            for turn in turns(d, actions)
+            for text in (turn.question, *turn.answers)
+        }
+        network, self.processor = build_tiny_vlm(
+            [*texts, *ways.words], TinyVLM(PIXELS, **config.model.model_dump()), seed=config.seed
+        )
+        self.form = PromptFormat(self.processor, 1, network.config.model_type)
+        rng = np.random.default_rng(config.seed)
+        symmetries = [ways.symmetry(rng) for _ in range(config.symmetries)]
+        self.examples = Examples(demonstrations, actions, self.form, CELLS, symmetries)
+        value_head = torch.nn.Linear(config.model.text_size, 1)
+        self.model = PlannerModel(network, self.processor, "scratch", value_head)
+        self.learner = Learner(
+            network, value_head, steps=config.steps, learning_rate=config.learning_rate
+        )
+        self.counts = {
+            "demonstrations": len(demonstrations),
+            "parameters": sum(p.numel() for p in network.parameters()),
+        }
+        if (run.path / STATE).is_file():
+            self.learner.load_state_dict(_whole_state(run.path / STATE))
+
+    def learn(self, progress: bool) -> bool:
+        """Train to the end, or until a signal; whether one came."""
+        config, learner = self.config, self.learner
+        rng = np.random.default_rng([config.seed, learner.steps_done])
+        stop = StopOnSignal()
+        writer = SummaryWriter(self.run.tensorboard)
+        bar = tqdm(
+            total=config.steps, initial=learner.steps_done, desc="pretrain", unit="step",
+            disable=not progress,
+        )  # fmt: skip
+        recent: list[dict[str, float]] = []
+        last = time.perf_counter()
+        with stop.listening(), bar:
+            while learner.steps_done < config.steps and not stop.stopped:
+                for batch in self.examples.batches(config.batch_size, config.task_shares, rng):
+                    recent.append(learner.step(batch))
+                    bar.update()
+                    done = learner.steps_done
+                    if not math.isfinite(recent[-1]["loss"]):
+                        raise ConfigError(
+                            f"the loss is {recent[-1]['loss']} at step {done}; lower "
+                            f"learning_rate (now {config.learning_rate}) in a new run"
+                        )
+                    if done % 20 == 0:
+                        now = time.perf_counter()
+                        means = _means(recent)
+                        means["samples_per_second"] = 20 * config.batch_size / (now - last)
+                        last, recent = now, []
+                        for name, value in means.items():
+                            writer.add_scalar(f"pretrain/{name}", value, done)
+                        bar.set_postfix(
+                            loss=f"{means['loss']:.3f}",
+                            subgoal=f"{means.get('loss_subgoal', math.nan):.3f}",
+                        )
+                    if done % config.checkpoint_every == 0:
+                        self.checkpoint()
+                    if config.eval_every and done % config.eval_every == 0 and done < config.steps:
+                        accuracy = self.measure(config.eval_states, self.config.levels)
+                        writer.add_scalar("eval/accuracy", accuracy.mean, done)
+                        bar.write(f"step {done}: accuracy {accuracy.mean:.3f}")
+                        last = time.perf_counter()
+                    if stop.stopped or done >= config.steps:
+                        break
+        self.checkpoint()
+        writer.close()
+        return stop.stopped
+
+    def checkpoint(self) -> None:
+        """Keep what training goes on from, and the planner as it is now."""
+        with atomic_write(self.run.path / STATE) as file:
+            torch.save(self.learner.state_dict(), file)
+        self.save()
+
+    def save(self, card: str = "") -> None:
+        """Write the planner's folder."""
+        self.model.save(self.run.path / "planner", card)
+
+    def measure(self, states: int, levels: list[str]) -> Accuracy:
+        """Exact-match accuracy on unseen seeds of ``levels``, the planner as a user loads it."""
+        self.save()
+        planner = VLMPlanner(str(self.run.path / "planner"), device="cpu")
+        each = math.ceil(states / len(levels))
+        return measure(planner, levels, each, first_seed=self.config.first_seed)
+
+    def report(self, progress: bool) -> Accuracy:
+        """The last measurement, with the model card that says it."""
+        config = self.config
+        accuracy = self.measure(config.final_states, config.levels)
+        each = accuracy.levels[0].states * len(config.held_out)
+        held_out = self.measure(each, config.held_out) if config.held_out else Accuracy([])
+        self.save(model_card(config, self.counts, accuracy, held_out))
+        return accuracy
+
+
+def model_card(
+    config: PretrainConfig, counts: dict[str, int], accuracy: Accuracy, held_out: Accuracy
+) -> str:
+    """The Markdown text of a planner's card: command, data, scores, limits."""
+    rows = [
+        f"| {level.level} | {kind} | {level.states} | {level.accuracy:.1%} | {level.probability:.1%} |"
+        for kind, found in (("source", accuracy), ("held out", held_out))
+        for level in found.levels
+    ]
+    return "\n".join(
+        [
+            f"A LLaVA of {counts['parameters']:,} parameters for the {config.domain} domain. It sees "
+            "the memory map (15 x 15 cells around the agent, 120 x 120 pixels, 3 x 3 cells a patch), "
+            "reads the mission and the subgoals tried so far, and names the next subgoal.",
+            "",
+            "## Training",
+            "",
+            f"`hier pretrain {config.domain}`, seed {config.seed}: {config.steps:,} steps of "
+            f"{config.batch_size} examples from {counts['demonstrations']:,} states, in which "
+            "BabyAI's bot was asked for a subgoal. The states come from "
+            f"{config.episodes:,} episodes (level seeds 0 to {config.episodes - 1:,}) of the source "
+            f"levels below. Odds of {config.variation:g} were put on each change of a level: clutter, "
+            "another locked door with its key, a mission composed by BabyAI's own grammar (also two "
+            "or three clauses, and the goal square) instead of the level's, other words. Colours, "
+            "balls and boxes, and left and right were exchanged at random; 15 % of the subgoals "
+            "pursued were drawn by chance, and in every other episode 10 % of the actions.",
+            "",
+            "Held-out levels were used for no demonstration and no choice of a setting.",
+            "",
+            "## Accuracy",
+            "",
+            "Share of states, from level seeds "
+            f"{config.first_seed:,} on, in which its likeliest subgoal is the bot's, and the mean "
+            "probability it gives the bot's.",
+            "",
+            "| level | | states | accuracy | probability |",
+            "|---|---|---|---|---|",
+            *rows,
+            "",
+            "## Limits",
+            "",
+            "Trained on English missions of BabyAI's grammar and on MiniGrid's own 8-pixel tiles; "
+            "other words are unknown to its tokenizer. It sees seven cells each way. The bot is not "
+            "always right, and where two subgoals are equally good it counts one as wrong.",
+        ]
+    )
+
+
+def _means(reports: list[dict[str, float]]) -> dict[str, float]:
+    names = {name for report in reports for name in report}
+    return {
+        name: float(np.mean([report[name] for report in reports if name in report]))
+        for name in sorted(names)
+    }
+
+
+def _whole_state(file: Path) -> dict[str, Any]:
+    try:
+        return load_state(file)
+    except Exception as error:
+        raise RunFolderError(
+            f"{file} is damaged ({type(error).__name__}); delete it to train anew on the "
+            "demonstrations already played"
+        ) from error

@@ -1,0 +1,1 @@
+"""Making a small planner from scratch: demonstrations, a tiny model, training, accuracy."""

@@ -1,0 +1,239 @@
+"""Demonstrations as batches: words as token ids, maps as pictures, symmetries drawn anew each time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from envs.gridworld.symmetry import Symmetry
+from perception.map_image import paint_codes
+from planners.pretraining.demonstrations import CELLS, Demonstration
+from planners.prompts import (
+    WHAT_SCENE,
+    WHICH_ACTION,
+    WHICH_SUBGOAL,
+    Prompt,
+    PromptFormat,
+    situation,
+)
+from planners.token_tree import pack, token_tree
+
+TASKS = ("subgoal", "action", "scene")
+_NEAREST = 4  # things that a scene's description names; the rest would be most of the text
+_WRONG = 5  # other answers drawn beside the expert's; all of them would be most of the tokens
+_AT_A_TIME = 40  # batches sorted by length together
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One gradient step's examples: each a prompt, then the trie of the answers it may have.
+
+    With ``L`` the longest prompt and ``N`` the largest trie, ``T = L + N``.
+
+    Attributes:
+        ids: ``(B, T)`` int64 token ids, image tokens included.
+        positions: ``(B, T)`` int64; a trie's token stands as far behind its prompt as it is deep.
+        mask: ``(B, 1, T, T)`` float32, 0 where a token sees another, else very negative.
+        pixels: ``(B, 3, H, W)`` float32 as the model's image processor makes them.
+        last: ``(B,)`` int64, position of each prompt's last token; the tries begin at ``L``.
+        edges, steps: see :class:`planners.token_tree.PackedTrees`.
+        counts: ``(B,)`` int64 answers per example.
+        right: ``(B,)`` int64, which of its answers is the expert's.
+        task: ``(B,)`` int64 indices into :data:`TASKS`.
+        value: ``(B,)`` float32 discounted return, NaN where unknown.
+    """
+
+    ids: Tensor
+    positions: Tensor
+    mask: Tensor
+    pixels: Tensor
+    last: Tensor
+    edges: Tensor
+    steps: Tensor
+    counts: Tensor
+    right: Tensor
+    task: Tensor
+    value: Tensor
+
+
+class Turn(NamedTuple):
+    """A question, the answers it may have, and which of them is the expert's."""
+
+    question: str
+    answers: Sequence[str]
+    right: int
+
+
+def turns(demonstration: Demonstration, actions: Sequence[str]) -> list[Turn]:
+    """One turn per task of :data:`TASKS`; a scene has one answer, the others a closed set."""
+    d = demonstration
+    lines = situation(d.mission, d.tried)
+    action = WHICH_ACTION.format(subgoal=d.candidates[d.pursued])
+    scene, _, rest = d.scene.partition("; ")
+    scene = "; ".join([scene, *rest.split("; ")[: _NEAREST - 1]]) if rest else scene
+    return [
+        Turn("\n".join([*lines, WHICH_SUBGOAL]), d.candidates, d.answer),
+        Turn("\n".join([*lines, action]), actions, d.action),
+        Turn("\n".join([*lines, WHAT_SCENE]), [scene], 0),
+    ]
+
+
+def middle(codes: NDArray[np.uint8], cells: int) -> NDArray[np.uint8]:
+    """The middle ``cells`` a side of stored maps ``(..., 21, 21)``."""
+    edge = (CELLS - cells) // 2
+    return codes[..., edge : CELLS - edge, edge : CELLS - edge]
+
+
+class Examples:
+    """Demonstrations ready for training.
+
+    Args:
+        demonstrations: at least one.
+        actions: names of the controller's actions.
+        form: how the model is asked; its tokenizer must be word-level, so that a symmetry can be
+            applied to token ids.
+        cells: side of the maps that the model sees.
+        symmetries: drawn once, applied at random; none leaves the demonstrations as they are.
+    """
+
+    def __init__(
+        self,
+        demonstrations: Sequence[Demonstration],
+        actions: Sequence[str],
+        form: PromptFormat,
+        cells: int,
+        symmetries: Sequence[Symmetry] = (),
+    ):
+        self.n = len(demonstrations)
+        self.pad = int(form.tokenizer.pad_token_id)
+        self._codes = np.stack([middle(d.codes, cells) for d in demonstrations])
+        self._value = np.array([d.value for d in demonstrations], np.float32)
+        self._read(demonstrations, actions, form)
+        self._symmetries(symmetries, form.tokenizer)
+
+    def _read(
+        self, demonstrations: Sequence[Demonstration], actions: Sequence[str], form: PromptFormat
+    ) -> None:
+        processor = form.processor
+        mark = processor.image_token
+        images = mark * (processor.image_processor.size["height"] // processor.patch_size) ** 2
+        answer_tokens = lru_cache(maxsize=None)(form.answer_tokens)
+        prompts: list[NDArray[np.int16]] = []
+        self._answers: list[tuple[tuple[int, ...], ...]] = []
+        right = []
+        for start in range(0, self.n, 1000):  # a tokenizer's answer is a hundred times its ids
+            asked = [t for d in demonstrations[start : start + 1000] for t in turns(d, actions)]
+            texts = [form.text(Prompt(turn.question)).replace(mark, images) for turn in asked]
+            ids = form.tokenizer(texts, add_special_tokens=False)["input_ids"]
+            prompts += [np.array(i, np.int16) for i in ids]
+            self._answers += [tuple(map(answer_tokens, turn.answers)) for turn in asked]
+            right += [turn.right for turn in asked]
+        self._right = np.array(right)
+        self._length = np.array([len(prompt) for prompt in prompts])
+        self._start = np.cumsum(self._length) - self._length
+        self._ids = np.concatenate(prompts)
+
+    def _symmetries(self, symmetries: Sequence[Symmetry], tokenizer: Any) -> None:
+        vocabulary = tokenizer.get_vocab()
+        n = max(1, len(symmetries))
+        self._words = np.tile(np.arange(len(vocabulary), dtype=np.int64), (n, 1))
+        self._cells = np.tile(np.arange(256, dtype=np.uint8), (n, 1))
+        self._mirrored = np.zeros(n, bool)
+        for i, symmetry in enumerate(symmetries):
+            self._cells[i, : len(symmetry.codes)] = symmetry.codes
+            self._mirrored[i] = symmetry.mirrored
+            for word, other in symmetry.words.items():
+                if word in vocabulary and other in vocabulary:
+                    self._words[i, vocabulary[word]] = vocabulary[other]
+
+    def batches(
+        self, size: int, shares: Sequence[float], rng: np.random.Generator
+    ) -> Iterator[Batch]:
+        """One pass over the demonstrations, each asked one task, similar lengths together.
+
+        Args:
+            size: examples per batch; the last ones that fill none are left out.
+            shares: probability of each task of :data:`TASKS`.
+            rng: draws order, tasks and symmetries.
+        """
+        order = rng.permutation(self.n)
+        tasks = rng.choice(len(TASKS), self.n, p=np.asarray(shares) / np.sum(shares))
+        lengths = self._length[order * len(TASKS) + tasks]
+        for start in range(0, self.n, size * _AT_A_TIME):
+            chunk = np.arange(start, min(start + size * _AT_A_TIME, self.n))
+            chunk = chunk[np.lexsort((lengths[chunk], tasks[chunk] == TASKS.index("scene")))]
+            chunk = chunk[: len(chunk) // size * size].reshape(-1, size)
+            for some in chunk[rng.permutation(len(chunk))]:
+                yield self._batch(order[some], tasks[some], rng)
+
+    def _batch(self, which: NDArray, tasks: NDArray, rng: np.random.Generator) -> Batch:
+        b = len(which)
+        example = which * len(TASKS) + tasks
+        symmetry = rng.integers(len(self._words), size=b)
+        some = [self._some_answers(i, rng) for i in example]
+        trees = pack([token_tree(answers) for answers, _ in some])
+        length = self._length[example]
+        longest = int(length.max())
+        prompt = np.full((b, longest), self.pad, np.int64)
+        for row, start, n in zip(prompt, self._start[example], length, strict=True):
+            row[:n] = self._ids[start : start + n]
+        place = np.arange(longest)
+        there = place < length[:, None]
+        n = trees.ids.shape[1]
+        sees = np.zeros((b, 1, longest + n, longest + n), bool)
+        sees[:, 0, :longest, :longest] = (place[:, None] >= place) & there[:, None, :]
+        sees[:, 0, longest:, :longest] = there[:, None, :]
+        sees[:, 0, longest:, longest:] = trees.sees
+        row, source, token = trees.edges
+        edges = np.stack([row, source, self._words[symmetry[row], token]])
+        ids = self._words[symmetry[:, None], np.hstack([prompt, trees.ids])]
+        positions = np.hstack(
+            [np.broadcast_to(place, (b, longest)), length[:, None] - 1 + trees.behind]
+        )
+        codes = self._cells[symmetry[:, None, None], self._codes[which]]
+        flip = self._mirrored[symmetry]
+        codes[flip] = codes[flip, :, ::-1]
+        mask = torch.zeros(sees.shape)
+        return Batch(
+            ids=torch.from_numpy(ids),
+            positions=torch.from_numpy(positions),
+            mask=mask.masked_fill_(torch.from_numpy(~sees), torch.finfo(mask.dtype).min),
+            pixels=normalised(paint_codes(codes)),
+            last=torch.from_numpy(length - 1),
+            edges=torch.from_numpy(edges),
+            steps=torch.from_numpy(trees.steps),
+            counts=torch.tensor(trees.counts),
+            right=torch.tensor([right for _, right in some]),
+            task=torch.from_numpy(tasks),
+            value=torch.from_numpy(self._value[which]),
+        )
+
+    def _some_answers(
+        self, example: int, rng: np.random.Generator
+    ) -> tuple[tuple[tuple[int, ...], ...], int]:
+        """The expert's answer among a few others, and its place."""
+        answers, right = self._answers[example], int(self._right[example])
+        if len(answers) <= _WRONG + 1:
+            return answers, right
+        others = rng.choice(len(answers) - 1, _WRONG, replace=False)
+        others += others >= right
+        return (answers[right], *(answers[i] for i in sorted(others))), 0
+
+
+def normalised(pictures: NDArray[np.uint8]) -> Tensor:
+    """What SigLIP's image processor makes of pictures of its own size.
+
+    Args:
+        pictures: ``(B, H, W, 3)`` uint8.
+
+    Returns:
+        ``(B, 3, H, W)`` float32 in [-1, 1].
+    """
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)

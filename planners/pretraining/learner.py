@@ -1,0 +1,135 @@
+"""Training a planner on demonstrations: the expert's answer among those there are, and values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from planners.pretraining.examples import TASKS, Batch
+
+
+class Learner:
+    """A model being trained, with its optimiser.
+
+    An example's loss is the cross-entropy of the expert's answer under the softmax over the closed
+    set of log p(answer | prompt), which is what :class:`planners.language.LanguagePlanner` answers;
+    plus ``word_weight`` times the mean over the answer's tokens of -log p(token | before), which
+    keeps the model able to write its answers unaided; plus, for subgoals, ``value_weight`` times
+    the squared error of the value head at the end of the question. A scene has its words alone.
+
+    Args:
+        network: a LLaVA, in ``train`` mode afterwards.
+        value_head: linear, from the prompt's last hidden state to one number.
+        steps: gradient steps in all; the learning rate rises over the first 2 % and then falls to
+            zero along a cosine.
+        learning_rate: the highest.
+        weight_decay: of AdamW.
+        word_weight, value_weight: see above.
+    """
+
+    def __init__(
+        self,
+        network: Any,
+        value_head: nn.Linear,
+        *,
+        steps: int,
+        learning_rate: float,
+        weight_decay: float = 0.01,
+        word_weight: float = 0.2,
+        value_weight: float = 0.5,
+    ):
+        self.network = network.train()
+        self.word_weight = word_weight
+        self.value_head = value_head
+        self.value_weight = value_weight
+        self.parameters = [*network.parameters(), *value_head.parameters()]
+        self._optimizer = torch.optim.AdamW(
+            self.parameters, learning_rate, betas=(0.9, 0.98), weight_decay=weight_decay
+        )
+        warm = max(1, steps // 50)
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(
+            self._optimizer,
+            lambda step: min(
+                (step + 1) / warm, 0.5 + 0.5 * math.cos(math.pi * min(1.0, step / steps))
+            ),
+        )
+        self.steps_done = 0
+
+    def step(self, batch: Batch) -> dict[str, float]:
+        """One gradient step; the losses by name, ``loss`` and one per task and the value."""
+        hidden = self.network.model(
+            input_ids=batch.ids,
+            attention_mask=batch.mask,
+            position_ids=batch.positions,
+            pixel_values=batch.pixels,
+        ).last_hidden_state
+        asked = hidden[torch.arange(len(hidden)), batch.last]
+        choice, words = self._losses(asked, hidden[:, int(batch.last.max()) + 1 :], batch)
+        is_scene = batch.task == TASKS.index("scene")
+        losses = torch.where(is_scene, words, choice + self.word_weight * words)
+        loss = losses.mean()
+        report = {
+            f"loss_{name}": float(losses[batch.task == i].mean().detach())
+            for i, name in enumerate(TASKS)
+            if (batch.task == i).any()
+        }
+        known = (batch.task == TASKS.index("subgoal")) & ~batch.value.isnan()
+        if known.any():
+            values = self.value_head(asked[known]).squeeze(-1)
+            error = functional.mse_loss(values, batch.value[known])
+            loss = loss + self.value_weight * error
+            report["loss_value"] = float(error.detach())
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        report |= {"loss": float(loss.detach()), "gradient_norm": float(norm)}
+        report["learning_rate"] = self._schedule.get_last_lr()[0]
+        self._optimizer.step()
+        self._schedule.step()
+        self.steps_done += 1
+        return report
+
+    def _losses(self, asked: Tensor, fed: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Per example: cross-entropy over its answers, and mean over the right one's tokens."""
+        nodes = torch.cat([asked[:, None], fed], dim=1)
+        log_probs = self.network.lm_head(nodes).log_softmax(dim=-1)
+        row, source, token = batch.edges
+        answer, edge = batch.steps
+        n = int(batch.counts.sum())
+        totals = log_probs.new_zeros(n).index_add(0, answer, log_probs[row, source, token][edge])
+        first = batch.counts.cumsum(0) - batch.counts
+        right = first + batch.right
+        tokens = torch.bincount(answer, minlength=n)
+        place = torch.arange(int(batch.counts.max()))
+        there = place < batch.counts[:, None]
+        sets = totals[(first[:, None] + place).clamp(max=n - 1)].masked_fill(~there, -torch.inf)
+        return sets.logsumexp(dim=1) - totals[right], -totals[right] / tokens[right]
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that training goes on from."""
+        return {
+            "network": self.network.state_dict(),
+            "value_head": self.value_head.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "steps_done": self.steps_done,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from :meth:`state_dict`."""
+        self.network.load_state_dict(state["network"])
+        self.value_head.load_state_dict(state["value_head"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._schedule.load_state_dict(state["schedule"])
+        self.steps_done = state["steps_done"]
+
+
+def load_state(file: Path) -> dict[str, Any]:
+    """A saved :meth:`Learner.state_dict`; tensors and plain values only, nothing is executed."""
+    return torch.load(file, map_location="cpu", weights_only=True)
