@@ -101,7 +101,8 @@ def _train(args: argparse.Namespace) -> int:
         result = resume(args.resume, progress=not args.quiet)
     else:
         if not args.preset:
-            raise UserError(f"name a preset or a YAML file; presets: {', '.join(HierConfig.preset_names())}")
+            names = ", ".join(HierConfig.preset_names())
+            raise UserError(f"name a preset or a YAML file; presets: {names}")
         config = HierConfig.load(args.preset, args.overrides)
         from hier.training import train
 

@@ -37,6 +37,7 @@ from planners.prompts import PromptFormat
 STATE = "training.pt"
 CELLS = 15  # side of the map that a planner is shown
 PIXELS = 8 * CELLS
+ON_THE_WAY = 2_000_000  # first level seed of measurements that may steer a choice
 
 
 class SizesConfig(Section):
@@ -45,7 +46,7 @@ class SizesConfig(Section):
     patch: int = Field(
         24, ge=8, description="side of a patch in pixels, one token each; a divisor of 120"
     )
-    vision_size: int = Field(160, ge=8, description="width of the SigLIP encoder")
+    vision_size: int = Field(128, ge=8, description="width of the SigLIP encoder")
     vision_layers: int = Field(2, ge=1, description="its layers")
     text_size: int = Field(128, ge=8, description="width of the Llama decoder")
     text_layers: int = Field(3, ge=1, description="its layers")
@@ -67,17 +68,19 @@ class PretrainConfig(Settings):
         0.7, ge=0, le=1, description="odds of clutter, more locked doors, and other missions"
     )
     symmetries: int = Field(1024, ge=0, description="ways to exchange colours, kinds and sides")
-    steps: int = Field(4000, ge=1, description="gradient steps")
-    batch_size: int = Field(128, ge=1, description="examples per step")
-    learning_rate: float = Field(1.5e-3, gt=0, description="the highest of its schedule")
+    steps: int = Field(8000, ge=1, description="gradient steps")
+    batch_size: int = Field(64, ge=1, description="examples per step")
+    learning_rate: float = Field(3e-3, gt=0, description="the highest of its schedule")
     task_shares: list[float] = Field(
-        [0.7, 0.1, 0.2], min_length=3, max_length=3,
+        [0.8, 0.1, 0.1], min_length=3, max_length=3,
         description="examples that ask for the subgoal, the action, the scene",
     )  # fmt: skip
-    eval_every: int = Field(500, ge=0, description="steps between measurements; 0 for the end")
+    eval_every: int = Field(1000, ge=0, description="steps between measurements; 0 for the end")
     eval_states: int = Field(300, ge=1, description="states of a measurement on the way")
     final_states: int = Field(2000, ge=1, description="states of the last one, over all levels")
-    first_seed: int = Field(3_000_000, ge=1_000_000, description="level seeds of measurements")
+    first_seed: int = Field(
+        3_000_000, ge=ON_THE_WAY + 100_000, description="level seeds of the last measurement"
+    )
     checkpoint_every: int = Field(200, ge=1, description="steps between checkpoints")
     workers: int = Field(2, ge=1, description="processes that play demonstrations")
     torch_threads: int = Field(2, ge=1, description="CPU threads for the networks")
@@ -153,10 +156,8 @@ def _check(config: PretrainConfig) -> None:
         ("text_size", sizes.text_size, sizes.heads),
     ):
         if whole % part:
-            wanted = (
-                f"a divisor of {whole}" if name == "patch" else f"a multiple of model.heads ({part})"
-            )
-            raise ConfigError(f"model.{name} is {getattr(sizes, name)}; choose {wanted}")
+            wanted = f"divisor of {PIXELS}" if name == "patch" else f"multiple of {part} heads"
+            raise ConfigError(f"model.{name} is {getattr(sizes, name)}; choose a {wanted}")
 
 
 def _run(config: PretrainConfig, run: RunFolder, progress: bool) -> PretrainResult:
@@ -253,9 +254,10 @@ class _Training:
                     if done % config.checkpoint_every == 0:
                         self.checkpoint()
                     if config.eval_every and done % config.eval_every == 0 and done < config.steps:
-                        accuracy = self.measure(config.eval_states, self.config.levels)
+                        accuracy = self.measure(config.eval_states, config.levels, ON_THE_WAY)
                         writer.add_scalar("eval/accuracy", accuracy.mean, done)
-                        bar.write(f"step {done}: accuracy {accuracy.mean:.3f}")
+                        if progress:
+                            bar.write(f"step {done}: accuracy {accuracy.mean:.3f}")
                         last = time.perf_counter()
                     if stop.stopped or done >= config.steps:
                         break
@@ -273,69 +275,83 @@ class _Training:
         """Write the planner's folder."""
         self.model.save(self.run.path / "planner", card)
 
-    def measure(self, states: int, levels: list[str]) -> Accuracy:
+    def measure(self, states: int, levels: list[str], first_seed: int) -> Accuracy:
         """Exact-match accuracy on unseen seeds of ``levels``, the planner as a user loads it."""
         self.save()
         planner = VLMPlanner(str(self.run.path / "planner"), device="cpu")
         each = math.ceil(states / len(levels))
-        return measure(planner, levels, each, first_seed=self.config.first_seed)
+        return measure(planner, levels, each, first_seed=first_seed)
 
     def report(self, progress: bool) -> Accuracy:
         """The last measurement, with the model card that says it."""
         config = self.config
-        accuracy = self.measure(config.final_states, config.levels)
+        accuracy = self.measure(config.final_states, config.levels, config.first_seed)
         each = accuracy.levels[0].states * len(config.held_out)
-        held_out = self.measure(each, config.held_out) if config.held_out else Accuracy([])
+        held_out = (
+            self.measure(each, config.held_out, config.first_seed)
+            if config.held_out
+            else Accuracy([])
+        )
         self.save(model_card(config, self.counts, accuracy, held_out))
         return accuracy
+
+
+_CARD = """\
+A LLaVA of {parameters:,} parameters for the {domain} domain. It sees the memory map (15 x 15 cells
+around the agent, 120 x 120 pixels), reads the mission and the subgoals tried so far, and names the
+next subgoal.
+
+```python
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+model = AutoModelForImageTextToText.from_pretrained(folder)
+processor = AutoProcessor.from_pretrained(folder)
+```
+
+## Training
+
+`hier pretrain {domain}`, seed {seed}: {steps:,} steps of {batch_size} examples from
+{demonstrations:,} states in which BabyAI's bot was asked for a subgoal. They come from
+{episodes:,} episodes (level seeds from 0 on) of the source levels below. With odds of
+{variation:g} each, a level was changed before it was played: clutter, another locked door with its
+key, and a mission composed by BabyAI's own grammar (also of two or three clauses, or about a goal
+square) or said in other words. Colours, balls and boxes, and left and right were exchanged at
+random. 15 % of the subgoals pursued were drawn by chance, and in every other episode 10 % of the
+actions, so that it knows states after mistakes.
+
+It learned four things at once: the subgoal, the action that serves a subgoal, a description of the
+scene, and (in `value_head.safetensors`) the discounted return under a perfect controller.
+
+No demonstration and no choice of a setting comes from a held-out level.
+
+## Accuracy
+
+Share of states, from level seeds {first_seed:,} on, in which its likeliest subgoal is the bot's,
+and the mean probability it gives the bot's.
+
+| level | | states | accuracy | probability |
+|---|---|---|---|---|
+{rows}
+
+## Limits
+
+It knows the words of BabyAI's and MiniGrid's missions and MiniGrid's own 8-pixel tiles, and sees
+seven cells each way. The bot is not always right, and where two subgoals are equally good one of
+them counts as wrong.
+"""
 
 
 def model_card(
     config: PretrainConfig, counts: dict[str, int], accuracy: Accuracy, held_out: Accuracy
 ) -> str:
     """The Markdown text of a planner's card: command, data, scores, limits."""
-    rows = [
-        f"| {level.level} | {kind} | {level.states} | {level.accuracy:.1%} | {level.probability:.1%} |"
-        for kind, found in (("source", accuracy), ("held out", held_out))
-        for level in found.levels
-    ]
-    return "\n".join(
-        [
-            f"A LLaVA of {counts['parameters']:,} parameters for the {config.domain} domain. It sees "
-            "the memory map (15 x 15 cells around the agent, 120 x 120 pixels, 3 x 3 cells a patch), "
-            "reads the mission and the subgoals tried so far, and names the next subgoal.",
-            "",
-            "## Training",
-            "",
-            f"`hier pretrain {config.domain}`, seed {config.seed}: {config.steps:,} steps of "
-            f"{config.batch_size} examples from {counts['demonstrations']:,} states, in which "
-            "BabyAI's bot was asked for a subgoal. The states come from "
-            f"{config.episodes:,} episodes (level seeds 0 to {config.episodes - 1:,}) of the source "
-            f"levels below. Odds of {config.variation:g} were put on each change of a level: clutter, "
-            "another locked door with its key, a mission composed by BabyAI's own grammar (also two "
-            "or three clauses, and the goal square) instead of the level's, other words. Colours, "
-            "balls and boxes, and left and right were exchanged at random; 15 % of the subgoals "
-            "pursued were drawn by chance, and in every other episode 10 % of the actions.",
-            "",
-            "Held-out levels were used for no demonstration and no choice of a setting.",
-            "",
-            "## Accuracy",
-            "",
-            "Share of states, from level seeds "
-            f"{config.first_seed:,} on, in which its likeliest subgoal is the bot's, and the mean "
-            "probability it gives the bot's.",
-            "",
-            "| level | | states | accuracy | probability |",
-            "|---|---|---|---|---|",
-            *rows,
-            "",
-            "## Limits",
-            "",
-            "Trained on English missions of BabyAI's grammar and on MiniGrid's own 8-pixel tiles; "
-            "other words are unknown to its tokenizer. It sees seven cells each way. The bot is not "
-            "always right, and where two subgoals are equally good it counts one as wrong.",
-        ]
+    rows = "\n".join(
+        f"| {found.level} | {kind} | {found.states} "
+        f"| {found.accuracy:.1%} | {found.probability:.1%} |"
+        for kind, measured in (("source", accuracy), ("held out", held_out))
+        for found in measured.levels
     )
+    return _CARD.format(**config.model_dump(), domain=config.domain, **counts, rows=rows)
 
 
 def _means(reports: list[dict[str, float]]) -> dict[str, float]:

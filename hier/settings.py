@@ -1,4 +1,4 @@
-"""Typed settings from YAML presets and dotted overrides: what every command's configuration shares."""
+"""Typed settings from YAML presets and dotted overrides, shared by all configurations."""
 
 from __future__ import annotations
 

@@ -51,8 +51,8 @@ def measure(
     """Ask planner and expert the same questions.
 
     The states are those of episodes that a perfect controller plays on the expert's subgoals, with
-    mistakes (:class:`planners.pretraining.demonstrations.Mistakes`), of the levels as they are. They
-    do not depend on the planner.
+    mistakes (:class:`planners.pretraining.demonstrations.Mistakes`), of the levels as they are.
+    They do not depend on the planner.
 
     Args:
         planner: one without privileges.

@@ -129,6 +129,7 @@ class PlannerModel:
                 (temporary / name).write_text(text)
             for file in temporary.rglob("*"):
                 if file.is_file():
+                    file.chmod(0o644)  # safetensors writes for its owner alone
                     with open(file, "rb") as written:
                         os.fsync(written.fileno())
             temporary.chmod(0o755)
@@ -232,7 +233,7 @@ def load_model(
             f"sizes, such as {lost[0]!r}; the folder mixes files of different models, copy the "
             "whole checkpoint again"
         )
-    module = network if lora is None else _with_adapter(network, lora)
+    module = network if lora is None else add_adapter(network, lora)
     model = PlannerModel(module.eval(), processor, str(source))
     _load_value_head(model, Path(lora if isinstance(lora, str) else name))
     return model
@@ -307,7 +308,8 @@ def _auto_class(name: str, config: Any, images: bool) -> Any:
     return transformers.AutoModelForImageTextToText if images else transformers.AutoModelForCausalLM
 
 
-def _with_adapter(network: Any, lora: int | str | Mapping[str, Any]) -> Any:
+def add_adapter(network: Any, lora: int | str | Mapping[str, Any]) -> Any:
+    """A PEFT model around ``network``; ``lora`` and errors as in :func:`load_model`."""
     try:
         import peft
     except ImportError:

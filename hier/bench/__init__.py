@@ -50,6 +50,11 @@ SUITES: dict[str, Suite] = {
     "planner": Suite(
         "scoring 12 candidates in 16 environments against generating", "planner:planner", (0,)
     ),
+    "planner-accuracy": Suite(
+        "how often the planner that ships names the expert's subgoal, on every level",
+        "zero_shot:planner_accuracy",
+        (0,),
+    ),
     "planner-quality": Suite(
         "success against planner accuracy", "learning:planner_quality", plot="plot_accuracy"
     ),
@@ -59,6 +64,9 @@ SUITES: dict[str, Suite] = {
         (0,),
     ),
     "render": Suite("frames per second against MiniGrid's own wrapper", "speed:render", (0,)),
+    "zero-shot": Suite(
+        "held-out levels with the planner that ships, beside the oracle", "zero_shot:zero_shot"
+    ),
     "train-speed": Suite("training steps per second against plain SB3", "speed:train_speed", (0,)),
 }
 

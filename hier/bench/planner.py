@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
-import transformers
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from envs.registry import make_env, subgoal_space
 from envs.subgoal import Subgoal
 from hier.bench import Row
 from perception.tracker import make_tracker
 from planners.language import VLMPlanner
-from planners.processors import quiet
-from planners.prompts import question_of
 from planners.protocol import PlannerQuery
 from planners.scoring import candidate_log_probs, score_naive
 
@@ -29,49 +23,28 @@ LEVELS = (
     "BabyAI-UnlockPickup-v0", "BabyAI-KeyCorridorS3R3-v0", "BabyAI-BossLevel-v0",
     "BabyAI-PutNextLocal-v0",
 )  # fmt: skip
-PATCH = 8  # pixels a side, one patch per tile
-PIXELS = {"map": 120, "view": 56}
-TEMPLATE = (
-    "{% for message in messages %}<|im_start|>{{ message.role }} "
-    "{% for part in message.content %}"
-    "{% if part.type == 'image' %}<image>{% else %}{{ part.text }}{% endif %}"
-    "{% endfor %}<|im_end|>{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant {% endif %}"
-)
 
 
 def planner(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:
     """Our scoring against generation, one forward pass per candidate, and the prompts alone.
 
-    16 environments with 12 candidates each; a LLaVA of 1.3 M random weights; inputs prepared
-    beforehand, but for the row ``planner.score``. Time is the processor's, of one torch thread,
-    so that a busy machine does not count. Figures: ``speedup`` over the better of the two peers,
-    ``vs_forward`` the time in batched forward passes over the prompts, ``max_error`` against the
-    full forward passes, in nats. They are those of the first-person frame (49 patches), and after
-    ``map.`` those of the memory map (225): the longer the prompt, the more of all the time it
-    takes, and the less there is to gain by not generating.
+    16 environments with 12 candidates each, the planner that ships; inputs prepared beforehand, but
+    for the row ``planner.score``. Time is the processor's, of one torch thread, so that a busy
+    machine does not count. Figures: ``speedup`` over the better of the two peers, ``vs_forward``
+    the time in batched forward passes over the prompts, ``max_error`` against the full forward
+    passes, in nats.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    figures: dict[str, Any] = {}
-    rows: list[Row] = []
     try:
-        for images in ("view",) if quick else ("view", "map"):
-            found, measured = _measure(images, seeds[0], repeats=3 if quick else 9)
-            rows += measured
-            prefix = "" if images == "view" else f"{images}."
-            figures.update({f"{prefix}{name}": value for name, value in found.items()})
+        return _measure(seeds[0], repeats=3 if quick else 9)
     finally:
         torch.set_num_threads(threads)
-    return figures, rows
 
 
-def _measure(images: str, seed: int, repeats: int) -> tuple[dict[str, Any], list[Row]]:
+def _measure(seed: int, repeats: int) -> tuple[dict[str, Any], list[Row]]:
     queries = make_queries(seed)
-    with tempfile.TemporaryDirectory() as folder:
-        with quiet():
-            _write(Path(folder), *tiny_llava(queries, PIXELS[images]))
-        ours = VLMPlanner(folder, images=images, device="cpu")
+    ours = VLMPlanner(device="cpu")
     network = ours.loaded.network
     prompts = [ours.prompt(query) for query in queries]
     answers = [ours.answers(query) for query in queries]
@@ -127,7 +100,6 @@ def _measure(images: str, seed: int, repeats: int) -> tuple[dict[str, Any], list
     base = typical["prompts alone, one batched forward"]
     rows = [
         {
-            "images": images,
             "variant": name,
             "seed": seed,
             "environments": ENVIRONMENTS,
@@ -165,65 +137,3 @@ def make_queries(seed: int) -> list[PlannerQuery]:
         tried = tuple((subgoal, "done") for subgoal in candidates[: i % 3])
         queries.append(PlannerQuery(percept, candidates, space, tried))
     return queries
-
-
-def learned_tokenizer(queries: Sequence[PlannerQuery], special: Mapping[str, str]) -> Any:
-    """A tokenizer that knows the words of ``queries`` and of their candidates.
-
-    Args:
-        queries: what will be asked.
-        special: further special tokens by the names that a processor asks for.
-    """
-    words = [question_of(query, scene=True) for query in queries]
-    words += [str(candidate) for query in queries for candidate in query.candidates]
-    tokens = ["<pad>", "<unk>", "<s>", "<|im_end|>", "<|im_start|>", *special.values()]
-    learned = Tokenizer(models.WordLevel(unk_token="<unk>"))
-    learned.pre_tokenizer = pre_tokenizers.Whitespace()
-    trainer = trainers.WordLevelTrainer(special_tokens=tokens, show_progress=False)
-    learned.train_from_iterator([*words, "user assistant"], trainer)
-    return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=learned, pad_token="<pad>", unk_token="<unk>", bos_token="<s>",
-        eos_token="<|im_end|>", extra_special_tokens=dict(special),
-    )  # fmt: skip
-
-
-def chat_template(image: str) -> str:
-    """A chat template that writes ``image`` where a picture goes."""
-    return TEMPLATE.replace("<image>", image)
-
-
-def tiny_llava(queries: Sequence[PlannerQuery], pixels: int) -> tuple[Any, Any]:
-    """Configuration and processor of a small LLaVA for pictures of ``pixels`` a side."""
-    tokenizer = learned_tokenizer(queries, {"image_token": "<image>"})
-    processor = transformers.LlavaProcessor(
-        transformers.SiglipImageProcessorPil(size={"height": pixels, "width": pixels}),
-        tokenizer,
-        patch_size=PATCH,
-        vision_feature_select_strategy="full",
-        chat_template=chat_template("<image>"),
-    )
-    config = transformers.LlavaConfig(
-        vision_config={
-            "model_type": "siglip_vision_model", "hidden_size": 128, "intermediate_size": 256,
-            "num_hidden_layers": 3, "num_attention_heads": 4, "image_size": pixels,
-            "patch_size": PATCH, "vision_use_head": False,
-        },
-        text_config={
-            "model_type": "llama", "vocab_size": len(tokenizer), "hidden_size": 128,
-            "intermediate_size": 384, "num_hidden_layers": 4, "num_attention_heads": 4,
-            "max_position_embeddings": 1024, "pad_token_id": tokenizer.pad_token_id,
-            "bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id,
-        },
-        image_token_index=tokenizer.get_vocab()["<image>"],
-        vision_feature_layer=-1,
-        vision_feature_select_strategy="full",
-    )  # fmt: skip
-    return config, processor
-
-
-def _write(folder: Path, config: Any, processor: Any) -> None:
-    """Write a model of random weights that :class:`planners.language.VLMPlanner` reads."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        transformers.AutoModelForImageTextToText.from_config(config).save_pretrained(folder)
-    processor.save_pretrained(folder)

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from multiprocessing import get_context
-from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -21,21 +19,14 @@ import psutil
 import torch
 import transformers
 
-import planners
 from hier.bench import Row
-from hier.bench.planner import (
-    CANDIDATES,
-    ENVIRONMENTS,
-    PIXELS,
-    chat_template,
-    learned_tokenizer,
-    make_queries,
-    tiny_llava,
-)
+from hier.bench.architectures import SIZES, Size
+from hier.bench.planner import CANDIDATES, ENVIRONMENTS, make_queries
 from perception.map_image import map_image
 from planners.language import VLMPlanner
-from planners.models import PlannerModel, _with_adapter
-from planners.processors import VideoStandIn, quiet, stills_only
+from planners.models import SHIPPED as SHIPPED_FOLDERS
+from planners.models import PlannerModel, add_adapter
+from planners.processors import quiet
 from planners.prompts import Prompt, PromptFormat, question_of
 from planners.protocol import PlannerQuery
 from planners.scoring import candidate_log_probs, strategy_for
@@ -47,29 +38,12 @@ BUDGET_S = 120.0  # CPU seconds for a further size where there is no GPU
 GB = 1e9
 ADAMW_BYTES = 16  # a trained weight in float32, its gradient and two moments
 SHIPPED = "shipped"
-SHIPPED_FOLDER = Path(planners.__file__).parent / "checkpoints" / "gridworld"
+SHIPPED_FOLDER = SHIPPED_FOLDERS / "gridworld"
 _SAMPLE_S = 0.01
 _COUNTED = ("parameters", "weights_gb", "lora_parameters")
 _HEADLINES = (
     "score_ms", "tokens_per_s", "memory_gb", "lora_step_ms", "lora_tokens_per_s", "lora_memory_gb",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """A model to build.
-
-    Attributes:
-        like: whose dimensions it has.
-        parts: from the queries to its configuration and its processor.
-        scale: screen pixels per pixel of the memory map, as in :class:`VLMPlanner`.
-        on_cpu: whether to measure it without a GPU, then in float32.
-    """
-
-    like: str
-    parts: Callable[[Sequence[PlannerQuery]], tuple[Any, Any]]
-    scale: int = 1
-    on_cpu: bool = False
 
 
 def scale(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:
@@ -203,7 +177,7 @@ def _adapted(config: Any, dtype: str) -> Any:
         network = transformers.AutoModelForImageTextToText.from_config(
             config, dtype=getattr(torch, dtype)
         )
-    return _with_adapter(network, RANK).eval()
+    return add_adapter(network, RANK).eval()
 
 
 class Subject(NamedTuple):
@@ -400,160 +374,3 @@ def _summary(row: Row) -> str:
     if not row["measured"]:
         return f"{size}not measured ({row['why']})"
     return f"{size}{row['score_ms']:,.0f} ms to score, {row['memory_gb']:.2f} GB"
-
-
-def _smolvlm(
-    queries: Sequence[PlannerQuery], text: Mapping[str, int], *, tiles: bool = False
-) -> tuple[Any, Any]:
-    """SmolVLM's small models: 64 tokens for 512 x 512 pixels.
-
-    Args:
-        queries: whose words to know.
-        text: dimensions of the language model.
-        tiles: as on the hub: the picture is enlarged to 2048 pixels and cut into 16 tiles.
-    """
-    special = {
-        "image_token": "<image>",
-        "fake_image_token": "<fake_token_around_image>",
-        "end_of_utterance_token": "<end_of_utterance>",
-        "global_image_token": "<global-img>",
-        **{f"tile_{i}": f"<row_{i // 4 + 1}_col_{i % 4 + 1}>" for i in range(16)},
-    }
-    tokenizer = learned_tokenizer(queries, special)
-    processor = transformers.Idefics3Processor(
-        transformers.Idefics3ImageProcessorPil(
-            size={"longest_edge": 2048 if tiles else 512},
-            max_image_size={"longest_edge": 512},
-            do_image_splitting=tiles,
-        ),
-        tokenizer,
-        image_seq_len=64,
-        chat_template=chat_template("<image>"),
-    )
-    config = transformers.Idefics3Config(
-        vision_config={
-            "model_type": "idefics3_vision", "hidden_size": 768, "intermediate_size": 3072,
-            "num_hidden_layers": 12, "num_attention_heads": 12, "image_size": 512,
-            "patch_size": 16,
-        },
-        text_config={
-            "model_type": "llama", "vocab_size": 49280, "max_position_embeddings": 8192,
-            **_ids(tokenizer), **text,
-        },
-        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
-        pad_token_id=tokenizer.pad_token_id,
-        scale_factor=4,
-        tie_word_embeddings=False,
-    )  # fmt: skip
-    return config, processor
-
-
-def _internvl3_1b(queries: Sequence[PlannerQuery]) -> tuple[Any, Any]:
-    """256 tokens for 448 x 448 pixels; tiles only for pictures larger than that."""
-    special = {
-        "start_image_token": "<img>",
-        "end_image_token": "</img>",
-        "context_image_token": "<IMG_CONTEXT>",
-        "video_token": "<video>",
-    }
-    tokenizer = learned_tokenizer(queries, special)
-    processor = stills_only(transformers.InternVLProcessor)(
-        transformers.GotOcr2ImageProcessorPil(
-            size={"height": 448, "width": 448}, crop_to_patches=False
-        ),
-        tokenizer,
-        VideoStandIn(),
-        image_seq_length=256,
-        chat_template=chat_template("<IMG_CONTEXT>"),
-    )
-    config = transformers.InternVLConfig(
-        vision_config={
-            "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24,
-            "num_attention_heads": 16, "image_size": [448, 448], "patch_size": [14, 14],
-        },
-        text_config={
-            "model_type": "qwen2", "vocab_size": 151674, "hidden_size": 896,
-            "intermediate_size": 4864, "num_hidden_layers": 24, "num_attention_heads": 14,
-            "num_key_value_heads": 2, "max_position_embeddings": 32768, **_ids(tokenizer),
-        },
-        image_token_id=tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>"),
-        image_seq_length=256,
-        tie_word_embeddings=False,
-    )  # fmt: skip
-    return config, processor
-
-
-def _qwen2_5_vl_3b(queries: Sequence[PlannerQuery]) -> tuple[Any, Any]:
-    """One token for 28 x 28 pixels of the picture as it is."""
-    special = {
-        "image_token": "<|image_pad|>",
-        "video_token": "<|video_pad|>",
-        "start": "<|vision_start|>",
-        "end": "<|vision_end|>",
-    }
-    tokenizer = learned_tokenizer(queries, special)
-    processor = stills_only(transformers.Qwen2_5_VLProcessor)(
-        transformers.Qwen2VLImageProcessorPil(
-            patch_size=14,
-            merge_size=2,
-            size={"shortest_edge": 56 * 56, "longest_edge": 1280 * 28 * 28},
-        ),
-        tokenizer,
-        VideoStandIn(),
-        chat_template=chat_template("<|vision_start|><|image_pad|><|vision_end|>"),
-    )
-    tokens = {key: tokenizer.convert_tokens_to_ids(token) for key, token in special.items()}
-    rope = {"rope_type": "default", "mrope_section": [16, 24, 24], "rope_theta": 1e6}
-    config = transformers.Qwen2_5_VLConfig(
-        vision_config={
-            "depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16,
-            "patch_size": 14, "spatial_merge_size": 2, "window_size": 112,
-            "fullatt_block_indexes": [7, 15, 23, 31], "out_hidden_size": 2048,
-        },
-        text_config={
-            "model_type": "qwen2_5_vl_text", "vocab_size": 151936, "hidden_size": 2048,
-            "intermediate_size": 11008, "num_hidden_layers": 36, "num_attention_heads": 16,
-            "num_key_value_heads": 2, "max_position_embeddings": 32768, "rope_parameters": rope,
-            **_ids(tokenizer),
-        },
-        image_token_id=tokens["image_token"],
-        video_token_id=tokens["video_token"],
-        vision_start_token_id=tokens["start"],
-        vision_end_token_id=tokens["end"],
-        tie_word_embeddings=True,
-    )  # fmt: skip
-    return config, processor
-
-
-def _ids(tokenizer: Any) -> dict[str, int]:
-    return {
-        f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("pad", "bos", "eos")
-    }
-
-
-_SMOL_135M = {
-    "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
-    "num_attention_heads": 9, "num_key_value_heads": 3,
-}  # fmt: skip
-_SMOL_360M = {
-    "hidden_size": 960, "intermediate_size": 2560, "num_hidden_layers": 32,
-    "num_attention_heads": 15, "num_key_value_heads": 5,
-}  # fmt: skip
-SIZES: dict[str, Size] = {
-    "tiny": Size(
-        "LLaVA of 1.3 M parameters",
-        lambda queries: tiny_llava(queries, PIXELS["map"]),
-        on_cpu=True,
-    ),
-    "256M": Size(
-        "SmolVLM-256M, one tile", lambda queries: _smolvlm(queries, _SMOL_135M), on_cpu=True
-    ),
-    "500M": Size(
-        "SmolVLM-500M, one tile", lambda queries: _smolvlm(queries, _SMOL_360M), on_cpu=True
-    ),
-    "256M-tiles": Size(
-        "SmolVLM-256M, 17 tiles", lambda queries: _smolvlm(queries, _SMOL_135M, tiles=True)
-    ),
-    "1B": Size("InternVL3-1B", _internvl3_1b),
-    "3B": Size("Qwen2.5-VL-3B, map scaled by 4", _qwen2_5_vl_3b, scale=4),
-}

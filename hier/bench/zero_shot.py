@@ -1,4 +1,4 @@
-"""Suites for the planner that ships: its accuracy, and what it and a controller do on new levels."""
+"""Suites for the planner that ships: its accuracy, and episodes on levels nothing learned on."""
 
 from __future__ import annotations
 

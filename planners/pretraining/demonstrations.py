@@ -156,9 +156,7 @@ class Demonstrator:
                     candidates=[str(candidate) for candidate in query.candidates],
                     answer=answer,
                     pursued=pursued,
-                    action=self._walker.action(
-                        query.percept, query.candidates[pursued], self._rng
-                    ),
+                    action=self._walker.action(query.percept, query.candidates[pursued], self._rng),
                     scene=self.space.describe(query.percept),
                     codes=map_codes(query.percept, CELLS),
                 )
@@ -179,11 +177,7 @@ class Demonstrator:
                     self._step(int(rng.integers(len(self._walker.actions))))
         expert = self.env.get_wrapper_attr("expert")()
         history: list[tuple[Subgoal, str]] = []
-        while (
-            not self._ended
-            and self._steps < self.max_steps
-            and len(history) < self.max_subgoals
-        ):
+        while not self._ended and self._steps < self.max_steps and len(history) < self.max_subgoals:
             before = self.tracker.percept(0)
             candidates = self.space.candidates(before)
             wanted = expert.subgoal(before, candidates)

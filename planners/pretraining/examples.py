@@ -1,4 +1,4 @@
-"""Demonstrations as batches: words as token ids, maps as pictures, symmetries drawn anew each time."""
+"""Demonstrations as batches: words as token ids, maps as pictures, symmetries drawn at random."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from planners.pretraining.examples import TASKS, Batch
+from planners.pretraining.muon import Muon
+
+_EMBEDDINGS = re.compile(r"embed|lm_head")  # what Muon is not made for
 
 
 class Learner:
-    """A model being trained, with its optimiser.
+    """A model being trained, with its optimisers: Muon for matrices, AdamW for the rest.
 
     An example's loss is the cross-entropy of the expert's answer under the softmax over the closed
     set of log p(answer | prompt), which is what :class:`planners.language.LanguagePlanner` answers;
@@ -29,7 +33,7 @@ class Learner:
         steps: gradient steps in all; the learning rate rises over the first 2 % and then falls to
             zero along a cosine.
         learning_rate: the highest.
-        weight_decay: of AdamW.
+        weight_decay: of both optimisers.
         word_weight, value_weight: see above.
     """
 
@@ -49,16 +53,25 @@ class Learner:
         self.value_head = value_head
         self.value_weight = value_weight
         self.parameters = [*network.parameters(), *value_head.parameters()]
-        self._optimizer = torch.optim.AdamW(
-            self.parameters, learning_rate, betas=(0.9, 0.98), weight_decay=weight_decay
-        )
+        hidden = [
+            weight
+            for name, weight in network.named_parameters()
+            if weight.ndim == 2 and not _EMBEDDINGS.search(name)
+        ]
+        muon = {id(weight) for weight in hidden}
+        others = [weight for weight in self.parameters if id(weight) not in muon]
+        self._optimizers: list[torch.optim.Optimizer] = [
+            Muon(hidden, learning_rate, weight_decay=weight_decay),
+            torch.optim.AdamW(others, learning_rate, betas=(0.9, 0.98), weight_decay=weight_decay),
+        ]
         warm = max(1, steps // 50)
-        self._schedule = torch.optim.lr_scheduler.LambdaLR(
-            self._optimizer,
-            lambda step: min(
-                (step + 1) / warm, 0.5 + 0.5 * math.cos(math.pi * min(1.0, step / steps))
-            ),
-        )
+
+        def factor(step: int) -> float:
+            return min((step + 1) / warm, 0.5 + 0.5 * math.cos(math.pi * min(1.0, step / steps)))
+
+        self._schedules = [
+            torch.optim.lr_scheduler.LambdaLR(optimizer, factor) for optimizer in self._optimizers
+        ]
         self.steps_done = 0
 
     def step(self, batch: Batch) -> dict[str, float]:
@@ -85,13 +98,15 @@ class Learner:
             error = functional.mse_loss(values, batch.value[known])
             loss = loss + self.value_weight * error
             report["loss_value"] = float(error.detach())
-        self._optimizer.zero_grad(set_to_none=True)
+        self.network.zero_grad(set_to_none=True)
+        self.value_head.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.parameters, 1.0)
         report |= {"loss": float(loss.detach()), "gradient_norm": float(norm)}
-        report["learning_rate"] = self._schedule.get_last_lr()[0]
-        self._optimizer.step()
-        self._schedule.step()
+        report["learning_rate"] = self._schedules[0].get_last_lr()[0]
+        for optimizer, schedule in zip(self._optimizers, self._schedules, strict=True):
+            optimizer.step()
+            schedule.step()
         self.steps_done += 1
         return report
 
@@ -116,8 +131,8 @@ class Learner:
         return {
             "network": self.network.state_dict(),
             "value_head": self.value_head.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-            "schedule": self._schedule.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
+            "schedules": [schedule.state_dict() for schedule in self._schedules],
             "steps_done": self.steps_done,
         }
 
@@ -125,8 +140,10 @@ class Learner:
         """Go on from :meth:`state_dict`."""
         self.network.load_state_dict(state["network"])
         self.value_head.load_state_dict(state["value_head"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        self._schedule.load_state_dict(state["schedule"])
+        for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        for schedule, saved in zip(self._schedules, state["schedules"], strict=True):
+            schedule.load_state_dict(saved)
         self.steps_done = state["steps_done"]
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import transformers
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
-PAD, UNKNOWN, START, END, TURN, IMAGE = "<pad>", "<unk>", "<s>", "<|im_end|>", "<|im_start|>", "<image>"  # fmt: skip
+PAD, UNKNOWN, START = "<pad>", "<unk>", "<s>"
+TURN, END, IMAGE = "<|im_start|>", "<|im_end|>", "<image>"
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }} "
     "{% for part in message.content %}"
@@ -42,17 +43,25 @@ class TinyVLM:
     heads: int = 4
 
 
-def word_tokenizer(texts: Iterable[str]) -> transformers.PreTrainedTokenizerFast:
-    """A tokenizer whose tokens are the words and marks of ``texts``, in sorted order."""
+def word_tokenizer(
+    texts: Iterable[str], more: Mapping[str, str] | None = None
+) -> transformers.PreTrainedTokenizerFast:
+    """A tokenizer whose tokens are the words and marks of ``texts``, in sorted order.
+
+    Args:
+        texts: everything to be read or written.
+        more: further special tokens, by the names that a processor asks for.
+    """
+    named = dict(more or {})
     pattern = r"\w+|[^\w\s]+"
-    words = {word for text in set(texts) for word in re.findall(pattern, text)}
-    special = [PAD, UNKNOWN, START, END, TURN, IMAGE]
+    words = {word for text in {*texts, "user assistant"} for word in re.findall(pattern, text)}
+    special = [PAD, UNKNOWN, START, END, TURN, *named.values()]
     vocabulary = {word: i for i, word in enumerate([*special, *sorted(words - set(special))])}
     core = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
     core.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), "removed", invert=True)
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=core, pad_token=PAD, unk_token=UNKNOWN, bos_token=START, eos_token=END,
-        extra_special_tokens={"image_token": IMAGE, "turn_token": TURN},
+        extra_special_tokens={"turn_token": TURN, **named},
     )  # fmt: skip
 
 
@@ -67,7 +76,15 @@ def build_tiny_vlm(texts: Iterable[str], sizes: TinyVLM, *, seed: int = 0) -> tu
     Returns:
         Model and processor, as ``AutoModelForImageTextToText`` and ``AutoProcessor`` load them.
     """
-    tokenizer = word_tokenizer([*texts, "user assistant"])
+    config, processor = tiny_config(word_tokenizer(texts, {"image_token": IMAGE}), sizes)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = transformers.AutoModelForImageTextToText.from_config(config)
+    return model, processor
+
+
+def tiny_config(tokenizer: Any, sizes: TinyVLM) -> tuple[Any, Any]:
+    """Configuration and processor of a LLaVA of these sizes around a tokenizer."""
     side = {"height": sizes.pixels, "width": sizes.pixels}
     processor = transformers.LlavaProcessor(
         transformers.SiglipImageProcessorPil(size=side),
@@ -94,12 +111,4 @@ def build_tiny_vlm(texts: Iterable[str], sizes: TinyVLM, *, seed: int = 0) -> tu
         vision_feature_layer=-1,
         vision_feature_select_strategy="full",
     )  # fmt: skip
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = transformers.AutoModelForImageTextToText.from_config(config)
-    return model, processor
-
-
-def describe_sizes(model: Any, sizes: TinyVLM) -> dict[str, int]:
-    """The sizes and the number of weights, for a model card."""
-    return {**asdict(sizes), "parameters": sum(p.numel() for p in model.parameters())}
+    return config, processor

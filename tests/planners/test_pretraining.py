@@ -1,0 +1,253 @@
+"""Demonstrations, what is made of them, and the training of a small planner."""
+
+import numpy as np
+import pytest
+import torch
+
+from envs.errors import ConfigError
+from envs.registry import variations
+from perception.map_image import map_image, paint_codes
+from perception.walker import ACTIONS
+from planners.accuracy import measure, states_of
+from planners.pretraining.demonstrations import Demonstrator, collect, load, save
+from planners.pretraining.examples import TASKS, Examples, middle, normalised, turns
+from planners.pretraining.learner import Learner
+from planners.pretraining.tiny_vlm import TinyVLM, build_tiny_vlm
+from planners.prompts import Prompt, PromptFormat
+from planners.protocol import uniform_over
+from planners.scoring import candidate_log_probs
+
+LEVELS = ["BabyAI-UnlockPickup-v0", "BabyAI-GoToLocal-v0", "BabyAI-PutNextLocal-v0"]
+WAYS = variations("gridworld")
+SIZES = TinyVLM(vision_size=16, vision_layers=1, text_size=16, text_layers=1, heads=2)
+
+
+@pytest.fixture(scope="module")
+def demonstrations():
+    return [
+        demonstration
+        for level in LEVELS
+        for seed in range(4)
+        for demonstration in Demonstrator(level, variation=0.5).demonstrate(seed)
+    ]
+
+
+@pytest.fixture(scope="module")
+def tiny(demonstrations):
+    texts = [
+        text
+        for d in demonstrations
+        for turn in turns(d, ACTIONS)
+        for text in (turn.question, *turn.answers)
+    ]
+    network, processor = build_tiny_vlm([*texts, *WAYS.words], SIZES)
+    return network, PromptFormat(processor, 1, "llava")
+
+
+class TestDemonstrations:
+    def test_they_depend_on_the_seed_alone(self):
+        first, again = (Demonstrator(LEVELS[0], variation=1.0).demonstrate(seed) for seed in (5, 5))
+        player = Demonstrator(LEVELS[0], variation=1.0)
+        player.demonstrate(4)
+        later = player.demonstrate(5)
+        for other in (again, later):
+            assert [d.candidates for d in first] == [d.candidates for d in other]
+            assert [(d.mission, d.answer, d.action) for d in first] == [
+                (d.mission, d.answer, d.action) for d in other
+            ]
+            assert all((a.codes == b.codes).all() for a, b in zip(first, other, strict=True))
+
+    def test_without_mistakes_and_variation_the_expert_wins(self):
+        from planners.pretraining.demonstrations import Mistakes
+
+        never = Mistakes(subgoal=0, slip=0, start=0, impatience=0, midway=0)
+        player = Demonstrator(LEVELS[0], never)
+        for seed in range(10):
+            found = player.demonstrate(seed)
+            assert [d.pursued for d in found] == [d.answer for d in found]
+            # The value is the discounted reward: it rises towards the end.
+            values = [d.value for d in found]
+            assert values == sorted(values) and 0.2 < values[0] < values[-1] < 1
+
+    def test_variation_changes_levels_and_missions(self):
+        plain = [Demonstrator(LEVELS[1]).demonstrate(seed) for seed in range(20)]
+        varied = [Demonstrator(LEVELS[1], variation=1.0).demonstrate(seed) for seed in range(20)]
+        missions = {found[0].mission for found in varied}
+        assert all(found[0].mission.startswith("go to") for found in plain)
+        assert any("pick up" in m or "grab" in m or "take" in m for m in missions)
+        assert any("then" in m or "after" in m or "once" in m or "and" in m for m in missions)
+
+    def test_files_are_read_back_and_kept(self, tmp_path, demonstrations):
+        save(tmp_path / "a.npz", demonstrations)
+        for one, other in zip(demonstrations, load(tmp_path / "a.npz"), strict=True):
+            assert (one.codes == other.codes).all()
+            assert turns(one, ACTIONS) == turns(other, ACTIONS)
+            assert one.value == other.value or np.isnan(one.value)
+        files = collect(
+            tmp_path, LEVELS, episodes=6, seed=0, variation=1.0, workers=1, progress=False
+        )
+        before = files[0].stat().st_mtime_ns
+        collect(tmp_path, LEVELS, episodes=6, seed=0, variation=1.0, workers=1, progress=False)
+        assert files[0].stat().st_mtime_ns == before
+
+    def test_a_damaged_file_is_named(self, tmp_path, demonstrations):
+        save(tmp_path / "a.npz", demonstrations)
+        (tmp_path / "a.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:200])
+        with pytest.raises(ConfigError, match=r"a\.npz.*delete the file"):
+            load(tmp_path / "a.npz")
+
+    def test_seeds_of_evaluation_are_refused(self, tmp_path):
+        with pytest.raises(ConfigError, match="kept for evaluation"):
+            collect(tmp_path, LEVELS, episodes=10, seed=999_995, variation=0, progress=False)
+
+    def test_the_picture_is_the_one_that_planners_are_shown(self):
+        for query, _ in Demonstrator(LEVELS[0]).play(3):
+            shown = map_image(query.percept)
+            from perception.map_image import map_codes
+
+            stored = map_codes(query.percept, 21)
+            assert (paint_codes(middle(stored, 15)) == shown).all()
+
+
+class TestVariations:
+    def test_symmetries_exchange_the_same_in_pictures_and_words(self):
+        """The words of the changed map are the changed words of the map."""
+        from dataclasses import replace
+
+        rng = np.random.default_rng(0)
+        for query, _ in Demonstrator("BabyAI-Open-v0").play(1):
+            percept, space = query.percept, query.space
+            symmetry = WAYS.symmetry(rng)
+            map_ = symmetry.codes[percept.map]
+            x, heading = percept.x, percept.heading
+            x0, y0, x1, y1 = percept.bounds
+            if symmetry.mirrored:
+                map_, size = map_[:, ::-1], map_.shape[1]
+                x, x0, x1 = size - 1 - x, size - 1 - x1, size - 1 - x0
+                heading = (2 - heading) % 4
+            changed = replace(
+                percept, map=map_, x=x, heading=heading, bounds=(x0, y0, x1, y1),
+                carrying=int(symmetry.codes[percept.carrying]),
+            )  # fmt: skip
+            words = space.describe(percept).replace(";", " ;").replace(".", " .").split()
+            expected = " ".join(symmetry.words.get(word, word) for word in words)
+            assert _phrases(space.describe(changed)) == _phrases(
+                expected.replace(" ;", ";").replace(" .", ".")
+            )
+
+    def test_paraphrases_keep_what_is_asked(self):
+        rng = np.random.default_rng(0)
+        mission = "pick up the red ball on your left, then go to a box after you open the door"
+        said = {WAYS.paraphrase(mission, rng) for _ in range(50)}
+        assert len(said) > 10
+        for words in said:
+            assert "red ball on your left" in words and "box" in words and "door" in words
+
+
+def _phrases(scene):
+    return sorted(scene.replace("You remember: ", ";").rstrip(".").split(";"))
+
+
+class TestExamples:
+    def test_pixels_are_those_of_the_image_processor(self, tiny):
+        _, form = tiny
+        query = next(Demonstrator(LEVELS[0]).play(0))[0]
+        picture = map_image(query.percept)
+        inputs = form.encode([Prompt("go", (picture,))], torch.device("cpu"), torch.float32)
+        assert torch.allclose(inputs["pixel_values"], normalised(picture[None]), atol=1e-6)
+
+    def test_the_loss_is_that_of_exact_scoring(self, tiny, demonstrations):
+        """Prompt and trie in one pass give what scoring gives from prompt, cache and trie."""
+        network, form = tiny
+        few = [d for d in demonstrations if len(d.candidates) <= 6][:12]
+        examples = Examples(few, ACTIONS, form, 15)
+        learner = Learner(network, torch.nn.Linear(16, 1), steps=1, learning_rate=1e-3)
+        network.eval()
+        prompts = [
+            Prompt(turns(d, ACTIONS)[0].question, (paint_codes(middle(d.codes, 15)),)) for d in few
+        ]
+        answers = [[form.answer_tokens(c) for c in d.candidates] for d in few]
+        cpu = torch.device("cpu")
+        scores = candidate_log_probs(
+            network, lambda some: form.encode(some, cpu, torch.float32), prompts, answers
+        ).log_probs
+        expected = sorted(
+            float(-s.log_softmax(0)[d.answer]) for s, d in zip(scores, few, strict=True)
+        )
+        batch = next(examples.batches(len(few), (1, 0, 0), np.random.default_rng(0)))
+        with torch.no_grad():
+            hidden = network.model(
+                input_ids=batch.ids, attention_mask=batch.mask, position_ids=batch.positions,
+                pixel_values=batch.pixels,
+            ).last_hidden_state  # fmt: skip
+            asked = hidden[torch.arange(len(few)), batch.last]
+            choice, _ = learner._losses(asked, hidden[:, int(batch.last.max()) + 1 :], batch)
+        assert np.allclose(sorted(choice.tolist()), expected, atol=1e-4)
+
+    def test_symmetries_change_words_and_pictures_together(self, tiny, demonstrations):
+        _, form = tiny
+        rng = np.random.default_rng(0)
+        symmetries = [WAYS.symmetry(rng) for _ in range(20)]
+        one = [d for d in demonstrations if d.candidates[d.answer].count(" ") > 2][:1]
+        examples = Examples(one, ACTIONS, form, 15, symmetries)
+        texts = set()
+        for _ in range(40):
+            batch = next(examples.batches(1, (1, 0, 0), rng))
+            texts.add(form.tokenizer.decode(batch.ids[0, : int(batch.last[0]) + 1]))
+        assert len(texts) > 10
+
+    def test_tasks_come_in_their_shares(self, tiny, demonstrations):
+        _, form = tiny
+        examples = Examples(demonstrations, ACTIONS, form, 15)
+        rng = np.random.default_rng(0)
+        tasks = np.concatenate(
+            [b.task for _ in range(20) for b in examples.batches(8, (0.5, 0.5, 0), rng)]
+        )
+        assert 0.4 < np.mean(tasks == TASKS.index("action")) < 0.6
+        assert not (tasks == TASKS.index("scene")).any()
+
+
+def test_training_learns_and_goes_on_from_its_state(tiny, demonstrations):
+    _, form = tiny
+    examples = Examples(demonstrations, ACTIONS, form, 15)
+    rng = np.random.default_rng(0)
+    batches = list(examples.batches(16, (0.7, 0.2, 0.1), rng))
+
+    def fresh():
+        network, _ = build_tiny_vlm(form.tokenizer.get_vocab(), SIZES, seed=0)
+        torch.manual_seed(0)
+        return Learner(network, torch.nn.Linear(16, 1), steps=60, learning_rate=3e-3)
+
+    learner = fresh()
+    losses = [learner.step(batches[i % len(batches)])["loss"] for i in range(30)]
+    state = {k: v for k, v in learner.state_dict().items()}
+    import copy
+
+    state = copy.deepcopy(state)
+    going_on = [learner.step(batches[i % len(batches)])["loss"] for i in range(30, 60)]
+    assert np.mean(going_on[-5:]) < 0.7 * np.mean(losses[:5])
+    other = fresh()
+    other.load_state_dict(state)
+    again = [other.step(batches[i % len(batches)])["loss"] for i in range(30, 60)]
+    assert np.allclose(again, going_on, atol=1e-5)
+
+
+class TestAccuracy:
+    def test_states_do_not_depend_on_the_planner(self):
+        queries, answers = states_of(LEVELS[0], 12, 3_000_000)
+        again, _ = states_of(LEVELS[0], 12, 3_000_000)
+        assert len(queries) == 12 == len(answers)
+        for one, other in zip(queries, again, strict=True):
+            assert (one.percept.map == other.percept.map).all()
+
+    def test_chance_gets_its_share(self):
+        class Uniform:
+            privileged, version = False, 0
+
+            def score(self, queries):
+                return [uniform_over(len(query.candidates)) for query in queries]
+
+        queries, answers = states_of(LEVELS[0], 40, 3_000_000)
+        found = measure(Uniform(), LEVELS[:1], 40, first_seed=3_000_000).levels[0]
+        assert found.probability == pytest.approx(np.mean([1 / len(q.candidates) for q in queries]))
+        assert found.accuracy == pytest.approx(np.mean([a == 0 for a in answers]))
