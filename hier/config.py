@@ -45,12 +45,12 @@ class PlannerConfig(Section):
     """Who proposes subgoals."""
 
     type: str = Field(
-        "oracle",
-        description="oracle, noisy, random, vlm, llm, endpoint, none (flat RL), or a dotted path",
+        "vlm",
+        description="vlm, llm, endpoint, oracle, noisy, random, none (flat RL), or a dotted path",
     )
     options: dict[str, Any] = Field(
         default_factory=dict,
-        description="the planner's own arguments, e.g. planner.options.accuracy=0.8 for noisy",
+        description="the planner's own arguments, e.g. planner.options.model=FOLDER for vlm",
     )
 
     @field_validator("type")

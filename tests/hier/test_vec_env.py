@@ -235,7 +235,10 @@ def test_the_same_seed_gives_the_same_rollout():
 def test_the_oracles_failures_are_failed_episodes_not_crashes():
     # BabyAI's bot cannot do these levels (its own documentation says so).
     for level in ("BabyAI-KeyInBox-v0", "BabyAI-PutNextS5N2Carrying-v0", "MiniGrid-MemoryS7-v0"):
-        config = HierConfig.load("demo", [f"env.id={level}", "env.n_envs=4", "env.max_steps=60"])
+        config = HierConfig.load(
+            "demo",
+            ["planner.type=oracle", f"env.id={level}", "env.n_envs=4", "env.max_steps=60"],
+        )
         env = build_env(config, build_planner_of(config))
         env.seed(0)
         env.reset()
