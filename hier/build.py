@@ -45,7 +45,7 @@ class SeededEpisodes(gym.Wrapper):
 def build_planner_of(config: HierConfig, seed: int | None = None) -> Planner | None:
     """The configured planner; ``None`` for flat reinforcement learning."""
     seed = config.seed if seed is None else seed
-    return build_planner(config.planner.type, **{"seed": seed, **config.planner.options})
+    return build_planner(config.planner.type, **{"seed": seed, **config.planner.arguments()})
 
 
 def build_hierarchy(

@@ -146,7 +146,7 @@ def _pretrain(args: argparse.Namespace) -> int:
     )
     print(f"mean accuracy   {result.accuracy.mean:.3f} after {result.steps} steps")
     print(f"planner         {result.planner}  ({result.seconds:.0f} s)")
-    print(f"use it          hier train demo planner.options.model={result.planner}")
+    print(f"use it          hier train demo planner.model={result.planner}")
     return 0
 
 

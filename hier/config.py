@@ -48,9 +48,14 @@ class PlannerConfig(Section):
         "vlm",
         description="vlm, llm, endpoint, oracle, noisy, random, none (flat RL), or a dotted path",
     )
+    model: str | None = Field(
+        None,
+        description="hub id or folder for vlm and llm, the server's name for endpoint; for vlm the "
+        "planner that ships if null",
+    )
     options: dict[str, Any] = Field(
         default_factory=dict,
-        description="the planner's own arguments, e.g. planner.options.model=FOLDER for vlm",
+        description="the planner's other arguments, e.g. planner.options.lora=8 for vlm",
     )
 
     @field_validator("type")
@@ -61,6 +66,17 @@ class PlannerConfig(Section):
         if value != NONE:
             planner_class(value)
         return value
+
+    @field_validator("options")
+    @classmethod
+    def _without_model(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if "model" in value:
+            raise ConfigError(f"the model is a key of its own: planner.model={value['model']}")
+        return value
+
+    def arguments(self) -> dict[str, Any]:
+        """What the planner is built with."""
+        return {**({} if self.model is None else {"model": self.model}), **self.options}
 
 
 class SubgoalConfig(Section):

@@ -105,7 +105,7 @@ class PretrainResult:
 
     Attributes:
         folder: the run.
-        planner: folder of the planner, for ``planner.options.model`` and for transformers.
+        planner: folder of the planner, for ``planner.model`` and for transformers.
         accuracy: on the levels trained on, unseen seeds; ``None`` if it was interrupted.
         steps: gradient steps so far.
         seconds: wall time of this sitting.

@@ -263,7 +263,7 @@ def _base_of(folder: str) -> str:
         base = None
     if not base:
         raise PlannerError(
-            f"{folder}/{ADAPTER} names no base model; give the base as planner.options.model and "
+            f"{folder}/{ADAPTER} names no base model; give the base as planner.model and "
             "this folder as planner.options.lora"
         )
     return str(base)

@@ -79,7 +79,8 @@ def build_planner(name: str, **options: Any) -> Planner | None:
     for option, parameter in takes.items():
         named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
         if named and parameter.default is parameter.empty and option not in options:
-            raise ConfigError(f"planner {name!r} needs planner.options.{option}")
+            place = "planner.model" if option == "model" else f"planner.options.{option}"
+            raise ConfigError(f"planner {name!r} needs {place}")
     planner = cls(**options)
     if not isinstance(planner, Planner):
         raise ConfigError(

@@ -101,14 +101,14 @@ class ServerCheck:
 
     def _blind(self, model: str, why: str) -> PlannerError:
         return PlannerError(
-            f"planner.options.model={model!r} at {self.server.base_url} takes no images ({why}); "
+            f"planner.model={model!r} at {self.server.base_url} takes no images ({why}); "
             "name a model with image input, or let it read the scene in words: "
             "planner.options.images=false (planner.options.check=false if it does see)"
         )
 
     def _refused(self, model: str, fault: ServerError) -> PlannerError:
         known = self.server.models()
-        place = f"{self.server.base_url} refuses planner.options.model={model!r} ({fault})"
+        place = f"{self.server.base_url} refuses planner.model={model!r} ({fault})"
         if model in known:
             return PlannerError(
                 f"{place}, though it lists the model; planner.options.request changes or removes "

@@ -45,6 +45,7 @@ def test_override_leaves_the_original_alone():
         ("controller.gamma=2", r"controller.gamma is 2: .*less than or equal to 1"),
         ("env.id=BabyAI-UnlockPickp-v0", r"did you mean 'BabyAI-UnlockPickup-v0'"),
         ("env.id=[]", r"name at least one"),
+        ("planner.options.model=x", "the model is a key of its own: planner.model=x"),
         ("planner.type=orcale", r"unknown planner 'orcale'; did you mean 'oracle'"),
         ("planner.type=no.such.Planner", r"cannot be imported"),
         ("controller.algorithm=pppo", r"unknown algorithm 'pppo'; did you mean 'ppo'"),

@@ -211,6 +211,7 @@ def tiny_run(**options):
             "eval.episodes=6", "eval.every=0", "eval.videos=0", "torch_threads=1",
             "controller.options.n_steps=32", "controller.options.batch_size=64",
             "controller.options.n_epochs=1", "planner.type=endpoint",
+            f"planner.model={quick.pop('model')}",
             *(f"planner.options.{name}={json.dumps(value)}" for name, value in quick.items()),
         ],
     )  # fmt: skip

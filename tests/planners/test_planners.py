@@ -124,7 +124,7 @@ def test_a_wrong_dotted_path_says_why(path, complaint):
 
 
 def test_a_missing_option_is_named():
-    with pytest.raises(ConfigError, match=r"'endpoint' needs planner\.options\.model"):
+    with pytest.raises(ConfigError, match=r"'endpoint' needs planner\.model"):
         build_planner("endpoint", base_url="http://localhost:1/v1")
 
 
