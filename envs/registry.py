@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, NamedTuple
 
 import gymnasium as gym
 
 from envs.errors import SimulatorError, UnknownNameError
 from envs.subgoal import SubgoalSpace
+from envs.variations import Variations
 
 _PREFIXES = {"MiniGrid-": "gridworld", "BabyAI-": "gridworld"}
-
-
-class Variations(NamedTuple):
-    """A domain's ways to make one example into many.
-
-    Attributes:
-        vary: ``vary(simulator, rng, share)`` changes a level that was just reset.
-        paraphrase: ``paraphrase(mission, rng)`` says the same in other words.
-        symmetry: ``symmetry(rng)`` draws what may be exchanged in picture and words.
-        words: every word that a mission or a scene of the domain may hold.
-    """
-
-    vary: Callable[..., None]
-    paraphrase: Callable[..., str]
-    symmetry: Callable[..., Any]
-    words: tuple[str, ...]
 
 
 def register() -> None:

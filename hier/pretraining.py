@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,10 +26,10 @@ from hier.callbacks import StopOnSignal
 from hier.run_folder import RunFolder
 from hier.settings import Section, Settings
 from perception.walker import make_walker
-from planners.accuracy import Accuracy, measure
+from planners.accuracy import NO_MISTAKES, Accuracy, measure
 from planners.language import VLMPlanner
-from planners.models import PlannerModel
-from planners.pretraining.demonstrations import collect, load
+from planners.models import PlannerModel, load_model
+from planners.pretraining.demonstrations import Mistakes, collect, load
 from planners.pretraining.examples import Examples, turns
 from planners.pretraining.learner import Learner, load_state
 from planners.pretraining.tiny_vlm import TinyVLM, build_tiny_vlm
@@ -63,9 +64,15 @@ class PretrainConfig(Settings):
     levels: list[str] = Field(min_length=1, description="levels whose expert is asked")
     held_out: list[str] = Field([], description="levels for the report alone")
     seed: int = Field(0, ge=0, description="of weights, order and symmetries")
+    start: str | None = Field(
+        None, description="planner to go on from instead of random weights; its sizes are kept"
+    )
     episodes: int = Field(48_000, ge=1, description="demonstration episodes, seeds 0, 1, 2, ...")
     variation: float = Field(
         0.7, ge=0, le=1, description="odds of clutter, more locked doors, and other missions"
+    )
+    plain_episodes: int = Field(
+        24_000, ge=0, description="further episodes, of levels as they are; the seeds after those"
     )
     symmetries: int = Field(1024, ge=0, description="ways to exchange colours, kinds and sides")
     steps: int = Field(8000, ge=1, description="gradient steps")
@@ -163,18 +170,23 @@ def _check(config: PretrainConfig) -> None:
 def _run(config: PretrainConfig, run: RunFolder, progress: bool) -> PretrainResult:
     started = time.perf_counter()
     torch.set_num_threads(config.torch_threads)
-    files = collect(
-        run.path / "demonstrations",
-        config.levels,
-        episodes=config.episodes,
-        seed=0,
-        variation=config.variation,
-        workers=config.workers,
-        progress=progress,
-    )
+    files: list[Path] = []
+    for seed, episodes, variation in (
+        (0, config.episodes, config.variation),
+        (config.episodes, config.plain_episodes, 0.0),
+    ):
+        files += collect(
+            run.path / "demonstrations",
+            config.levels,
+            episodes=episodes,
+            seed=seed,
+            variation=variation,
+            workers=config.workers,
+            progress=progress,
+        )
     training = _Training(config, run, [load(file) for file in files])
     stopped = training.learn(progress)
-    accuracy = None if stopped else training.report(progress)
+    accuracy = None if stopped else training.report()
     return PretrainResult(
         folder=run.path,
         planner=run.path / "planner",
@@ -192,21 +204,26 @@ class _Training:
         demonstrations = [d for shard in shards for d in shard]
         actions = make_walker(config.domain, 32).actions
         ways = variations(config.domain)
-        texts = {
-            text
-            for d in demonstrations
-            for turn in turns(d, actions)
-            for text in (turn.question, *turn.answers)
-        }
-        network, self.processor = build_tiny_vlm(
-            [*texts, *ways.words], TinyVLM(PIXELS, **config.model.model_dump()), seed=config.seed
-        )
-        self.form = PromptFormat(self.processor, 1, network.config.model_type)
+        if config.start is None:
+            texts = {
+                text
+                for d in demonstrations
+                for turn in turns(d, actions)
+                for text in (turn.question, *turn.answers)
+            }
+            sizes = TinyVLM(PIXELS, **config.model.model_dump())
+            network, processor = build_tiny_vlm([*texts, *ways.words], sizes, seed=config.seed)
+            torch.manual_seed(config.seed)
+            value_head = torch.nn.Linear(config.model.text_size, 1)
+            self.model = PlannerModel(network, processor, "scratch", value_head)
+        else:
+            self.model = load_model(config.start, images=True, device="cpu")
+            network, processor = self.model.module, self.model.processor
+            value_head = self.model.add_value_head()
+        self.form = PromptFormat(processor, 1, network.config.model_type)
         rng = np.random.default_rng(config.seed)
         symmetries = [ways.symmetry(rng) for _ in range(config.symmetries)]
         self.examples = Examples(demonstrations, actions, self.form, CELLS, symmetries)
-        value_head = torch.nn.Linear(config.model.text_size, 1)
-        self.model = PlannerModel(network, self.processor, "scratch", value_head)
         self.learner = Learner(
             network, value_head, steps=config.steps, learning_rate=config.learning_rate
         )
@@ -275,25 +292,34 @@ class _Training:
         """Write the planner's folder."""
         self.model.save(self.run.path / "planner", card)
 
-    def measure(self, states: int, levels: list[str], first_seed: int) -> Accuracy:
+    def measure(
+        self,
+        states: int,
+        levels: list[str],
+        first_seed: int,
+        mistakes: Mistakes = NO_MISTAKES,
+    ) -> Accuracy:
         """Exact-match accuracy on unseen seeds of ``levels``, the planner as a user loads it."""
         self.save()
         planner = VLMPlanner(str(self.run.path / "planner"), device="cpu")
         each = math.ceil(states / len(levels))
-        return measure(planner, levels, each, first_seed=first_seed)
+        return measure(planner, levels, each, first_seed=first_seed, mistakes=mistakes)
 
-    def report(self, progress: bool) -> Accuracy:
+    def report(self) -> Accuracy:
         """The last measurement, with the model card that says it."""
         config = self.config
-        accuracy = self.measure(config.final_states, config.levels, config.first_seed)
-        each = accuracy.levels[0].states * len(config.held_out)
-        held_out = (
-            self.measure(each, config.held_out, config.first_seed)
-            if config.held_out
-            else Accuracy([])
-        )
-        self.save(model_card(config, self.counts, accuracy, held_out))
-        return accuracy
+        each = math.ceil(config.final_states / len(config.levels))
+        found = [
+            (
+                kind,
+                self.measure(each * len(levels), levels, config.first_seed),
+                self.measure(each * len(levels), levels, config.first_seed, Mistakes()),
+            )
+            for kind, levels in (("source", config.levels), ("held out", config.held_out))
+            if levels
+        ]
+        self.save(model_card(config, self.counts, found))
+        return found[0][1]
 
 
 _CARD = """\
@@ -311,13 +337,14 @@ processor = AutoProcessor.from_pretrained(folder)
 ## Training
 
 `hier pretrain {domain}`, seed {seed}: {steps:,} steps of {batch_size} examples from
-{demonstrations:,} states in which BabyAI's bot was asked for a subgoal. They come from
-{episodes:,} episodes (level seeds from 0 on) of the source levels below. With odds of
-{variation:g} each, a level was changed before it was played: clutter, another locked door with its
-key, and a mission composed by BabyAI's own grammar (also of two or three clauses, or about a goal
-square) or said in other words. Colours, balls and boxes, and left and right were exchanged at
-random. 15 % of the subgoals pursued were drawn by chance, and in every other episode 10 % of the
-actions, so that it knows states after mistakes.
+{demonstrations:,} states in which the domain's expert was asked for a subgoal{start}.
+They come from {episodes:,} episodes of the source levels below (level seeds from 0 on) and
+{plain_episodes:,} more of the levels as they are. Those of the first kind were changed before they
+were played, {variation:g} times as often as the domain's variations would have it: clutter, another
+locked door with its key, a mission composed by the domain's own grammar (also of two or three
+clauses, or about a goal square), other words. Colours, balls and boxes, and left and right were
+exchanged at random. 15 % of the subgoals pursued were drawn by chance, and in every other episode
+10 % of the actions, so that it knows states after mistakes.
 
 It learned four things at once: the subgoal, the action that serves a subgoal, a description of the
 scene, and (in `value_head.safetensors`) the discounted return under a perfect controller.
@@ -326,32 +353,43 @@ No demonstration and no choice of a setting comes from a held-out level.
 
 ## Accuracy
 
-Share of states, from level seeds {first_seed:,} on, in which its likeliest subgoal is the bot's,
-and the mean probability it gives the bot's.
+Share of states in which its likeliest subgoal is the expert's, on level seeds from
+{first_seed:,} on, and the mean probability it gives the expert's. The states are those in which a
+planner is asked while a perfect controller plays on the expert's subgoals; in the last column with
+mistakes on the way, as in training.
 
-| level | | states | accuracy | probability |
-|---|---|---|---|---|
+| level | | states | accuracy | probability | after mistakes |
+|---|---|---|---|---|---|
 {rows}
 
 ## Limits
 
-It knows the words of BabyAI's and MiniGrid's missions and MiniGrid's own 8-pixel tiles, and sees
-seven cells each way. The bot is not always right, and where two subgoals are equally good one of
-them counts as wrong.
+It knows the words of its domain and the tiles of its levels, and sees seven cells each way. The
+expert is not always right, and where two subgoals are equally good one of them counts as wrong.
 """
 
 
 def model_card(
-    config: PretrainConfig, counts: dict[str, int], accuracy: Accuracy, held_out: Accuracy
+    config: PretrainConfig,
+    counts: dict[str, int],
+    measured: Sequence[tuple[str, Accuracy, Accuracy]],
 ) -> str:
-    """The Markdown text of a planner's card: command, data, scores, limits."""
+    """The Markdown text of a planner's card: command, data, scores, limits.
+
+    Args:
+        config: of the pre-training.
+        counts: ``parameters`` and ``demonstrations``.
+        measured: per kind of levels, accuracy without mistakes and with them.
+    """
     rows = "\n".join(
-        f"| {found.level} | {kind} | {found.states} "
-        f"| {found.accuracy:.1%} | {found.probability:.1%} |"
-        for kind, measured in (("source", accuracy), ("held out", held_out))
-        for found in measured.levels
+        f"| {plain.level} | {kind} | {plain.states} | {plain.accuracy:.1%} "
+        f"| {plain.probability:.1%} | {after.accuracy:.1%} |"
+        for kind, *pair in measured
+        for plain, after in zip(*(accuracy.levels for accuracy in pair), strict=True)
     )
-    return _CARD.format(**config.model_dump(), domain=config.domain, **counts, rows=rows)
+    settings = config.model_dump()
+    settings["start"] = "" if config.start is None else ", after an earlier stage of the same kind"
+    return _CARD.format(**settings, domain=config.domain, **counts, rows=rows)
 
 
 def _means(reports: list[dict[str, float]]) -> dict[str, float]:

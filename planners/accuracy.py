@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from planners.pretraining.demonstrations import Demonstrator
+from planners.pretraining.demonstrations import Demonstrator, Mistakes
 from planners.protocol import Planner, PlannerQuery
 
 
@@ -45,30 +45,49 @@ class Accuracy:
         return float(np.mean([level.probability for level in self.levels]))
 
 
+NO_MISTAKES = Mistakes(subgoal=0.0, slip=0.0, start=0.0, impatience=0.0, midway=0.0)
+
+
 def measure(
-    planner: Planner, levels: Sequence[str], states: int, *, first_seed: int, batch: int = 64
+    planner: Planner,
+    levels: Sequence[str],
+    states: int,
+    *,
+    first_seed: int,
+    mistakes: Mistakes = NO_MISTAKES,
+    batch: int = 64,
 ) -> Accuracy:
     """Ask planner and expert the same questions.
 
-    The states are those of episodes that a perfect controller plays on the expert's subgoals, with
-    mistakes (:class:`planners.pretraining.demonstrations.Mistakes`), of the levels as they are.
-    They do not depend on the planner.
+    The states are those in which a planner is asked while a perfect controller plays the levels, as
+    they are, on the expert's subgoals. They do not depend on the planner.
 
     Args:
         planner: one without privileges.
         levels: environment ids.
         states: per level.
         first_seed: of consecutive level seeds.
+        mistakes: what goes wrong on the way; nothing, unless said otherwise.
         batch: queries per call of ``score``.
     """
     assert not planner.privileged
-    return Accuracy([_measure(planner, level, states, first_seed, batch) for level in levels])
+    return Accuracy(
+        [
+            _measure(planner, level, *states_of(level, states, first_seed, mistakes), batch)
+            for level in levels
+        ]
+    )
 
 
-def _measure(planner: Planner, level: str, n: int, first_seed: int, batch: int) -> LevelAccuracy:
-    queries, answers = states_of(level, n, first_seed)
+def _measure(
+    planner: Planner,
+    level: str,
+    queries: Sequence[PlannerQuery],
+    answers: Sequence[int],
+    batch: int,
+) -> LevelAccuracy:
     given: list[float] = []
-    right = 0
+    right, n = 0, len(queries)
     for start in range(0, n, batch):
         replies = planner.score(queries[start : start + batch])
         for reply, answer in zip(replies, answers[start : start + batch], strict=True):
@@ -77,9 +96,11 @@ def _measure(planner: Planner, level: str, n: int, first_seed: int, batch: int) 
     return LevelAccuracy(level, n, right / n, float(np.mean(given)))
 
 
-def states_of(level: str, n: int, first_seed: int) -> tuple[list[PlannerQuery], list[int]]:
+def states_of(
+    level: str, n: int, first_seed: int, mistakes: Mistakes = NO_MISTAKES
+) -> tuple[list[PlannerQuery], list[int]]:
     """``n`` questions of one level and the expert's answers, see :func:`measure`."""
-    player = Demonstrator(level)
+    player = Demonstrator(level, mistakes)
     queries: list[PlannerQuery] = []
     answers: list[int] = []
     seed = first_seed

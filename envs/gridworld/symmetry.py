@@ -6,28 +6,12 @@ does a mirror, with left and right exchanged, and balls for boxes where no box i
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
-from numpy.typing import NDArray
 
 from envs.gridworld.cells import CELLS, CODE, COLORS, N_CODES
+from envs.variations import Symmetry
 
 _COLORED = ("door", "key", "ball", "box", "floor")
-
-
-class Symmetry(NamedTuple):
-    """One way to exchange things.
-
-    Attributes:
-        codes: ``(N_CODES,)`` uint8, the new code of each cell code.
-        mirrored: whether pictures are flipped left to right.
-        words: the words that change, and into what.
-    """
-
-    codes: NDArray[np.uint8]
-    mirrored: bool
-    words: dict[str, str]
 
 
 def draw_symmetry(rng: np.random.Generator) -> Symmetry:

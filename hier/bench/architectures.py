@@ -95,7 +95,6 @@ def _smolvlm(
             **_ids(tokenizer), **text,
         },
         image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
-        pad_token_id=tokenizer.pad_token_id,
         scale_factor=4,
         tie_word_embeddings=False,
     )  # fmt: skip

@@ -17,6 +17,7 @@ from hier.pretraining import PretrainConfig
 from hier.run_folder import RunFolder
 from planners.accuracy import measure
 from planners.language import VLMPlanner
+from planners.pretraining.demonstrations import Mistakes
 
 HELD_OUT = (
     "BabyAI-KeyCorridorS3R3-v0", "BabyAI-BlockedUnlockPickup-v0", "BabyAI-GoToSeqS5R2-v0",
@@ -109,7 +110,8 @@ def planner_accuracy(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any],
     """How often the planner that ships names the expert's subgoal, level by level.
 
     2,000 states of unseen seeds over the source levels, and 100 of every other level that the
-    subgoal vocabulary covers. The seeds are of no consequence; the states are fixed.
+    subgoal vocabulary covers, see :func:`planners.accuracy.measure`; and as many in episodes with
+    mistakes. The states are fixed; the suite's seeds are of no consequence.
     """
     from envs.gridworld.coverage import coverage
 
@@ -122,26 +124,27 @@ def planner_accuracy(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any],
         each, each_held_out = 167, 100
     planner = VLMPlanner(device="cpu")
     first = 3_000_000
-    groups = {
-        "source": measure(planner, source, each, first_seed=first),
-        "held_out": measure(planner, held_out, each_held_out, first_seed=first),
-    }
-    rows: list[Row] = [
-        {
-            "level": level.level,
-            "variant": group,
-            "states": level.states,
-            "accuracy": level.accuracy,
-            "probability": level.probability,
+    rows: list[Row] = []
+    figures: dict[str, Any] = {}
+    for group, levels, states in (("source", source, each), ("held_out", held_out, each_held_out)):
+        plain = measure(planner, levels, states, first_seed=first)
+        after = measure(planner, levels, states, first_seed=first, mistakes=Mistakes())
+        rows += [
+            {
+                "level": one.level,
+                "variant": group,
+                "states": one.states,
+                "accuracy": one.accuracy,
+                "probability": one.probability,
+                "accuracy_after_mistakes": other.accuracy,
+            }
+            for one, other in zip(plain.levels, after.levels, strict=True)
+        ]
+        figures |= {
+            f"{group}.accuracy": plain.mean,
+            f"{group}.accuracy.worst": min(level.accuracy for level in plain.levels),
+            f"{group}.accuracy_after_mistakes": after.mean,
         }
-        for group, accuracy in groups.items()
-        for level in accuracy.levels
-    ]
-    figures: dict[str, Any] = {
-        "source.accuracy": groups["source"].mean,
-        "source.accuracy.worst": min(level.accuracy for level in groups["source"].levels),
-        "held_out.accuracy": groups["held_out"].mean,
-    }
     figures |= {f"{short_name(row['level'])}.accuracy": row["accuracy"] for row in rows}
     return figures, rows
 

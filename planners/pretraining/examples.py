@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from envs.gridworld.symmetry import Symmetry
+from envs.variations import Symmetry
 from perception.map_image import paint_codes
 from planners.pretraining.demonstrations import CELLS, Demonstration
 from planners.prompts import (
