@@ -67,6 +67,7 @@ SUITES: dict[str, Suite] = {
     "zero-shot": Suite(
         "held-out levels with the planner that ships, beside the oracle", "zero_shot:zero_shot"
     ),
+    "swap": Suite("one preset, one planner after another", "swap:swap", (0,)),
     "train-speed": Suite("training steps per second against plain SB3", "speed:train_speed", (0,)),
 }
 
