@@ -133,8 +133,6 @@ class HierConfig(Settings):
 
     keys_command: ClassVar[str] = "hier train --keys"
 
-    name: str = Field("run", min_length=1, description="prefix of the run folder")
-    seed: int = Field(0, ge=0, description="of everything random in training")
     total_timesteps: int = Field(100_000, ge=1, description="environment steps of training")
     checkpoint_every: int = Field(10_000, ge=1, description="steps between checkpoints")
     torch_threads: int = Field(2, ge=1, description="CPU threads for the networks")

@@ -60,10 +60,8 @@ class PretrainConfig(Settings):
     presets: ClassVar[str] = "presets/pretrain"
     keys_command: ClassVar[str] = "hier pretrain --keys"
 
-    name: str = Field("pretrain", min_length=1, description="prefix of the run folder")
     levels: list[str] = Field(min_length=1, description="levels whose expert is asked")
     held_out: list[str] = Field([], description="levels for the report alone")
-    seed: int = Field(0, ge=0, description="of weights, order and symmetries")
     start: str | None = Field(
         None, description="planner to go on from instead of random weights; its sizes are kept"
     )

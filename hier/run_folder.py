@@ -73,7 +73,7 @@ class RunFolder:
         """Make the folder of a new run and write what it was asked.
 
         Args:
-            config: of the run, with a ``name`` and a ``seed``.
+            config: of the run.
             path: where; ``runs/NAME-DATE-TIME`` when omitted.
 
         Raises:

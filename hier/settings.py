@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from envs.errors import ConfigError, UnknownNameError
 
@@ -42,6 +42,9 @@ class Settings(Section):
 
     presets: ClassVar[str] = "presets"
     keys_command: ClassVar[str] = ""
+
+    name: str = Field("run", min_length=1, description="prefix of the run folder")
+    seed: int = Field(0, ge=0, description="of everything random in training")
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], *, source: str = "configuration") -> Self:

@@ -66,8 +66,13 @@ class Planner(Protocol):
         version: how many times it was updated by feedback; 0 for a fixed planner.
     """
 
-    privileged: bool
-    version: int
+    @property
+    def privileged(self) -> bool:
+        """See the class."""
+
+    @property
+    def version(self) -> int:
+        """See the class."""
 
     def score(self, queries: Sequence[PlannerQuery]) -> list[PlannerReply]:
         """One reply per query, in order; called once for all environments that need a plan."""

@@ -169,8 +169,8 @@ class Examples:
         for start in range(0, self.n, size * _AT_A_TIME):
             chunk = np.arange(start, min(start + size * _AT_A_TIME, self.n))
             chunk = chunk[np.lexsort((lengths[chunk], tasks[chunk] == TASKS.index("scene")))]
-            chunk = chunk[: len(chunk) // size * size].reshape(-1, size)
-            for some in chunk[rng.permutation(len(chunk))]:
+            whole = chunk[: len(chunk) // size * size].reshape(-1, size)
+            for some in whole[rng.permutation(len(whole))]:
                 yield self._batch(order[some], tasks[some], rng)
 
     def _batch(self, which: NDArray, tasks: NDArray, rng: np.random.Generator) -> Batch:

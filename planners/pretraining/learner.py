@@ -103,7 +103,7 @@ class Learner:
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.parameters, 1.0)
         report |= {"loss": float(loss.detach()), "gradient_norm": float(norm)}
-        report["learning_rate"] = self._schedules[0].get_last_lr()[0]
+        report["learning_rate"] = float(self._schedules[0].get_last_lr()[0])
         for optimizer, schedule in zip(self._optimizers, self._schedules, strict=True):
             optimizer.step()
             schedule.step()
