@@ -84,7 +84,8 @@ class GuidedRolloutBuffer(DictRolloutBuffer):
     Before GAE, ``r_t ← r_t - λ_a (log π(a_t|s_t) - log π_ref(a_t|s_t, g_t))`` with the log π that
     SB3 stored when it acted: a one-sample estimate of the KL, unbiased, whose own gradient needs
     no further term since ``E_π[∇ log π] = 0``. In a one-step problem the optimum is
-    ``π* ∝ π_ref exp(r / λ_a)``. With ``lambda_a = 0`` it is SB3's buffer to the bit.
+    ``π* ∝ π_ref exp(r / λ_a)``. With ``lambda_a = 0`` it is SB3's buffer to the bit. One action may
+    cost up to ``-λ_a log min π_ref``, so a reference that is quite sure wants a small weight.
 
     Give it to an algorithm as ``rollout_buffer_class=GuidedRolloutBuffer`` with
     ``rollout_buffer_kwargs={"lambda_a": 0.1}``.

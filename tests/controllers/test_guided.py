@@ -48,14 +48,24 @@ def build(form, lambda_a, *, algorithm=PPO, env=None, kind="forward", **options)
     )
 
 
+def tensors_of(model):
+    """Both contexts, as the policy takes them."""
+    observation = {"context": np.eye(2, dtype=np.float32), REFERENCE: np.log(PI_REF)}
+    return model.policy.obs_to_tensor(
+        {key: observation[key].astype(np.float32) for key in model.observation_space.spaces}
+    )[0]
+
+
 def probabilities(model):
     """π(a | context), ``(contexts, actions)``."""
-    observation = {"context": np.eye(2, dtype=np.float32), REFERENCE: np.log(PI_REF)}
     with torch.no_grad():
-        tensors, _ = model.policy.obs_to_tensor(
-            {key: observation[key].astype(np.float32) for key in model.observation_space.spaces}
-        )
-        return model.policy.get_distribution(tensors).distribution.probs.numpy()
+        return model.policy.get_distribution(tensors_of(model)).distribution.probs.numpy()
+
+
+def values(model):
+    """What the critic expects in each context."""
+    with torch.no_grad():
+        return model.policy.predict_values(tensors_of(model)).squeeze(1).numpy()
 
 
 def softmax(logits):
@@ -100,6 +110,11 @@ def test_guided_learning_reaches_the_closed_form_optimum(algorithm, form, kind, 
     assert np.abs(expected - PI_REF).max() > 0.15  # the optimum is neither the reference
     assert np.abs(expected - np.eye(3)[REWARDS.argmax(1)]).max() > 0.15  # nor the greedy policy
     assert np.allclose(found, expected, atol=TOLERANCE)
+    # The reward form's critic learns LINVIT's value λ log E_ref[exp(r/λ)], the loss form's E_π[r].
+    soft = lambda_a * np.log((PI_REF * np.exp(REWARDS / lambda_a)).sum(1))
+    plain = (expected * REWARDS).sum(1)
+    assert np.abs(soft - plain).min() > 0.1
+    assert np.allclose(values(model), soft if form == "reward" else plain, atol=0.05)
 
 
 def test_the_loss_forms_gradient_is_that_of_the_summed_loss():
