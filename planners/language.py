@@ -179,8 +179,8 @@ class LanguagePlanner:
         Args:
             queries: one per environment; their candidates do not matter here.
             subgoals: what each environment pursues, as many as ``queries``.
-            actions: names of the controller's actions in its order, such as
-                :data:`perception.walker.ACTIONS`.
+            actions: names of all the controller's actions in its order. MiniGrid's are
+                :data:`perception.walker.ACTIONS` and ``done``, which no demonstration takes.
 
         Returns:
             Per query ``(len(actions),)`` float32, normalised natural logarithms.
