@@ -11,6 +11,7 @@ from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
 from controllers.features import SubgoalFeatures
+from controllers.guided import FORMS, Guidance, GuidedPolicy, GuidedRolloutBuffer
 from envs.errors import ConfigError, RunFolderError, UnknownNameError
 
 # Name to (module, class, policy); imported when asked for.
@@ -20,6 +21,8 @@ ALGORITHMS: dict[str, tuple[str, str, str]] = {
     "dqn": ("stable_baselines3", "DQN", "MultiInputPolicy"),
     "recurrent_ppo": ("sb3_contrib", "RecurrentPPO", "MultiInputLstmPolicy"),
 }
+
+GUIDABLE = ("ppo", "a2c")  # their train() is what guidance was made for
 
 # Settings found to work on the gridworld (docs/results); anything in ``controller.options`` wins.
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -78,6 +81,7 @@ def build_controller(
     features: dict[str, Any] | None = None,
     net_arch: list[int] | None = None,
     options: dict[str, Any] | None = None,
+    guidance: Guidance | None = None,
     tensorboard_log: str | None = None,
 ) -> BaseAlgorithm:
     """Build an SB3 algorithm over a hierarchical environment.
@@ -92,11 +96,12 @@ def build_controller(
         net_arch: hidden layers of policy and value heads after the features.
         options: further keyword arguments of the algorithm; they win over the defaults. A
             learning rate or clip range may be RL Zoo's ``lin_VALUE``, falling to zero.
+        guidance: by a reference policy in the observation; ``ppo`` and ``a2c`` alone.
         tensorboard_log: folder for TensorBoard events.
 
     Raises:
-        UnknownNameError: for an unknown algorithm.
-        ConfigError: for an option the algorithm does not take.
+        UnknownNameError: for an unknown algorithm, form of guidance or divergence.
+        ConfigError: for an option the algorithm does not take, or guidance it cannot have.
     """
     cls = algorithm_class(name)
     takes = inspect.signature(cls).parameters
@@ -106,21 +111,39 @@ def build_controller(
                 f"algorithm {name!r} does not take {option!r} (controller.options); "
                 f"it takes {', '.join(sorted(set(takes) - {'policy', 'env'}))}"
             )
+    policy: Any = ALGORITHMS[name][2]
+    policy_kwargs: dict[str, Any] = {
+        "features_extractor_class": SubgoalFeatures,
+        "features_extractor_kwargs": features or {},
+        "net_arch": net_arch if net_arch is not None else [64],
+    }
+    buffer: dict[str, Any] = {}
+    if guidance is not None:
+        if name not in GUIDABLE:
+            raise ConfigError(
+                f"algorithm {name!r} cannot be guided; use {' or '.join(GUIDABLE)}, or leave "
+                "guidance out"
+            )
+        if guidance.form not in FORMS:
+            raise UnknownNameError("form of guidance", guidance.form, FORMS)
+        if guidance.form == "loss":
+            policy = GuidedPolicy
+            policy_kwargs["lambda_a"] = guidance.lambda_a
+            policy_kwargs["divergence"] = guidance.divergence
+        else:
+            buffer["rollout_buffer_class"] = GuidedRolloutBuffer
+            buffer["rollout_buffer_kwargs"] = {"lambda_a": guidance.lambda_a}
     return cls(
-        ALGORITHMS[name][2],
+        policy,
         env,
         gamma=gamma,
         seed=seed,
         device=device,
         tensorboard_log=tensorboard_log,
-        policy_kwargs={
-            "features_extractor_class": SubgoalFeatures,
-            "features_extractor_kwargs": features or {},
-            "net_arch": net_arch if net_arch is not None else [64],
-        },
+        policy_kwargs=policy_kwargs,
         **{
             option: as_schedule(value, option)
-            for option, value in {**DEFAULTS[name], **(options or {})}.items()
+            for option, value in {**DEFAULTS[name], **buffer, **(options or {})}.items()
         },
     )
 

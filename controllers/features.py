@@ -7,6 +7,8 @@ from gymnasium import spaces
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
 
+INPUTS = ("image", "mission", "target", "subgoal")  # observation keys read; others are ignored
+
 
 class SubgoalFeatures(BaseFeaturesExtractor):
     """Features of the hierarchy's dict observation, for any SB3 ``MultiInputPolicy``.
@@ -18,7 +20,8 @@ class SubgoalFeatures(BaseFeaturesExtractor):
 
     Args:
         observation_space: Dict of ``image`` ``(3, 56, 56)``, ``target`` ``(2, 7, 7)``,
-            ``subgoal`` ``(k,)`` and ``mission`` ``(80,)`` word ids.
+            ``subgoal`` ``(k,)`` and ``mission`` ``(80,)`` word ids (:data:`INPUTS`); further keys,
+            such as the guidance's reference, are not looked at.
         features_dim: width of the output.
         channels: width of the convolutions.
     """

@@ -20,9 +20,10 @@ import torch
 from numpy.typing import NDArray
 
 from envs.errors import ConfigError, UnknownNameError
+from envs.subgoal import Subgoal
 from perception.map_image import map_image
 from planners.models import folder_of, load_model
-from planners.prompts import Prompt, PromptFormat, question_of
+from planners.prompts import WHICH_ACTION, WHICH_SUBGOAL, Prompt, PromptFormat, question_of
 from planners.protocol import PlannerError, PlannerQuery, PlannerReply
 from planners.scoring import Scores, candidate_log_probs
 
@@ -103,9 +104,9 @@ class LanguagePlanner:
         """Names of the pictures shown with each question."""
         return ()
 
-    def prompt(self, query: PlannerQuery) -> Prompt:
+    def prompt(self, query: PlannerQuery, ask: str = WHICH_SUBGOAL) -> Prompt:
         """What the model is asked; reads the percept at once."""
-        return Prompt(question_of(query, scene=True))
+        return Prompt(question_of(query, scene=True, ask=ask))
 
     def answers(self, query: PlannerQuery) -> tuple[tuple[int, ...], ...]:
         """The candidates as token ids, one tuple each, end of turn included.
@@ -113,11 +114,14 @@ class LanguagePlanner:
         Raises:
             PlannerError: if the tokenizer cannot tell two candidates apart.
         """
-        answers = tuple(self._answer(str(candidate)) for candidate in query.candidates)
-        if len(set(answers)) < len(set(query.candidates)):
+        return self._tokens([str(candidate) for candidate in query.candidates])
+
+    def _tokens(self, words: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+        answers = tuple(self._answer(answer) for answer in words)
+        if len(set(answers)) < len(set(words)):
             raise PlannerError(
                 f"the tokenizer of planner model {self.model!r} writes some of "
-                f"{', '.join(map(str, query.candidates))} alike; its vocabulary lacks their words, "
+                f"{', '.join(words)} alike; its vocabulary lacks their words, "
                 "use a model that has them"
             )
         return answers
@@ -157,8 +161,41 @@ class LanguagePlanner:
         Raises:
             PlannerError: if the model's numbers are not finite; see also :meth:`answers`.
         """
-        prompts = [self.prompt(query) for query in queries]
-        answers = [self.answers(query) for query in queries]
+        return self._scored(
+            [self.prompt(query) for query in queries], [self.answers(query) for query in queries]
+        )
+
+    def action_log_probs(
+        self,
+        queries: Sequence[PlannerQuery],
+        subgoals: Sequence[Subgoal],
+        actions: Sequence[str],
+    ) -> list[NDArray[np.float32]]:
+        """The planner as an action-level reference policy: log π_ref(a|s,g).
+
+        Asks :data:`planners.prompts.WHICH_ACTION` and scores the names of the actions as
+        :meth:`score` scores candidates: temperature, memory and errors are the same.
+
+        Args:
+            queries: one per environment; their candidates do not matter here.
+            subgoals: what each environment pursues, as many as ``queries``.
+            actions: names of all the controller's actions in its order. MiniGrid's are
+                :data:`perception.walker.ACTIONS` and ``done``, which no demonstration takes.
+
+        Returns:
+            Per query ``(len(actions),)`` float32, normalised natural logarithms.
+        """
+        prompts = [
+            self.prompt(query, WHICH_ACTION.format(subgoal=subgoal))
+            for query, subgoal in zip(queries, subgoals, strict=True)
+        ]
+        replies = self._scored(prompts, [self._tokens(actions)] * len(prompts))
+        return [reply.log_probs for reply in replies]
+
+    def _scored(
+        self, prompts: Sequence[Prompt], answers: Sequence[tuple[tuple[int, ...], ...]]
+    ) -> list[PlannerReply]:
+        """One reply per prompt over its answers, from memory where the same was asked before."""
         keys = [self._key(*pair) for pair in zip(prompts, answers, strict=True)]
         replies = {key: self._kept[key] for key in keys if key in self._kept}
         new = {key: i for i, key in enumerate(keys) if key not in replies}
@@ -233,11 +270,11 @@ class VLMPlanner(LanguagePlanner):
             raise ConfigError(f"planner.options.scale is {self.scale}; it must be at least 1")
         return IMAGES[self.images]
 
-    def prompt(self, query: PlannerQuery) -> Prompt:
+    def prompt(self, query: PlannerQuery, ask: str = WHICH_SUBGOAL) -> Prompt:
         """What the model is asked and shown; reads the percept at once."""
         pictures = (_PICTURES[name](query.percept) for name in IMAGES[self.images])
         scaled = tuple(p.repeat(self.scale, 0).repeat(self.scale, 1) for p in pictures)
-        return Prompt(question_of(query, scene=False), scaled)
+        return Prompt(question_of(query, scene=False, ask=ask), scaled)
 
 
 def _saved_version(source: str) -> int:

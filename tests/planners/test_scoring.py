@@ -12,6 +12,7 @@ import torch
 import envs
 from envs import Subgoal
 from perception.tracker import make_tracker
+from perception.walker import ACTIONS
 from planners.language import LanguagePlanner, LLMPlanner, VLMPlanner
 from planners.prompts import Prompt
 from planners.protocol import PlannerError, PlannerQuery, check_reply
@@ -406,3 +407,24 @@ def test_prompts_follow_the_chat_template(planner_of):
     text = planner_of("llava").format.text(Prompt("Which way?"))
     assert text == "<|im_start|>user <image>Which way?<|im_end|>\n<|im_start|>assistant "
     assert planner_of("paligemma").format.text(Prompt("Which way?")) == "<image>Which way?"
+
+
+@pytest.mark.parametrize("family", ["llava", "llama"])
+def test_actions_are_scored_as_answers_to_the_question_for_a_subgoal(family, planner_of, queries):
+    planner, subgoals = planner_of(family), EXTRA
+    asked = [f"Subgoal: {subgoal}\nWhich action now?" for subgoal in subgoals]
+    prompts = [planner.prompt(query, ask) for query, ask in zip(queries, asked, strict=True)]
+    assert all(p.question.endswith(ask) for p, ask in zip(prompts, asked, strict=True))
+    answers = [[planner.format.answer_tokens(action) for action in ACTIONS]] * len(queries)
+    truth = score_naive(planner.loaded.network, planner.encode, prompts, answers).log_probs
+    found = planner.action_log_probs(queries, subgoals, ACTIONS)
+    for log_probs, totals in zip(found, truth, strict=True):
+        assert log_probs.shape == (len(ACTIONS),) and log_probs.dtype == np.float32
+        assert np.allclose(log_probs, totals.log_softmax(0).numpy(), rtol=0, atol=TOLERANCE)
+    other = planner.action_log_probs(queries, EXTRA[::-1], ACTIONS)
+    assert not np.allclose(other[0], found[0], atol=1e-3)  # the subgoal matters
+
+
+def test_actions_that_the_tokenizer_writes_alike_are_refused(planner_of, queries):
+    with pytest.raises(PlannerError, match="writes some of waltz, tango alike"):
+        planner_of("llava").action_log_probs(queries[:1], EXTRA[:1], ["waltz", "tango"])
