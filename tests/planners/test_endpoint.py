@@ -244,7 +244,7 @@ class TestAsking:
         assert f"Mission: {query.percept.mission}\n" in text
         assert query.space.describe(query.percept) in text
         assert "open the red door (failed); explore (done)" in text
-        assert "- advantage of explore: -0.2" in text
+        assert "advantage of explore: -0.2" in text
         for i, candidate in enumerate(query.candidates, start=1):
             assert f"\n{i}. {candidate}" in text
         assert body["model"] == "small" and body["temperature"] == 0 and body["max_tokens"] == 24
