@@ -87,15 +87,23 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _print_keys(settings: Any) -> int:
+    _print_table(["key", "default", "meaning"], settings.key_table())
+    return 0
+
+
+def _check_resume(args: argparse.Namespace) -> None:
+    if args.preset or args.overrides or args.run:
+        raise UserError("--resume takes the saved configuration; drop the other arguments")
+
+
 def _train(args: argparse.Namespace) -> int:
     from hier.config import HierConfig
 
     if args.keys:
-        _print_table(["key", "default", "meaning"], HierConfig.key_table())
-        return 0
+        return _print_keys(HierConfig)
     if args.resume:
-        if args.preset or args.overrides or args.run:
-            raise UserError("--resume takes the saved configuration; drop the other arguments")
+        _check_resume(args)
         from hier.training import resume
 
         result = resume(args.resume, progress=not args.quiet)
@@ -122,11 +130,9 @@ def _pretrain(args: argparse.Namespace) -> int:
     from hier.pretraining import PretrainConfig, pretrain, resume_pretraining
 
     if args.keys:
-        _print_table(["key", "default", "meaning"], PretrainConfig.key_table())
-        return 0
+        return _print_keys(PretrainConfig)
     if args.resume:
-        if args.preset or args.overrides or args.run:
-            raise UserError("--resume takes the saved configuration; drop the other arguments")
+        _check_resume(args)
         result = resume_pretraining(args.resume, progress=not args.quiet)
     else:
         if not args.preset:

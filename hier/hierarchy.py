@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from envs.subgoal import Expert, Percept, Subgoal, SubgoalSpace
 from perception.grounding import FAR
 from perception.tracker import GridTracker
-from planners.protocol import Planner, PlannerQuery, check_reply
+from planners.protocol import RECENT, Planner, PlannerQuery, check_reply
 
 DONE, FAILED, TIMEOUT = "done", "failed", "timeout"
 EPISODE_END = "episode end"  # the episode ended first
-RECENT = 8  # past subgoals a planner is told about
 
 
 @dataclass(slots=True)

@@ -269,6 +269,7 @@ class _Training:
                     if done % config.checkpoint_every == 0:
                         self.checkpoint()
                     if config.eval_every and done % config.eval_every == 0 and done < config.steps:
+                        self.save()
                         accuracy = self.measure(config.eval_states, config.levels, ON_THE_WAY)
                         writer.add_scalar("eval/accuracy", accuracy.mean, done)
                         if progress:
@@ -297,8 +298,7 @@ class _Training:
         first_seed: int,
         mistakes: Mistakes = NO_MISTAKES,
     ) -> Accuracy:
-        """Exact-match accuracy on unseen seeds of ``levels``, the planner as a user loads it."""
-        self.save()
+        """Exact-match accuracy on unseen seeds of ``levels``, the planner last saved."""
         planner = VLMPlanner(str(self.run.path / "planner"), device="cpu")
         each = math.ceil(states / len(levels))
         return measure(planner, levels, each, first_seed=first_seed, mistakes=mistakes)

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from envs.errors import UserError
 from envs.subgoal import Expert, Subgoal, SubgoalSpace
 
+RECENT = 8  # past subgoals a planner is told about
+
 
 class PlannerError(UserError, RuntimeError):
     """A planner could not be built or answered what cannot be used."""

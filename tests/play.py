@@ -9,12 +9,12 @@ from minigrid.minigrid_env import MiniGridEnv
 from numpy.typing import NDArray
 
 import envs
-from envs.gridworld.cells import WALKABLE
 from envs.gridworld.env import GridworldEnv
-from envs.gridworld.percept import HEADINGS, GridPercept
+from envs.gridworld.percept import GridPercept
 from envs.gridworld.subgoals import GridworldSubgoals
 from envs.subgoal import Subgoal
-from perception.tracker import GridTracker
+from perception.tracker import MAP_SIZE, GridTracker
+from perception.walker import GridWalker
 
 SPACE = GridworldSubgoals()
 LEFT, RIGHT, FORWARD, PICK_UP, DROP, TOGGLE, DONE = range(7)
@@ -148,41 +148,5 @@ def _batch(observation: dict[str, NDArray]) -> dict[str, NDArray]:
     return {key: value[None] for key, value in observation.items()}
 
 
-_ACTS = {"pick up": PICK_UP, "open": TOGGLE, "toggle": TOGGLE, "drop": DROP, "put next to": DROP}
-
-
-def pursue(percept: GridPercept, subgoal: Subgoal, rng: np.random.Generator) -> int:
-    """The action of a perfect controller that knows no more than the percept's map."""
-    target = SPACE.target_mask(percept, subgoal)
-    path = _path(percept, target)
-    if not path:
-        # Underfoot, or out of reach: get away from here.
-        return FORWARD if WALKABLE[percept.ahead] else int(rng.integers(2))
-    x, y = path[0]
-    dx, dy = x - percept.x, y - percept.y
-    turn = (HEADINGS.index((dx, dy)) - percept.heading) % 4
-    if turn:
-        return LEFT if turn == 3 else RIGHT
-    return _ACTS.get(subgoal.verb, FORWARD) if target[y, x] else FORWARD
-
-
-def _path(percept: GridPercept, target: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    start = (percept.x, percept.y)
-    came_from = {start: start}
-    queue = [start]
-    for here in queue:
-        if target[here[1], here[0]]:
-            path = []
-            while here != start:
-                path.append(here)
-                here = came_from[here]
-            return path[::-1]
-        if here != start and not WALKABLE[percept.map[here[1], here[0]]]:
-            continue
-        for dx, dy in HEADINGS:
-            there = (here[0] + dx, here[1] + dy)
-            free = WALKABLE[percept.map[there[1], there[0]]]
-            if there not in came_from and (free or target[there[1], there[0]]):
-                came_from[there] = here
-                queue.append(there)
-    return []
+_WALKER = GridWalker(MAP_SIZE)
+pursue = _WALKER.action

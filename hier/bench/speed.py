@@ -137,7 +137,7 @@ def train_speed(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list
     steps, repeats = (2_048, 1) if quick else (8_192, 3)
     rows: list[Row] = []
     for preset in ("demo",) if quick else ("demo", "key-corridor"):
-        config = HierConfig.load(preset, [f"seed={seeds[0]}"])
+        config = HierConfig.load(preset, [f"seed={seeds[0]}", "planner.type=oracle"])
         for repeat in range(repeats):
             for variant, make in (("hierarchical", _ours), ("plain SB3 PPO", _plain)):
                 rate = _training_rate(config, make(config), steps)

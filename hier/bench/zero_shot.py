@@ -19,11 +19,6 @@ from planners.accuracy import measure
 from planners.language import VLMPlanner
 from planners.pretraining.demonstrations import Mistakes
 
-HELD_OUT = (
-    "BabyAI-KeyCorridorS3R3-v0", "BabyAI-BlockedUnlockPickup-v0", "BabyAI-GoToSeqS5R2-v0",
-    "BabyAI-UnlockToUnlock-v0", "BabyAI-MiniBossLevel-v0", "BabyAI-BossLevel-v0",
-    "MiniGrid-DoorKey-8x8-v0",
-)  # fmt: skip
 PLANNERS = ("vlm", "oracle")
 
 
@@ -36,11 +31,11 @@ def zero_shot(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[R
     base = HierConfig.load(
         "source-levels", ["planner.type=oracle", "torch_threads=1", "eval.videos=0"]
     )
-    levels: Sequence[str] = HELD_OUT
+    levels = PretrainConfig.load("gridworld").held_out
     parent, episodes = Path("runs/source-levels"), 100
     if quick:
         base = base.override("total_timesteps=3072", "eval.episodes=12", "eval.every=0")
-        parent, episodes, levels = Path("runs/source-levels-quick"), 4, HELD_OUT[:2]
+        parent, episodes, levels = Path("runs/source-levels-quick"), 4, levels[:2]
     folders = {seed: parent / f"seed-{seed}" for seed in seeds}
     train_all(
         [
@@ -115,9 +110,10 @@ def planner_accuracy(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any],
     """
     from envs.gridworld.coverage import coverage
 
-    source = PretrainConfig.load("gridworld").levels
+    made = PretrainConfig.load("gridworld")
+    source = made.levels
     if quick:
-        held_out, each, each_held_out = list(HELD_OUT[:2]), 8, 8
+        held_out, each, each_held_out = made.held_out[:2], 8, 8
     else:
         found = coverage(env_ids())
         held_out = [row.env_id for row in found if row.covered and row.env_id not in source]

@@ -28,9 +28,8 @@ from envs.subgoal import Subgoal
 from perception.map_image import map_codes
 from perception.tracker import make_tracker
 from perception.walker import make_walker
-from planners.protocol import PlannerQuery
+from planners.protocol import RECENT, PlannerQuery
 
-RECENT = 8  # past subgoals a planner is told about, as in the hierarchy
 CELLS = 21  # side of the stored maps; smaller ones are cut out of their middle
 GAMMA = 0.97  # of the value targets, as in the hierarchy
 _SHARD = 240  # episodes per file
