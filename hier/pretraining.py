@@ -25,6 +25,7 @@ from envs.registry import domain_of, variations
 from hier.callbacks import StopOnSignal
 from hier.run_folder import RunFolder
 from hier.settings import Section, Settings
+from perception.map_image import TILE
 from perception.walker import make_walker
 from planners.accuracy import NO_MISTAKES, Accuracy, measure
 from planners.language import VLMPlanner
@@ -32,12 +33,13 @@ from planners.models import PlannerModel, load_model
 from planners.pretraining.demonstrations import Mistakes, collect, load
 from planners.pretraining.examples import Examples, turns
 from planners.pretraining.learner import Learner, load_state
+from planners.pretraining.sight import MapReader, tokens_a_side
 from planners.pretraining.tiny_vlm import TinyVLM, build_tiny_vlm
 from planners.prompts import PromptFormat
 
 STATE = "training.pt"
 CELLS = 15  # side of the map that a planner is shown
-PIXELS = 8 * CELLS
+PIXELS = TILE * CELLS
 ON_THE_WAY = 2_000_000  # first level seed of measurements that may steer a choice
 
 
@@ -45,7 +47,7 @@ class SizesConfig(Section):
     """The model."""
 
     patch: int = Field(
-        24, ge=8, description="side of a patch in pixels, one token each; a divisor of 120"
+        24, ge=8, description="side of a patch in pixels, one token each; 8, 24, 40 or 120"
     )
     vision_size: int = Field(128, ge=8, description="width of the SigLIP encoder")
     vision_layers: int = Field(2, ge=1, description="its layers")
@@ -70,10 +72,13 @@ class PretrainConfig(Settings):
         0.7, ge=0, le=1, description="odds of clutter, more locked doors, and other missions"
     )
     plain_episodes: int = Field(
-        24_000, ge=0, description="further episodes, of levels as they are; the seeds after those"
+        48_000, ge=0, description="further episodes, of levels as they are; the seeds after those"
     )
     symmetries: int = Field(1024, ge=0, description="ways to exchange colours, kinds and sides")
     steps: int = Field(8000, ge=1, description="gradient steps")
+    sight_steps: int = Field(
+        800, ge=0, description="the first of them, which only learn to tell what the map shows"
+    )
     batch_size: int = Field(64, ge=1, description="examples per step")
     learning_rate: float = Field(3e-3, gt=0, description="the highest of its schedule")
     task_shares: list[float] = Field(
@@ -155,14 +160,20 @@ def resume_pretraining(folder: str | Path, *, progress: bool = True) -> Pretrain
 
 def _check(config: PretrainConfig) -> None:
     sizes = config.model
-    for name, whole, part in (
-        ("patch", PIXELS, sizes.patch),
-        ("vision_size", sizes.vision_size, sizes.heads),
-        ("text_size", sizes.text_size, sizes.heads),
-    ):
-        if whole % part:
-            wanted = f"divisor of {PIXELS}" if name == "patch" else f"multiple of {part} heads"
-            raise ConfigError(f"model.{name} is {getattr(sizes, name)}; choose a {wanted}")
+    if PIXELS % sizes.patch or sizes.patch % TILE:
+        raise ConfigError(
+            f"model.patch is {sizes.patch}; choose a divisor of {PIXELS} that is a multiple of "
+            f"{TILE}, so that a patch holds whole cells"
+        )
+    for name in ("vision_size", "text_size"):
+        if getattr(sizes, name) % sizes.heads:
+            raise ConfigError(
+                f"model.{name} is {getattr(sizes, name)}; choose a multiple of {sizes.heads} heads"
+            )
+    if config.sight_steps >= config.steps:
+        raise ConfigError(
+            f"sight_steps is {config.sight_steps} of {config.steps} steps; leave some for answers"
+        )
 
 
 def _run(config: PretrainConfig, run: RunFolder, progress: bool) -> PretrainResult:
@@ -222,8 +233,20 @@ class _Training:
         rng = np.random.default_rng(config.seed)
         symmetries = [ways.symmetry(rng) for _ in range(config.symmetries)]
         self.examples = Examples(demonstrations, actions, self.form, CELLS, symmetries)
+        torch.manual_seed(config.seed)
+        reader = MapReader(
+            network.config.text_config.hidden_size,
+            CELLS,
+            tokens_a_side(network),
+            self.examples.frequencies(),
+        )
         self.learner = Learner(
-            network, value_head, steps=config.steps, learning_rate=config.learning_rate
+            network,
+            value_head,
+            reader,
+            steps=config.steps,
+            sight_steps=config.sight_steps,
+            learning_rate=config.learning_rate,
         )
         self.counts = {
             "demonstrations": len(demonstrations),

@@ -10,6 +10,8 @@ from envs.gridworld.cells import N_CODES, UNSEEN
 from envs.gridworld.percept import GridPercept
 from envs.gridworld.rendering import TILE, tile_atlas
 
+__all__ = ["TILE", "map_codes", "map_image", "paint_codes"]
+
 
 def map_codes(percept: GridPercept, cells: int = 15) -> NDArray[np.uint8]:
     """The cells of :func:`map_image` by their codes, the agent's own holding what it carries.

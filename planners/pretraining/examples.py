@@ -42,6 +42,7 @@ class Batch:
         positions: ``(B, T)`` int64; a trie's token stands as far behind its prompt as it is deep.
         mask: ``(B, 1, T, T)`` float32, 0 where a token sees another, else very negative.
         pixels: ``(B, 3, H, W)`` float32 as the model's image processor makes them.
+        codes: ``(B, cells, cells)`` int64, what is painted on them.
         last: ``(B,)`` int64, position of each prompt's last token; the tries begin at ``L``.
         edges, steps: see :class:`planners.token_tree.PackedTrees`.
         counts: ``(B,)`` int64 answers per example.
@@ -54,6 +55,7 @@ class Batch:
     positions: Tensor
     mask: Tensor
     pixels: Tensor
+    codes: Tensor
     last: Tensor
     edges: Tensor
     steps: Tensor
@@ -117,6 +119,15 @@ class Examples:
         self._value = np.array([d.value for d in demonstrations], np.float32)
         self._read(demonstrations, actions, form)
         self._symmetries(symmetries, form.tokenizer)
+
+    def frequencies(self) -> NDArray[np.float64]:
+        """``(n_codes,)``, share of the cells that have each code, under all symmetries."""
+        counts = np.bincount(self._codes.reshape(-1), minlength=self._cells.shape[1])
+        everywhere = np.zeros(len(counts))
+        for codes in self._cells:
+            np.add.at(everywhere, codes, counts)
+        there = np.flatnonzero(everywhere)
+        return everywhere[: there[-1] + 1] / everywhere.sum()
 
     def _read(
         self, demonstrations: Sequence[Demonstration], actions: Sequence[str], form: PromptFormat
@@ -206,6 +217,7 @@ class Examples:
             positions=torch.from_numpy(positions),
             mask=mask.masked_fill_(torch.from_numpy(~sees), torch.finfo(mask.dtype).min),
             pixels=normalised(paint_codes(codes)),
+            codes=torch.from_numpy(codes.astype(np.int64)),
             last=torch.from_numpy(length - 1),
             edges=torch.from_numpy(edges),
             steps=torch.from_numpy(trees.steps),

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from planners.pretraining.examples import TASKS, Batch
 from planners.pretraining.muon import Muon
+from planners.pretraining.sight import MapReader
 
 _EMBEDDINGS = re.compile(r"embed|lm_head")  # what Muon is not made for
 
@@ -25,34 +26,45 @@ class Learner:
     set of log p(answer | prompt), which is what :class:`planners.language.LanguagePlanner` answers;
     plus ``word_weight`` times the mean over the answer's tokens of -log p(token | before), which
     keeps the model able to write its answers unaided; plus, for subgoals, ``value_weight`` times
-    the squared error of the value head at the end of the question. A scene has its words alone.
+    the squared error of the value head at the end of the question; plus ``sight_weight`` times the
+    map reader's loss. A scene has its words alone. The first ``sight_steps`` have the map reader's
+    loss alone.
 
     Args:
         network: a LLaVA, in ``train`` mode afterwards.
         value_head: linear, from the prompt's last hidden state to one number.
+        reader: what the vision encoder is taught to see.
         steps: gradient steps in all; the learning rate rises over the first 2 % and then falls to
-            zero along a cosine.
+            zero along a cosine, once for the steps of sight and once for the others.
+        sight_steps: see above.
         learning_rate: the highest.
         weight_decay: of both optimisers.
-        word_weight, value_weight: see above.
+        word_weight, value_weight, sight_weight: see above.
     """
 
     def __init__(
         self,
         network: Any,
         value_head: nn.Linear,
+        reader: MapReader,
         *,
         steps: int,
+        sight_steps: int,
         learning_rate: float,
         weight_decay: float = 0.01,
         word_weight: float = 0.2,
         value_weight: float = 0.5,
+        sight_weight: float = 0.5,
     ):
         self.network = network.train()
-        self.word_weight = word_weight
         self.value_head = value_head
+        self.reader = reader
+        self.sight_steps = sight_steps
+        self.word_weight = word_weight
         self.value_weight = value_weight
-        self.parameters = [*network.parameters(), *value_head.parameters()]
+        self.sight_weight = sight_weight
+        parts = (network, value_head, reader)
+        self.parameters = [weight for part in parts for weight in part.parameters()]
         hidden = [
             weight
             for name, weight in network.named_parameters()
@@ -64,10 +76,11 @@ class Learner:
             Muon(hidden, learning_rate, weight_decay=weight_decay),
             torch.optim.AdamW(others, learning_rate, betas=(0.9, 0.98), weight_decay=weight_decay),
         ]
-        warm = max(1, steps // 50)
 
         def factor(step: int) -> float:
-            return min((step + 1) / warm, 0.5 + 0.5 * math.cos(math.pi * min(1.0, step / steps)))
+            if step < sight_steps:
+                return _up_and_down(step, sight_steps)
+            return _up_and_down(step - sight_steps, steps - sight_steps)
 
         self._schedules = [
             torch.optim.lr_scheduler.LambdaLR(optimizer, factor) for optimizer in self._optimizers
@@ -75,13 +88,37 @@ class Learner:
         self.steps_done = 0
 
     def step(self, batch: Batch) -> dict[str, float]:
-        """One gradient step; the losses by name, ``loss`` and one per task and the value."""
-        hidden = self.network.model(
+        """One gradient step; the losses by name, ``loss`` and one per task, value and sight."""
+        if self.steps_done < self.sight_steps:
+            loss, report = self._sight(batch)
+        else:
+            loss, report = self._answers(batch)
+        self.network.zero_grad(set_to_none=True)
+        self.value_head.zero_grad(set_to_none=True)
+        self.reader.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        report |= {"loss": float(loss.detach()), "gradient_norm": float(norm)}
+        report["learning_rate"] = float(self._schedules[0].get_last_lr()[0])
+        for optimizer, schedule in zip(self._optimizers, self._schedules, strict=True):
+            optimizer.step()
+            schedule.step()
+        self.steps_done += 1
+        return report
+
+    def _sight(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        seen = self.network.model.get_image_features(pixel_values=batch.pixels).pooler_output
+        loss = self.reader.loss(torch.stack(seen), batch.codes)
+        return loss, {"loss_sight": float(loss.detach())}
+
+    def _answers(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        output = self.network.model(
             input_ids=batch.ids,
             attention_mask=batch.mask,
             position_ids=batch.positions,
             pixel_values=batch.pixels,
-        ).last_hidden_state
+        )
+        hidden = output.last_hidden_state
         asked = hidden[torch.arange(len(hidden)), batch.last]
         choice, words = self._losses(asked, hidden[:, int(batch.last.max()) + 1 :], batch)
         is_scene = batch.task == TASKS.index("scene")
@@ -98,17 +135,11 @@ class Learner:
             error = functional.mse_loss(values, batch.value[known])
             loss = loss + self.value_weight * error
             report["loss_value"] = float(error.detach())
-        self.network.zero_grad(set_to_none=True)
-        self.value_head.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        report |= {"loss": float(loss.detach()), "gradient_norm": float(norm)}
-        report["learning_rate"] = float(self._schedules[0].get_last_lr()[0])
-        for optimizer, schedule in zip(self._optimizers, self._schedules, strict=True):
-            optimizer.step()
-            schedule.step()
-        self.steps_done += 1
-        return report
+        sight = self.reader.loss(
+            output.image_hidden_states.unflatten(0, (len(hidden), -1)), batch.codes
+        )
+        report["loss_sight"] = float(sight.detach())
+        return loss + self.sight_weight * sight, report
 
     def _losses(self, asked: Tensor, fed: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Per example: cross-entropy over its answers, and mean over the right one's tokens."""
@@ -131,6 +162,7 @@ class Learner:
         return {
             "network": self.network.state_dict(),
             "value_head": self.value_head.state_dict(),
+            "reader": self.reader.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
             "schedules": [schedule.state_dict() for schedule in self._schedules],
             "steps_done": self.steps_done,
@@ -140,11 +172,17 @@ class Learner:
         """Go on from :meth:`state_dict`."""
         self.network.load_state_dict(state["network"])
         self.value_head.load_state_dict(state["value_head"])
+        self.reader.load_state_dict(state["reader"])
         for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         for schedule, saved in zip(self._schedules, state["schedules"], strict=True):
             schedule.load_state_dict(saved)
         self.steps_done = state["steps_done"]
+
+
+def _up_and_down(step: int, steps: int) -> float:
+    warm = max(1, steps // 50)
+    return min((step + 1) / warm, 0.5 + 0.5 * math.cos(math.pi * min(1.0, step / steps)))
 
 
 def load_state(file: Path) -> dict[str, Any]:
