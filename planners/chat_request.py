@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from planners.pictures import enlarged
 from planners.prompts import situation
 from planners.protocol import PlannerQuery
 
@@ -21,6 +22,10 @@ TASK = (
     "with exactly one of the numbered subgoals, word for word, without its number and with "
     "nothing else."
 )
+_SHOWN = {
+    "view": "A picture shows what the agent sees now.",
+    "map": "A picture shows what it has seen so far, from above; it is in the middle, facing up.",
+}
 
 
 @dataclass(frozen=True)
@@ -41,14 +46,12 @@ class RequestFormat:
     seed: int
     extra: Mapping[str, Any]
 
-    def body(self, text: str, picture: str | None) -> dict[str, Any]:
+    def body(self, text: str, pictures: Sequence[str]) -> dict[str, Any]:
         """The request body; the same question gives the same body, which keys the cache."""
         content: Any = text
-        if picture is not None:
-            content = [
-                {"type": "image_url", "image_url": {"url": picture}},
-                {"type": "text", "text": text},
-            ]
+        if pictures:
+            shown = [{"type": "image_url", "image_url": {"url": url}} for url in pictures]
+            content = [*shown, {"type": "text", "text": text}]
         body: dict[str, Any] = {
             "model": self.model,
             "messages": [{"role": "user", "content": content}],
@@ -63,16 +66,14 @@ class RequestFormat:
         return {name: value for name, value in body.items() if value is not None}
 
 
-def question_text(query: PlannerQuery, picture: bool) -> str:
-    """What the model reads: mission, scene, past subgoals, feedback and candidates.
+def question_text(query: PlannerQuery, pictures: Sequence[str] = ()) -> str:
+    """What a general model reads: mission, scene, past subgoals, feedback and candidates.
 
     Args:
         query: of one environment.
-        picture: whether the frame is sent along.
+        pictures: names of what is sent along, of :data:`planners.pictures.IMAGES`.
     """
-    lines = [TASK, ""]
-    if picture:
-        lines.append("The picture shows what the agent sees now.")
+    lines = [TASK, "", *(_SHOWN[name] for name in pictures)]
     scene = f"Scene: {query.space.describe(query.percept)}"
     lines += situation(query.percept.mission, query.recent, query.feedback, scene)
     lines += ["Subgoals to choose from:"]
@@ -80,20 +81,16 @@ def question_text(query: PlannerQuery, picture: bool) -> str:
     return "\n".join(lines)
 
 
-def picture_url(frame: NDArray[np.uint8]) -> str:
-    """A frame as the data URL of a PNG, enlarged without smoothing.
+def picture_url(picture: NDArray[np.uint8], scale: int | None = None) -> str:
+    """A picture as the data URL of a PNG, enlarged without smoothing.
 
     Args:
-        frame: ``(height, width, 3)`` uint8.
-
-    Returns:
-        The URL; the longer side has about ``IMAGE_SIZE`` pixels.
+        picture: ``(height, width, 3)`` uint8.
+        scale: by how much; ``None`` gives the longer side about ``IMAGE_SIZE`` pixels.
     """
     from PIL import Image
 
-    height, width, _ = frame.shape
-    factor = max(1, round(IMAGE_SIZE / max(height, width)))
-    enlarged = np.repeat(np.repeat(frame, factor, axis=0), factor, axis=1)
+    scale = scale or max(1, round(IMAGE_SIZE / max(picture.shape)))
     file = io.BytesIO()
-    Image.fromarray(enlarged).save(file, "PNG", compress_level=1)
+    Image.fromarray(enlarged(picture, scale)).save(file, "PNG", compress_level=1)
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

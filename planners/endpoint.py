@@ -20,6 +20,8 @@ from planners.answer_cache import AnswerCache
 from planners.answers import ChatAnswer, candidate_log_probs
 from planners.chat_request import RequestFormat, picture_url, question_text
 from planners.chat_server import ChatServer, ServerError
+from planners.pictures import BLANK, check_images, pictures_of
+from planners.prompts import question_of
 from planners.protocol import PlannerError, PlannerQuery, PlannerReply, certain_of, uniform_over
 from planners.server_check import ServerCheck
 from planners.simple import OraclePlanner
@@ -44,7 +46,7 @@ class EndpointPlanner:
 
     The model sees mission, scene in words, recent subgoals with outcomes, feedback and numbered
     candidates in a single user message (some chat templates know no system role), before it the
-    first-person frame. Its answer must be a candidate's sentence: letter case, outer blanks and a
+    pictures. Its answer must be a candidate's sentence: letter case, outer blanks and a
     full stop are forgiven, a number is not. What is none is counted (``unparsed``) and asked again
     once with the complaint; then the fall-back decides. A lone candidate is not asked about.
 
@@ -61,7 +63,11 @@ class EndpointPlanner:
         base_url: where the server listens, up to and including ``/v1``.
         api_key_env: *name* of the environment variable that holds the key, which need not be set
             for a server without keys.
-        images: send the frame; needs a model with image input.
+        images: what to send: ``view`` (the first-person frame; also ``True``), ``map`` (all that
+            was seen), ``both``, or ``False`` for nothing. Pictures need a model with image input.
+        scale: screen pixels per image pixel; ``None`` makes pictures about 448 pixels wide.
+        as_trained: ask the bare question on which ``hier pretrain`` trains, for its models behind a
+            server; other models need the candidates listed.
         logprobs: ask for log-probabilities.
         timeout: seconds a reply may take.
         retries: further attempts after time-outs, lost connections, 429, 5xx, malformed replies.
@@ -92,7 +98,9 @@ class EndpointPlanner:
         model: str,
         base_url: str,
         api_key_env: str = "OPENAI_API_KEY",
-        images: bool = True,
+        images: bool | str = "view",
+        scale: int | None = None,
+        as_trained: bool = False,
         logprobs: bool = True,
         timeout: float = 30.0,
         retries: int = 3,
@@ -116,7 +124,14 @@ class EndpointPlanner:
         _require("concurrency", concurrency, int, lambda value: value >= 1, "an integer from 1")
         _require("confidence", confidence, float, lambda value: 0 < value < 1, "between 0 and 1")
         _require("max_tokens", max_tokens, int, lambda value: value >= 1, "an integer from 1")
-        self.images = images
+        if scale is not None:
+            _require("scale", scale, int, lambda value: value >= 1, "an integer from 1")
+        if isinstance(images, bool):
+            self._images = check_images("view") if images else ()
+        else:
+            self._images = check_images(images)
+        self._scale = scale
+        self._as_trained = as_trained
         self.fallback = fallback
         self.confidence = confidence
         self.privileged = fallback == "oracle"
@@ -134,7 +149,8 @@ class EndpointPlanner:
         self._counts: dict[str, float] = dict.fromkeys(_COUNTS, 0)
         self._warned: set[str] = set()
         if check:
-            self._form = ServerCheck(self._server, images, fallback).run(self._form)
+            pictures = tuple(picture_url(BLANK, scale) for _ in self._images)
+            self._form = ServerCheck(self._server, pictures, fallback).run(self._form)
 
     def for_evaluation(self, seed: int) -> EndpointPlanner:
         """The same planner, server and counts with another ``seed``."""
@@ -180,16 +196,19 @@ class EndpointPlanner:
         self._counts["seconds"] += time.perf_counter() - started
         return replies
 
-    def _question(self, query: PlannerQuery) -> tuple[str, str | None]:
-        """The text and, where wanted, the picture's data URL."""
-        picture = picture_url(query.percept.frame) if self.images else None
-        return question_text(query, picture is not None), picture
+    def _question(self, query: PlannerQuery) -> tuple[str, tuple[str, ...]]:
+        """The text and the pictures' data URLs."""
+        pictures = pictures_of(query.percept, self._images)
+        urls = tuple(picture_url(picture, self._scale) for picture in pictures)
+        if self._as_trained:
+            return question_of(query, scene=False), urls
+        return question_text(query, self._images), urls
 
-    def _ask(self, query: PlannerQuery, question: tuple[str, str | None]) -> _Attempt:
-        text, picture = question
+    def _ask(self, query: PlannerQuery, question: tuple[str, tuple[str, ...]]) -> _Attempt:
+        text, pictures = question
         complaint, hits = "", 0
         for unparsed in range(2):
-            body = self._form.body(text + complaint, picture)
+            body = self._form.body(text + complaint, pictures)
             answer = self._cache.get(body) if self._cache else None
             hits += answer is not None
             if answer is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,20 +19,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from envs.errors import ConfigError, UnknownNameError
+from envs.errors import ConfigError
 from envs.subgoal import Subgoal
-from perception.map_image import map_image
 from planners.models import folder_of, load_model
+from planners.pictures import check_images, enlarged, pictures_of
 from planners.prompts import WHICH_ACTION, WHICH_SUBGOAL, Prompt, PromptFormat, question_of
 from planners.protocol import PlannerError, PlannerQuery, PlannerReply
 from planners.scoring import Scores, candidate_log_probs
 
 SETTINGS = "planner.json"  # beside a saved model: what the planner itself must remember
-IMAGES: dict[str, tuple[str, ...]] = {"map": ("map",), "view": ("view",), "both": ("view", "map")}
-_PICTURES: dict[str, Callable[[Any], NDArray[np.uint8]]] = {
-    "map": map_image,
-    "view": lambda percept: percept.frame,
-}
 
 
 @dataclass(eq=False, repr=False)
@@ -264,16 +259,15 @@ class VLMPlanner(LanguagePlanner):
     scale: int = 1
 
     def _pictures(self) -> tuple[str, ...]:
-        if self.images not in IMAGES:
-            raise UnknownNameError("value of planner.options.images", self.images, IMAGES)
+        names = check_images(self.images)
         if self.scale < 1:
             raise ConfigError(f"planner.options.scale is {self.scale}; it must be at least 1")
-        return IMAGES[self.images]
+        return names
 
     def prompt(self, query: PlannerQuery, ask: str = WHICH_SUBGOAL) -> Prompt:
         """What the model is asked and shown; reads the percept at once."""
-        pictures = (_PICTURES[name](query.percept) for name in IMAGES[self.images])
-        scaled = tuple(p.repeat(self.scale, 0).repeat(self.scale, 1) for p in pictures)
+        pictures = pictures_of(query.percept, check_images(self.images))
+        scaled = tuple(enlarged(picture, self.scale) for picture in pictures)
         return Prompt(question_of(query, scene=False, ask=ask), scaled)
 
 

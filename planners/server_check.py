@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import difflib
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from planners.answers import ChatAnswer
-from planners.chat_request import RequestFormat, picture_url
+from planners.chat_request import RequestFormat
 from planners.chat_server import ChatServer, ServerError
 from planners.protocol import PlannerError
-
-_BLANK = np.zeros((56, 56, 3), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -22,12 +19,12 @@ class ServerCheck:
 
     Args:
         server: to ask.
-        images: whether the planner will send pictures.
+        pictures: blank ones, as many and as large as the planner will send.
         fallback: the planner's, for the advice.
     """
 
     server: ChatServer
-    images: bool
+    pictures: tuple[str, ...]
     fallback: str
 
     def run(self, form: RequestFormat) -> RequestFormat:
@@ -39,22 +36,21 @@ class ServerCheck:
             PlannerError: for a server that does not answer, a wrong key, a wrong model or one
                 without image input, with the value and the remedy.
         """
-        picture = picture_url(_BLANK) if self.images else None
         try:
-            seen = self.server.answer(_probe(form, picture))
+            seen = self.server.answer(_probe(form, self.pictures))
         except ServerError as fault:
-            seen, form = self._diagnose(fault, form, picture)
+            seen, form = self._diagnose(fault, form)
         if form.logprobs and seen.tokens is None:
             self._warn_without_logprobs(form.model, "gives none")
-        if picture is not None and seen.prompt_tokens:
+        if self.pictures and seen.prompt_tokens:
             # A server may drop pictures without a word; its count of prompt tokens tells.
-            bare = self._try(form, None)
+            bare = self._try(form, ())
             if bare is not None and seen.prompt_tokens <= bare.prompt_tokens:
                 raise self._blind(form.model, "its prompt is no longer with a picture than without")
         return form
 
     def _diagnose(
-        self, fault: ServerError, form: RequestFormat, picture: str | None
+        self, fault: ServerError, form: RequestFormat
     ) -> tuple[ChatAnswer, RequestFormat]:
         """Answer and format without log-probabilities if it was those, else raises."""
         url = self.server.base_url
@@ -73,18 +69,18 @@ class ServerCheck:
             ) from None
         if form.logprobs:
             form = replace(form, logprobs=False)
-            answer = self._try(form, picture)
+            answer = self._try(form, self.pictures)
             if answer is not None:
                 self._warn_without_logprobs(form.model, f"refuses them: {fault}")
                 return answer, form
-        if picture is not None and self._try(form, None) is not None:
+        if self.pictures and self._try(form, ()) is not None:
             raise self._blind(form.model, str(fault)) from None
         raise self._refused(form.model, fault) from None
 
-    def _try(self, form: RequestFormat, picture: str | None) -> ChatAnswer | None:
+    def _try(self, form: RequestFormat, pictures: Sequence[str]) -> ChatAnswer | None:
         for _ in range(2):
             try:
-                return self.server.send(_probe(form, picture))
+                return self.server.send(_probe(form, pictures))
             except ServerError as fault:
                 if fault.status is not None:
                     break
@@ -125,5 +121,5 @@ class ServerCheck:
         return PlannerError(f"{place}; {hint}It lists {', '.join(sorted(known)[:12])}{more}")
 
 
-def _probe(form: RequestFormat, picture: str | None) -> dict[str, object]:
-    return form.body("Answer with the word ready.", picture)
+def _probe(form: RequestFormat, pictures: Sequence[str]) -> dict[str, object]:
+    return form.body("Answer with the word ready.", pictures)

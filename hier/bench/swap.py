@@ -3,47 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from hier.bench import Row
 from hier.bench.learning import new_parent, success_figures, train_all
+from hier.bench.serving import serving
 from hier.config import HierConfig
 from planners.language import VLMPlanner
+from planners.models import SHIPPED
 
 LINES = {
     "shipped": [],
     "local folder": ["planner.model={folder}"],
+    "endpoint": [
+        "planner.type=endpoint", "planner.model={shipped}", "planner.options.base_url={url}",
+        "planner.options.images=map", "planner.options.scale=1", "planner.options.as_trained=true",
+        "planner.options.logprobs=false", "planner.options.fallback=error",
+    ],
     "random": ["planner.type=random"],
     "oracle": ["planner.type=oracle"],
     "none": ["planner.type=none"],
-}
+}  # fmt: skip
 
 
 def swap(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:
     """The demo's preset with the planner swapped.
 
     The local folder is the planner that ships with a new LoRA adapter, saved by ``save``: other
-    files, the same distribution.
+    files, the same distribution. The endpoint is ``transformers serve`` with the planner that
+    ships; it writes its answers, greedily.
     """
     base = HierConfig.load("demo", ["torch_threads=1", "eval.every=0", "eval.videos=0"])
     if quick:
         base = base.override("total_timesteps=2048", "eval.episodes=8")
     parent = new_parent("swap")
-    folder = parent / "planner"
-    VLMPlanner(device="cpu", lora=8).save(folder)
-    rows = train_all(
-        [
-            (
-                base.override(f"seed={seed}", *(line.format(folder=folder) for line in lines)),
-                variant,
-                parent / f"{variant.replace(' ', '-')}-seed-{seed}",
-            )
-            for variant, lines in LINES.items()
-            for seed in seeds
-        ]
-    )
+    parent.mkdir(parents=True)
+    places = {"folder": str(parent / "planner"), "shipped": str(SHIPPED / "gridworld")}
+    VLMPlanner(device="cpu", lora=8).save(places["folder"])
+    with serving(parent / "server.log") as url:
+        rows = train_all(_jobs(base, parent, seeds, {**places, "url": url}))
     figures: dict[str, Any] = {}
     for variant in LINES:
         chosen = [row for row in rows if row["variant"] == variant]
         figures |= success_figures(chosen, f"UnlockPickup.{variant.replace(' ', '_')}.success")
     return figures, rows
+
+
+def _jobs(
+    base: HierConfig, parent: Path, seeds: Sequence[int], places: dict[str, str]
+) -> list[tuple[HierConfig, str, Path]]:
+    jobs = []
+    for variant, lines in LINES.items():
+        named = base.override(*(line.format(**places) for line in lines))
+        for seed in seeds:
+            folder = parent / f"{variant.replace(' ', '-')}-seed-{seed}"
+            jobs.append((named.override(f"seed={seed}"), variant, folder))
+    return jobs

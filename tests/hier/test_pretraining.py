@@ -20,7 +20,7 @@ from planners.models import SHIPPED
 
 TINY = [
     "levels=[BabyAI-GoToObj-v0, BabyAI-UnlockPickup-v0]", "held_out=[BabyAI-GoToLocal-v0]",
-    "episodes=12", "plain_episodes=6", "steps=20",
+    "episodes=12", "plain_episodes=6", "steps=20", "sight_steps=6",
     "batch_size=8", "eval_every=10", "eval_states=4", "final_states=8",
     "symmetries=4", "workers=1", "torch_threads=1", "checkpoint_every=5", "model.vision_size=16",
     "model.vision_layers=1", "model.text_size=16", "model.text_layers=1", "model.heads=2",

@@ -15,16 +15,19 @@ import pytest
 from PIL import Image
 
 from envs import UnknownNameError, make_env, subgoal_space
-from envs.errors import ConfigError
+from envs.errors import ConfigError, UserError
 from envs.subgoal import Subgoal
 from hier import HierConfig, train
 from hier.build import build_planner_of
+from perception.map_image import map_image
 from perception.tracker import make_tracker
 from planners import PlannerError, PlannerQuery, build_planner
 from planners.answer_cache import AnswerCache
 from planners.answers import AnswerToken, ChatAnswer, candidate_log_probs
 from planners.chat_request import IMAGE_SIZE
 from planners.endpoint import EndpointPlanner
+from planners.language import VLMPlanner
+from planners.models import SHIPPED
 from planners.protocol import check_reply
 from tests.planners.serving import (
     MISSING,
@@ -123,6 +126,19 @@ class TestTransformersServe:
         assert stats["queries"] == len(queries) and stats["requests"] == len(queries) + 2
         assert stats["retries"] == stats["unparsed"] == stats["fallbacks"] == 0
         assert stats["seconds"] > 0 and not planner.privileged
+
+    def test_the_planner_that_ships_answers_over_http_as_it_does_here(self, real, queries):
+        planner = EndpointPlanner(
+            str(SHIPPED / "gridworld"), real.url, images="map", scale=1, as_trained=True,
+            logprobs=False,
+        )  # fmt: skip
+        here = VLMPlanner("gridworld", device="cpu").score(queries)
+        replies = planner.score(queries)
+        assert planner.stats()["fallbacks"] <= 0.1 * len(queries)
+        # It writes the likeliest word, here the likeliest answer is chosen.
+        pairs = zip(queries, replies, here, strict=True)
+        same = [best(query, reply) == best(query, local) for query, reply, local in pairs]
+        assert np.mean(same) > 0.8
 
     def test_a_text_model_reads_the_scene(self, real, queries):
         planner = ask_real(real, "tiny/sure")
@@ -256,6 +272,27 @@ class TestAsking:
         assert pixels.shape == (IMAGE_SIZE, IMAGE_SIZE, 3)
         np.testing.assert_array_equal(pixels[::factor, ::factor], query.percept.frame)
         np.testing.assert_array_equal(pixels[factor - 1 :: factor, 3::factor], query.percept.frame)
+
+    def test_a_planner_of_ours_is_asked_as_it_was_trained(self, server, queries):
+        query = queries[0]
+        planner = ask(server, images="both", scale=1, as_trained=True)
+        planner.score([query])
+        (body,) = server.log()["requests"][:1]
+        assert prompt_of(body) == VLMPlanner("gridworld", device="cpu").prompt(query).question
+        frame, map_ = (
+            np.asarray(Image.open(io.BytesIO(base64.b64decode(part["image_url"]["url"][22:]))))
+            for part in body["messages"][0]["content"][:2]
+        )
+        np.testing.assert_array_equal(frame, query.percept.frame)
+        np.testing.assert_array_equal(map_, map_image(query.percept))
+
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [({"images": "mpa"}, "did you mean 'map'"), ({"scale": 0}, "options.scale is 0")],
+    )
+    def test_wrong_pictures_are_an_error(self, server, options, words):
+        with pytest.raises(UserError, match=words):
+            ask(server, **options)
 
     def test_text_only_sends_no_picture(self, server, queries):
         ask(server, images=False, logprobs=False).score(queries[:1])

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from envs.errors import ConfigError
+from envs.gridworld.cells import CODE, COLORS, Cell
 from envs.registry import variations
 from perception.map_image import map_codes, map_image, paint_codes
 from perception.walker import ACTIONS
@@ -16,6 +17,7 @@ from planners.accuracy import measure, states_of
 from planners.pretraining.demonstrations import Demonstrator, Mistakes, collect, load, save
 from planners.pretraining.examples import TASKS, Examples, middle, normalised, turns
 from planners.pretraining.learner import Learner
+from planners.pretraining.sight import MapReader
 from planners.pretraining.tiny_vlm import TinyVLM, build_tiny_vlm
 from planners.prompts import Prompt, PromptFormat
 from planners.protocol import uniform_over
@@ -160,7 +162,7 @@ class TestExamples:
         network, form = tiny
         few = [d for d in demonstrations if len(d.candidates) <= 6][:12]
         examples = Examples(few, ACTIONS, form, 15)
-        learner = Learner(network, torch.nn.Linear(16, 1), steps=1, learning_rate=1e-3)
+        learner = _learner(network, examples, steps=1, sight_steps=0)
         network.eval()
         prompts = [
             Prompt(turns(d, ACTIONS)[0].question, (paint_codes(middle(d.codes, 15)),)) for d in few
@@ -214,10 +216,11 @@ def test_training_learns_and_goes_on_from_its_state(tiny, demonstrations):
 
     def fresh():
         network, _ = build_tiny_vlm(form.tokenizer.get_vocab(), SIZES, seed=0)
-        torch.manual_seed(0)
-        return Learner(network, torch.nn.Linear(16, 1), steps=60, learning_rate=3e-3)
+        return _learner(network, examples, steps=75, sight_steps=15)
 
     learner = fresh()
+    seen = [learner.step(batches[i % len(batches)]) for i in range(15)]
+    assert not any("loss_subgoal" in report for report in seen)
     losses = [learner.step(batches[i % len(batches)])["loss"] for i in range(30)]
     state = copy.deepcopy(learner.state_dict())
     going_on = [learner.step(batches[i % len(batches)])["loss"] for i in range(30, 60)]
@@ -226,6 +229,49 @@ def test_training_learns_and_goes_on_from_its_state(tiny, demonstrations):
     other.load_state_dict(state)
     again = [other.step(batches[i % len(batches)])["loss"] for i in range(30, 60)]
     assert np.allclose(again, going_on, atol=1e-5)
+
+
+def _learner(network, examples, **steps):
+    torch.manual_seed(0)
+    reader = MapReader(16, 15, 5, examples.frequencies())
+    return Learner(network, torch.nn.Linear(16, 1), reader, learning_rate=3e-3, **steps)
+
+
+class TestSight:
+    def test_the_encoder_learns_which_cells_a_patch_shows(self, tiny, demonstrations):
+        _, form = tiny
+        examples = Examples(demonstrations, ACTIONS, form, 15)
+        batches = list(examples.batches(16, (1, 0, 0), np.random.default_rng(0)))
+        sizes = replace(SIZES, vision_size=64, text_size=64)
+        network, _ = build_tiny_vlm(form.tokenizer.get_vocab(), sizes, seed=0)
+        torch.manual_seed(0)
+        reader = MapReader(64, 15, 5, examples.frequencies())
+        learner = Learner(
+            network, torch.nn.Linear(64, 1), reader, steps=151, sight_steps=150, learning_rate=5e-3
+        )
+        losses = [learner.step(batches[i % len(batches)])["loss_sight"] for i in range(150)]
+        assert losses[-1] < 0.5 * losses[0]
+
+    def test_labels_are_those_of_the_tokens_own_patch(self):
+        """Tokens that spell out their cells are read without error; exchanged ones are not."""
+        codes = torch.randint(4, (2, 15, 15))
+        patches = codes.reshape(2, 5, 3, 5, 3).transpose(2, 3).reshape(2, 25, 9)
+        reader = MapReader(36, 15, 5, np.full(4, 0.25))
+        with torch.no_grad():
+            reader.linear.weight.copy_(50 * torch.eye(36))
+            reader.linear.bias.zero_()
+        tokens = torch.nn.functional.one_hot(patches, 4).flatten(2).float()
+        assert reader.loss(tokens, codes).item() < 1e-6
+        assert reader.loss(tokens.roll(1, dims=1), codes).item() > 1
+
+    def test_frequencies_are_those_under_all_symmetries(self, tiny, demonstrations):
+        _, form = tiny
+        rng = np.random.default_rng(0)
+        symmetries = [WAYS.symmetry(rng) for _ in range(500)]
+        found = Examples(demonstrations, ACTIONS, form, 15, symmetries).frequencies()
+        assert found.sum() == pytest.approx(1)
+        doors = [CODE[Cell("door", color, "locked")] for color in COLORS]
+        assert found[doors].std() < 0.2 * found[doors].mean()
 
 
 class TestAccuracy:

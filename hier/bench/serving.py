@@ -1,0 +1,66 @@
+"""A model server for benches: ``transformers serve`` in a process of its own."""
+
+from __future__ import annotations
+
+import importlib.util
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from envs.errors import UserError
+
+_PATIENCE = 120  # seconds until it must answer
+
+
+class ServerStartError(UserError, RuntimeError):
+    """The server did not start; the text says why."""
+
+
+@contextmanager
+def serving(log: Path) -> Iterator[str]:
+    """Serve whatever model a request names, by its folder, on a free port of this machine.
+
+    Args:
+        log: file for what the server says.
+
+    Yields:
+        The address for ``planner.options.base_url``.
+
+    Raises:
+        ServerStartError: if it does not answer in two minutes, or a package is missing.
+    """
+    for package in ("fastapi", "uvicorn"):
+        if importlib.util.find_spec(package) is None:
+            raise ServerStartError(f"transformers serve needs {package}: pip install {package}")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [
+        sys.executable, "-m", "transformers.cli.transformers", "serve",
+        "--host", "127.0.0.1", "--port", str(port), "--device", "cpu",
+    ]  # fmt: skip
+    with open(log, "wb") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+        try:
+            _wait(process, f"http://127.0.0.1:{port}/health", log)
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except (urllib.error.URLError, TimeoutError):
+            time.sleep(0.2)
+    raise ServerStartError(f"transformers serve does not answer; its last words are in {log}")
