@@ -25,7 +25,7 @@ from envs.registry import domain_of, variations
 from hier.callbacks import StopOnSignal
 from hier.run_folder import RunFolder
 from hier.settings import Section, Settings
-from perception.map_image import TILE
+from perception.map_image import TILE, code_words
 from perception.walker import make_walker
 from planners.accuracy import NO_MISTAKES, Accuracy, measure
 from planners.language import VLMPlanner
@@ -75,17 +75,17 @@ class PretrainConfig(Settings):
         48_000, ge=0, description="further episodes, of levels as they are; the seeds after those"
     )
     symmetries: int = Field(1024, ge=0, description="ways to exchange colours, kinds and sides")
-    steps: int = Field(8000, ge=1, description="gradient steps")
+    steps: int = Field(6400, ge=1, description="gradient steps")
     sight_steps: int = Field(
         800, ge=0, description="the first of them, which only learn to tell what the map shows"
     )
     batch_size: int = Field(64, ge=1, description="examples per step")
     learning_rate: float = Field(3e-3, gt=0, description="the highest of its schedule")
     task_shares: list[float] = Field(
-        [0.8, 0.1, 0.1], min_length=3, max_length=3,
+        [0.75, 0.1, 0.15], min_length=3, max_length=3,
         description="examples that ask for the subgoal, the action, the scene",
     )  # fmt: skip
-    eval_every: int = Field(1000, ge=0, description="steps between measurements; 0 for the end")
+    eval_every: int = Field(1600, ge=0, description="steps between measurements; 0 for the end")
     eval_states: int = Field(300, ge=1, description="states of a measurement on the way")
     final_states: int = Field(2000, ge=1, description="states of the last one, over all levels")
     first_seed: int = Field(
@@ -239,6 +239,8 @@ class _Training:
             CELLS,
             tokens_a_side(network),
             self.examples.frequencies(),
+            code_words(),
+            processor.tokenizer.get_vocab(),
         )
         self.learner = Learner(
             network,

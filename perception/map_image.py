@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.errors import PerceptionError
-from envs.gridworld.cells import N_CODES, UNSEEN
+from envs.gridworld.cells import CELLS, N_CODES, NAMED, UNSEEN
 from envs.gridworld.percept import GridPercept
 from envs.gridworld.rendering import TILE, tile_atlas
 
-__all__ = ["TILE", "map_codes", "map_image", "paint_codes"]
+__all__ = ["TILE", "code_words", "map_codes", "map_image", "paint_codes"]
 
 
 def map_codes(percept: GridPercept, cells: int = 15) -> NDArray[np.uint8]:
@@ -69,3 +69,11 @@ def map_image(percept: GridPercept, cells: int = 15) -> NDArray[np.uint8]:
     Arguments and errors as :func:`map_codes`; returns ``(8 * cells, 8 * cells, 3)`` uint8.
     """
     return paint_codes(map_codes(percept, cells))
+
+
+def code_words() -> list[tuple[str, ...]]:
+    """Per cell code the words for what it shows: kind, colour, state; none for what has no name."""
+    return [
+        tuple(word for word in cell if word) if NAMED[code] else ()
+        for code, cell in enumerate(CELLS)
+    ]

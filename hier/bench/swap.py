@@ -19,7 +19,7 @@ LINES = {
     "endpoint": [
         "planner.type=endpoint", "planner.model={shipped}", "planner.options.base_url={url}",
         "planner.options.images=map", "planner.options.scale=1", "planner.options.as_trained=true",
-        "planner.options.logprobs=false", "planner.options.fallback=error",
+        "planner.options.logprobs=false",
     ],
     "random": ["planner.type=random"],
     "oracle": ["planner.type=oracle"],

@@ -108,7 +108,7 @@ class Learner:
 
     def _sight(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         seen = self.network.model.get_image_features(pixel_values=batch.pixels).pooler_output
-        loss = self.reader.loss(torch.stack(seen), batch.codes)
+        loss = self.reader.loss(torch.stack(seen), batch.codes, self._embeddings)
         return loss, {"loss_sight": float(loss.detach())}
 
     def _answers(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
@@ -135,11 +135,14 @@ class Learner:
             error = functional.mse_loss(values, batch.value[known])
             loss = loss + self.value_weight * error
             report["loss_value"] = float(error.detach())
-        sight = self.reader.loss(
-            output.image_hidden_states.unflatten(0, (len(hidden), -1)), batch.codes
-        )
+        seen = output.image_hidden_states.unflatten(0, (len(hidden), -1))
+        sight = self.reader.loss(seen, batch.codes, self._embeddings)
         report["loss_sight"] = float(sight.detach())
         return loss + self.sight_weight * sight, report
+
+    @property
+    def _embeddings(self) -> Tensor:
+        return self.network.get_input_embeddings().weight
 
     def _losses(self, asked: Tensor, fed: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Per example: cross-entropy over its answers, and mean over the right one's tokens."""

@@ -1,7 +1,8 @@
-"""Learning to see: which cells each patch of the map shows."""
+"""Learning to see: what each patch of the map shows, in codes and in words."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -9,13 +10,21 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+_WORD_WEIGHT = 3.0
+_PRESENT = 5.0  # weight of a word that is there against one that is not
+
 
 class MapReader(nn.Module):
-    """Reads the cells of its patch off every image token, as a loss for the vision encoder.
+    """Two losses on image tokens, for every patch of every picture. Dropped after training.
 
-    The expert's answers alone say too little about what is in a picture: an encoder trained on
-    them for 350,000 examples showed where things are, but neither colours nor which door is open.
-    Here every picture gives as many labels as it has cells. Dropped after training.
+    The expert's answers say too little about what is in a picture: trained on them alone for
+    350,000 examples, an encoder told where things are but neither their colours nor which door is
+    open, and the decoder chose between doors by chance.
+
+    - *Cells*: a linear layer names the code of each cell of the patch, so that nothing is lost.
+    - *Words*: the token points towards the decoder's own embeddings of the words for what is in the
+      patch (*yellow*, *door*, *locked*), by a scaled cosine. So what copies a word from the mission
+      copies it from the picture too; it takes about a fifth of the examples to tell doors apart.
 
     Args:
         size: width of an image token, after the projection to the decoder's width.
@@ -23,27 +32,55 @@ class MapReader(nn.Module):
         patches: side of the grid of image tokens, a divisor of ``cells``.
         frequencies: ``(n_codes,)``, how often each code occurs. A label weighs the inverse of its
             root, since most of a map is bare.
+        names: per code the words for it, possibly none.
+        vocabulary: token id per word; other words are left out.
     """
 
-    def __init__(self, size: int, cells: int, patches: int, frequencies: NDArray):
+    def __init__(
+        self,
+        size: int,
+        cells: int,
+        patches: int,
+        frequencies: NDArray,
+        names: Sequence[Sequence[str]],
+        vocabulary: Mapping[str, int],
+    ):
         super().__init__()
+        n = len(frequencies)
         self.patches, self.side = patches, cells // patches
-        self.linear = nn.Linear(size, self.side**2 * len(frequencies))
+        self.linear = nn.Linear(size, self.side**2 * n)
+        self.scale = nn.Parameter(torch.tensor(8.0))
+        self.offset = nn.Parameter(torch.tensor(-3.0))
         weights = torch.as_tensor(frequencies, dtype=torch.float32).clamp(min=1e-5) ** -0.5
+        words = sorted({word for name in names[:n] for word in name if word in vocabulary})
+        named = torch.tensor([[word in name for word in words] for name in names[:n]])
         self.weights: Tensor
+        self.tokens: Tensor
+        self.named: Tensor
         self.register_buffer("weights", weights / weights.mean(), persistent=False)
+        ids = torch.tensor([vocabulary[word] for word in words])
+        self.register_buffer("tokens", ids, persistent=False)
+        self.register_buffer("named", named, persistent=False)
 
-    def loss(self, tokens: Tensor, codes: Tensor) -> Tensor:
-        """Weighted cross-entropy of the cells' codes.
+    def loss(self, seen: Tensor, codes: Tensor, embeddings: Tensor) -> Tensor:
+        """Cross-entropy of the cells' codes plus binary cross-entropy of the patches' words.
 
         Args:
-            tokens: ``(B, patches ** 2, size)`` float32.
+            seen: image tokens, ``(B, patches ** 2, size)`` float32.
             codes: ``(B, cells, cells)`` int64.
+            embeddings: the decoder's, ``(n_tokens, size)``.
         """
         b, p, s = len(codes), self.patches, self.side
-        wanted = codes.reshape(b, p, s, p, s).transpose(2, 3).reshape(-1)
-        logits = self.linear(tokens).reshape(len(wanted), -1)
-        return functional.cross_entropy(logits, wanted, weight=self.weights)
+        cells = codes.reshape(b, p, s, p, s).transpose(2, 3).reshape(b, p * p, s * s)
+        logits = self.linear(seen).reshape(cells.numel(), -1)
+        of_cells = functional.cross_entropy(logits, cells.reshape(-1), weight=self.weights)
+        there = self.named[cells].any(dim=2).float()
+        words = functional.normalize(embeddings[self.tokens], dim=-1)
+        cosine = functional.normalize(seen, dim=-1) @ words.T
+        of_words = functional.binary_cross_entropy_with_logits(
+            self.scale * cosine + self.offset, there, pos_weight=there.new_tensor(_PRESENT)
+        )
+        return of_cells + _WORD_WEIGHT * of_words
 
 
 def tokens_a_side(network: Any) -> int:

@@ -233,7 +233,7 @@ def test_training_learns_and_goes_on_from_its_state(tiny, demonstrations):
 
 def _learner(network, examples, **steps):
     torch.manual_seed(0)
-    reader = MapReader(16, 15, 5, examples.frequencies())
+    reader = _reader(16, network, examples)
     return Learner(network, torch.nn.Linear(16, 1), reader, learning_rate=3e-3, **steps)
 
 
@@ -245,7 +245,7 @@ class TestSight:
         sizes = replace(SIZES, vision_size=64, text_size=64)
         network, _ = build_tiny_vlm(form.tokenizer.get_vocab(), sizes, seed=0)
         torch.manual_seed(0)
-        reader = MapReader(64, 15, 5, examples.frequencies())
+        reader = _reader(64, network, examples)
         learner = Learner(
             network, torch.nn.Linear(64, 1), reader, steps=151, sight_steps=150, learning_rate=5e-3
         )
