@@ -11,7 +11,7 @@ import torch
 from envs.errors import ConfigError
 from envs.gridworld.cells import CODE, COLORS, Cell
 from envs.registry import variations
-from perception.map_image import map_codes, map_image, paint_codes
+from perception.map_image import code_words, map_codes, map_image, paint_codes
 from perception.walker import ACTIONS
 from planners.accuracy import measure, states_of
 from planners.pretraining.demonstrations import Demonstrator, Mistakes, collect, load, save
@@ -231,6 +231,11 @@ def test_training_learns_and_goes_on_from_its_state(tiny, demonstrations):
     assert np.allclose(again, going_on, atol=1e-5)
 
 
+def _reader(size, network, examples):
+    vocabulary = {word: i for i, word in enumerate(("door", "key", "red", "blue", "locked"))}
+    return MapReader(size, 15, 5, examples.frequencies(), code_words(), vocabulary)
+
+
 def _learner(network, examples, **steps):
     torch.manual_seed(0)
     reader = _reader(16, network, examples)
@@ -238,6 +243,12 @@ def _learner(network, examples, **steps):
 
 
 class TestSight:
+    def test_the_words_for_a_cell(self):
+        words = code_words()
+        assert words[CODE[Cell("door", "red", "locked")]] == ("door", "red", "locked")
+        assert words[CODE[Cell("ball", "blue")]] == ("ball", "blue")
+        assert words[CODE[Cell("empty")]] == words[CODE[Cell("wall", "grey")]] == ()
+
     def test_the_encoder_learns_which_cells_a_patch_shows(self, tiny, demonstrations):
         _, form = tiny
         examples = Examples(demonstrations, ACTIONS, form, 15)
@@ -256,13 +267,22 @@ class TestSight:
         """Tokens that spell out their cells are read without error; exchanged ones are not."""
         codes = torch.randint(4, (2, 15, 15))
         patches = codes.reshape(2, 5, 3, 5, 3).transpose(2, 3).reshape(2, 25, 9)
-        reader = MapReader(36, 15, 5, np.full(4, 0.25))
+        names = [(), ("red",), ("door", "red"), ("door",)]
+        vocabulary = {"red": 1, "door": 0}
+        reader = MapReader(38, 15, 5, np.full(4, 0.25), names, vocabulary)
+        words = torch.stack([(patches >= 2).any(dim=2), ((patches == 1) | (patches == 2)).any(2)])
+        cells = torch.nn.functional.one_hot(patches, 4).flatten(2).float()
+        seen = torch.cat([cells, 30 * words.permute(1, 2, 0).float()], dim=-1)
+        embeddings = torch.eye(38)[36:]
         with torch.no_grad():
-            reader.linear.weight.copy_(50 * torch.eye(36))
+            reader.linear.weight[:, :36] = 50 * torch.eye(36)
+            reader.linear.weight[:, 36:] = 0
             reader.linear.bias.zero_()
-        tokens = torch.nn.functional.one_hot(patches, 4).flatten(2).float()
-        assert reader.loss(tokens, codes).item() < 1e-6
-        assert reader.loss(tokens.roll(1, dims=1), codes).item() > 1
+            reader.scale.fill_(100)
+            reader.offset.fill_(-30)
+            assert reader.loss(seen, codes, embeddings).item() < 1e-4
+            assert reader.loss(seen.roll(1, dims=1), codes, embeddings).item() > 1
+            assert reader.loss(seen, codes, embeddings.flip(0)).item() > 0.1
 
     def test_frequencies_are_those_under_all_symmetries(self, tiny, demonstrations):
         _, form = tiny
