@@ -265,7 +265,7 @@ class TestSight:
 
     def test_labels_are_those_of_the_tokens_own_patch(self):
         """Tokens that spell out their cells are read without error; exchanged ones are not."""
-        codes = torch.randint(4, (2, 15, 15))
+        codes = torch.randint(4, (2, 15, 15)) * (torch.rand(2, 15, 15) < 0.1)
         patches = codes.reshape(2, 5, 3, 5, 3).transpose(2, 3).reshape(2, 25, 9)
         names = [(), ("red",), ("door", "red"), ("door",)]
         vocabulary = {"red": 1, "door": 0}
