@@ -15,6 +15,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from envs.errors import ConfigError
 from hier.build import build_hierarchy, build_planner_of, open_trained
 from hier.config import HierConfig
+from hier.guidance import SubgoalGuidance
 from hier.hierarchy import Hierarchy
 from hier.vec_env import experts_of
 from planners.protocol import Planner
@@ -45,6 +46,7 @@ class Agent:
         config: of the run.
         planner: who proposes; ``None`` for flat control.
         env: the environment acted in; needed by privileged planners alone.
+        guidance: what else decides; ``None`` leaves it to the planner.
 
     Raises:
         ConfigError: if a privileged planner comes without ``env``.
@@ -56,6 +58,7 @@ class Agent:
         config: HierConfig,
         planner: Planner | None,
         env: gym.Env | VecEnv | None = None,
+        guidance: SubgoalGuidance | None = None,
     ):
         if planner is not None and planner.privileged and env is None:
             raise ConfigError(
@@ -65,6 +68,7 @@ class Agent:
         self.model = model
         self.config = config
         self.planner = planner
+        self.guidance = guidance
         self._env = env
 
     def predict(
@@ -93,7 +97,12 @@ class Agent:
         if state is None:
             state = AgentState(
                 build_hierarchy(
-                    self.config, n, self.planner, seed=self.config.seed, experts=self._experts
+                    self.config,
+                    n,
+                    self.planner,
+                    seed=self.config.seed,
+                    experts=self._experts,
+                    guidance=self.guidance,
                 )
             )
             starts = np.ones(n, bool)
@@ -151,5 +160,6 @@ def load(
     >>> observation, _ = env.reset(seed=1)  # doctest: +SKIP
     >>> action, state = agent.predict(observation)  # doctest: +SKIP
     """
-    _, config, model = open_trained(run, overrides)
-    return Agent(model, config, build_planner_of(config), env)
+    trained = open_trained(run, overrides)
+    planner = build_planner_of(trained.config)
+    return Agent(trained.model, trained.config, planner, env, trained.guidance)

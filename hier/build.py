@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from controllers.build import build_controller, load_controller
 from envs.registry import domain_of, make_env, subgoal_space
 from hier.config import HierConfig
+from hier.guidance import SubgoalGuidance, build_choice, build_guidance
 from hier.hierarchy import Hierarchy
 from hier.run_folder import RunFolder
 from hier.vec_env import HierarchicalVecEnv, RewardWeights, experts_of
@@ -49,9 +51,26 @@ def build_planner_of(config: HierConfig, seed: int | None = None) -> Planner | N
 
 
 def build_hierarchy(
-    config: HierConfig, n: int, planner: Planner | None, *, seed: int, experts: Any = None
+    config: HierConfig,
+    n: int,
+    planner: Planner | None,
+    *,
+    seed: int,
+    experts: Any = None,
+    guidance: SubgoalGuidance | None = None,
+    training: bool = False,
 ) -> Hierarchy:
-    """The hierarchy for ``n`` environments of the configured domain."""
+    """The hierarchy for ``n`` environments of the configured domain.
+
+    Args:
+        config: of the run.
+        n: environments.
+        planner: who proposes; ``None`` for flat reinforcement learning.
+        seed: of the choice among candidates.
+        experts: see :class:`hier.hierarchy.Hierarchy`.
+        guidance: what else decides; ``None`` leaves it to the planner.
+        training: let a tuned temperature follow.
+    """
     domain = domain_of(config.env.ids[0])
     return Hierarchy(
         n,
@@ -59,7 +78,7 @@ def build_hierarchy(
         subgoal_space(domain),
         make_tracker(domain, n),
         max_duration=config.subgoal.max_duration,
-        seed=seed,
+        choice=build_choice(guidance, seed, training=training),
         experts=experts,
     )
 
@@ -68,6 +87,7 @@ def build_env(
     config: HierConfig,
     planner: Planner | None,
     *,
+    guidance: SubgoalGuidance | None = None,
     env_id: str | None = None,
     seeds: Sequence[Sequence[int]] | None = None,
     seed: int | None = None,
@@ -77,6 +97,7 @@ def build_env(
     Args:
         config: of the run.
         planner: who proposes; ``None`` for flat reinforcement learning.
+        guidance: what else decides; ``None`` leaves it to the planner.
         env_id: play this id instead of the configured ones.
         seeds: for evaluation, each environment's episode seeds; their number is the number of
             environments. Training (``None``) draws levels from the run's own seed.
@@ -90,7 +111,15 @@ def build_env(
         makers.append(make if seeds is None else partial(_seeded, make, seeds[i]))
     venv: VecEnv = DummyVecEnv(makers)
     seed = config.seed if seed is None else seed
-    hierarchy = build_hierarchy(config, n, planner, seed=seed, experts=experts_of(venv))
+    hierarchy = build_hierarchy(
+        config,
+        n,
+        planner,
+        seed=seed,
+        experts=experts_of(venv),
+        guidance=guidance,
+        training=seeds is None,
+    )
     rewards = RewardWeights(
         environment=config.controller.reward_scale,
         bonus=config.subgoal.bonus,
@@ -118,10 +147,25 @@ def build_model(config: HierConfig, env: VecEnv) -> BaseAlgorithm:
     )
 
 
-def open_trained(
-    run: str | Path, overrides: Sequence[str] = ()
-) -> tuple[RunFolder, HierConfig, BaseAlgorithm]:
-    """A run's folder, its configuration with ``overrides``, and its newest controller.
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a run has learned, ready to act.
+
+    Attributes:
+        folder: the run.
+        config: its configuration, with overrides.
+        model: the SB3 controller.
+        guidance: what guides the choice of subgoals; ``None`` where the planner alone decides.
+    """
+
+    folder: RunFolder
+    config: HierConfig
+    model: BaseAlgorithm
+    guidance: SubgoalGuidance | None
+
+
+def open_trained(run: str | Path, overrides: Sequence[str] = ()) -> Trained:
+    """A run with ``overrides`` of its configuration, at its newest checkpoint.
 
     Raises:
         RunFolderError: if the folder is no run or has no readable checkpoint.
@@ -130,7 +174,9 @@ def open_trained(
     folder = RunFolder.open(run)
     config = folder.config().override(*overrides)
     controller = config.controller
-    model = load_controller(
-        controller.algorithm, folder.latest_checkpoint(), device=controller.device
-    )
-    return folder, config, model
+    checkpoint = folder.latest_checkpoint()
+    model = load_controller(controller.algorithm, checkpoint, device=controller.device)
+    guidance = build_guidance(config)
+    if guidance is not None:
+        guidance.load(checkpoint)
+    return Trained(folder, config, model, guidance)

@@ -15,6 +15,7 @@ from stable_baselines3.common.logger import HParam, TensorBoardOutputFormat
 
 from hier.config import HierConfig
 from hier.evaluation import Evaluation, evaluate_model
+from hier.guidance import SubgoalGuidance
 from hier.hierarchy import DONE
 from hier.recording import record_episodes
 from hier.run_folder import RunFolder
@@ -139,12 +140,14 @@ class Checkpoints(BaseCallback):
     Args:
         folder: the run.
         every: steps.
+        guidance: kept beside the controller.
     """
 
-    def __init__(self, folder: RunFolder, every: int):
+    def __init__(self, folder: RunFolder, every: int, guidance: SubgoalGuidance | None = None):
         super().__init__()
         self.folder = folder
         self.every = every
+        self.guidance = guidance
         self._saved_at = 0
 
     def _on_training_start(self) -> None:
@@ -153,7 +156,7 @@ class Checkpoints(BaseCallback):
     def _on_rollout_start(self) -> None:
         if self.num_timesteps - self._saved_at >= self.every:
             self._saved_at = self.num_timesteps
-            self.folder.save_checkpoint(self.model)
+            self.folder.save_checkpoint(self.model, self.guidance)
 
     def _on_step(self) -> bool:
         return True
@@ -166,13 +169,21 @@ class Evaluations(BaseCallback):
         folder: the run.
         config: of the run.
         planner: who proposes, as in training.
+        guidance: what else decides, as in training.
     """
 
-    def __init__(self, folder: RunFolder, config: HierConfig, planner: Planner | None):
+    def __init__(
+        self,
+        folder: RunFolder,
+        config: HierConfig,
+        planner: Planner | None,
+        guidance: SubgoalGuidance | None = None,
+    ):
         super().__init__()
         self.folder = folder
         self.config = config
         self.planner = planner
+        self.guidance = guidance
         self._judged_at = 0
 
     def _on_training_start(self) -> None:
@@ -190,6 +201,7 @@ class Evaluations(BaseCallback):
             self.model,
             self.config,
             planner=self.planner,
+            guidance=self.guidance,
             episodes=episodes,
             progress=progress,
         )
@@ -205,7 +217,10 @@ class Evaluations(BaseCallback):
         seeds = range(
             self.config.eval.first_seed, self.config.eval.first_seed + self.config.eval.videos
         )
-        for video in record_episodes(self.model, self.config, self.planner, seeds=list(seeds)):
+        videos = record_episodes(
+            self.model, self.config, self.planner, guidance=self.guidance, seeds=list(seeds)
+        )
+        for video in videos:
             name = f"step-{self.num_timesteps:010d}-seed-{video.seed}.gif"
             write_gif(self.folder.videos / name, video.frames, GIF_FPS)
             add_gif(self.logger, f"eval/seed_{video.seed}", video.frames, self.num_timesteps)

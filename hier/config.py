@@ -5,7 +5,7 @@ Every key is documented where it is declared; ``hier train --keys`` prints them 
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -91,6 +91,49 @@ class SubgoalConfig(Section):
     )
 
 
+class CriticConfig(Section):
+    """The critic of subgoals, made when something in ``guidance`` needs it."""
+
+    learning_rate: float = Field(1e-3, gt=0, description="of Adam")
+    updates: float = Field(1.0, ge=0, le=20, description="gradient steps per closed subgoal")
+    batch_size: int = Field(128, ge=1, description="subgoals per gradient step")
+    capacity: int = Field(20_000, ge=1, description="closed subgoals kept to learn from")
+    warmup: int = Field(500, ge=0, description="closed subgoals before it has a say")
+    polyak: float = Field(0.01, gt=0, le=1, description="share of the target networks' update")
+    optimism: float = Field(
+        -1.0, ge=-1, le=1,
+        description="choose by the smaller twin (-1), their mean (0) or the larger (1)",
+    )  # fmt: skip
+
+
+class GuidanceConfig(Section):
+    """How far planner and critic steer the choice of subgoals (LINVIT, ReAd)."""
+
+    soft_choice: Literal["off", "fixed", "annealed", "tuned"] = Field(
+        "off",
+        description="draw subgoals by p exp(Q/kl_coef) instead of the planner's p, with kl_coef "
+        "fixed, annealed, or tuned to target_kl",
+    )
+    kl_coef: float = Field(
+        0.05, gt=0, le=100, description="weight of KL to the planner, in environment reward per nat"
+    )
+    kl_coef_end: float = Field(0.01, gt=0, le=100, description="where an annealed kl_coef ends")
+    kl_coef_steps: int = Field(100_000, ge=1, description="environment steps until it is there")
+    target_kl: float = Field(0.2, gt=0, le=10, description="nats to which kl_coef is tuned")
+    requery_rounds: int = Field(
+        0, ge=0, le=10, description="times the planner is asked again when the critic disagrees"
+    )
+    advantage_threshold: float = Field(
+        -0.1, ge=-10, le=0, description="advantage below which it is; halves at each round"
+    )
+    critic: CriticConfig = CriticConfig()
+
+    @property
+    def needs_critic(self) -> bool:
+        """Whether anything here does."""
+        return self.soft_choice != "off" or self.requery_rounds > 0
+
+
 class ControllerConfig(Section):
     """Who acts: an SB3 algorithm and its network."""
 
@@ -139,6 +182,7 @@ class HierConfig(Settings):
     env: EnvConfig = EnvConfig()
     planner: PlannerConfig = PlannerConfig()
     subgoal: SubgoalConfig = SubgoalConfig()
+    guidance: GuidanceConfig = GuidanceConfig()
     controller: ControllerConfig = ControllerConfig()
     eval: EvalConfig = EvalConfig()
 

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from envs.errors import ConfigError
 from hier.build import build_env, build_planner_of, open_trained
 from hier.config import HierConfig
+from hier.guidance import SubgoalGuidance
 from planners.protocol import Planner
 
 LANES = 16  # evaluation episodes played side by side
@@ -74,6 +75,7 @@ def play_episodes(
     config: HierConfig,
     planner: Planner | None,
     *,
+    guidance: SubgoalGuidance | None = None,
     env_id: str,
     seeds: Sequence[int],
     deterministic: bool,
@@ -85,6 +87,7 @@ def play_episodes(
         model: an SB3 algorithm, or anything with its ``predict``.
         config: of the run.
         planner: who proposes; ``None`` for flat control.
+        guidance: what else decides; ``None`` leaves it to the planner.
         env_id: the level.
         seeds: of the episodes.
         deterministic: take the likeliest action.
@@ -95,7 +98,7 @@ def play_episodes(
     """
     lanes = min(LANES, len(seeds))
     deals = [list(seeds[i::lanes]) for i in range(lanes)]
-    env = build_env(config, planner, env_id=env_id, seeds=deals, seed=seeds[0])
+    env = build_env(config, planner, guidance=guidance, env_id=env_id, seeds=deals, seed=seeds[0])
     found: dict[int, EpisodeResult] = {}
     observation = env.reset()
     state: Any = None
@@ -132,6 +135,7 @@ def evaluate_model(
     config: HierConfig,
     *,
     planner: Planner | None = None,
+    guidance: SubgoalGuidance | None = None,
     env_id: str | None = None,
     episodes: int | None = None,
     first_seed: int | None = None,
@@ -160,6 +164,7 @@ def evaluate_model(
                     model,
                     config,
                     planner,
+                    guidance=guidance,
                     env_id=name,
                     seeds=range(first, first + count),
                     deterministic=config.greedy_evaluation,
@@ -193,10 +198,11 @@ def evaluate(
     """
     if episodes is not None and episodes < 1:
         raise ConfigError(f"episodes is {episodes}; play at least 1")
-    _, config, model = open_trained(run, overrides)
+    trained = open_trained(run, overrides)
     return evaluate_model(
-        model,
-        config,
+        trained.model,
+        trained.config,
+        guidance=trained.guidance,
         env_id=env_id,
         episodes=episodes,
         first_seed=first_seed,

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.subgoal import Expert, Percept, Subgoal, SubgoalSpace
+from hier.choice import Choice, Decision, PlannerChoice
 from perception.grounding import FAR
-from perception.tracker import GridTracker
-from planners.protocol import RECENT, Planner, PlannerQuery, check_reply
+from perception.tracker import GridTracker, Outlook
+from planners.protocol import RECENT, Planner, PlannerQuery
 
 DONE, FAILED, TIMEOUT = "done", "failed", "timeout"
 EPISODE_END = "episode end"  # the episode ended first
@@ -24,13 +25,16 @@ class Pursuit:
 
     Attributes:
         subgoal: what is pursued; ``None`` in flat reinforcement learning.
-        candidates, log_probs: what the planner chose from, and its opinion.
+        candidates: what it was chosen from.
+        decision: the choice, with the planner's opinion.
+        outlook: the state as a critic sees it; ``None`` without a critic.
         duration: environment steps so far (the τ of the SMDP).
     """
 
     subgoal: Subgoal | None = None
     candidates: Sequence[Subgoal] = ()
-    log_probs: NDArray[np.float32] | None = None
+    decision: Decision | None = None
+    outlook: Outlook | None = None
     duration: int = 0
 
 
@@ -56,7 +60,7 @@ class Hierarchy:
         space: the domain's subgoals.
         tracker: the domain's perception for ``n`` environments.
         max_duration: steps after which a subgoal times out.
-        seed: of the choice among candidates.
+        choice: who decides among the candidates; the planner's own draw when omitted.
         experts: gives the privileged expert of environment ``i``; used only by privileged planners.
     """
 
@@ -68,7 +72,7 @@ class Hierarchy:
         tracker: GridTracker,
         *,
         max_duration: int,
-        seed: int = 0,
+        choice: Choice | None = None,
         experts: Callable[[int], Expert] | None = None,
     ):
         self.planner = planner
@@ -79,7 +83,7 @@ class Hierarchy:
         self.queries = 0
         self.seconds = {"perception": 0.0, "planner": 0.0}
         self._experts = experts
-        self._rng = np.random.default_rng(seed)
+        self.choice = choice or PlannerChoice()
         self._vectors = np.zeros((n, space.encoding_size), np.float32)
 
     def begin(self, observation: dict[str, NDArray], which: Sequence[int] | None = None) -> None:
@@ -139,16 +143,22 @@ class Hierarchy:
             return
         started = time.perf_counter()
         queries = [self._query(i) for i in which]
-        replies = self.planner.score(queries)
-        for i, query, reply in zip(which, queries, replies, strict=True):
-            log_probs = check_reply(reply, query, self.planner).log_probs
-            choice = self._choose(log_probs)
+        outlooks = []
+        if self.choice.critic is not None:
+            outlooks = [
+                self.tracker.outlook(i, query.percept, query.candidates)
+                for i, query in zip(which, queries, strict=True)
+            ]
+        decisions = self.choice.decide(self.planner, queries, outlooks)
+        for k, (i, query, decision) in enumerate(zip(which, queries, decisions, strict=True)):
             lane = self.lanes[i]
-            lane.queries += 1
-            self.queries += 1
-            lane.pursuit = Pursuit(query.candidates[choice], query.candidates, log_probs)
-            self.tracker.pursue(i, lane.pursuit.subgoal)
-            self._vectors[i] = self.space.encode(lane.pursuit.subgoal)
+            lane.queries += decision.queries
+            self.queries += decision.queries
+            subgoal = query.candidates[decision.choice]
+            outlook = outlooks[k] if outlooks else None
+            lane.pursuit = Pursuit(subgoal, query.candidates, decision, outlook)
+            self.tracker.pursue(i, subgoal)
+            self._vectors[i] = self.space.encode(subgoal)
         self.seconds["planner"] += time.perf_counter() - started
         self.tracker.ground(which)
 
@@ -163,10 +173,6 @@ class Hierarchy:
             recent=tuple(lane.history[-RECENT:]),
             expert=expert,
         )
-
-    def _choose(self, log_probs: NDArray[np.float32]) -> int:
-        # Gumbel-max: a draw from the planner's distribution.
-        return int(np.argmax(log_probs + self._rng.gumbel(size=len(log_probs))))
 
     def steps_to_target(self, i: int) -> int | None:
         """Walking distance to the current target on the map; ``None`` if no way is known."""

@@ -14,6 +14,7 @@ from envs.registry import make_env
 from envs.subgoal import Subgoal
 from hier.build import build_hierarchy, build_planner_of, open_trained
 from hier.config import HierConfig
+from hier.guidance import SubgoalGuidance
 from hier.hierarchy import EPISODE_END, Hierarchy
 from perception.drawing import draw_scene
 from perception.video import write_gif, write_mp4
@@ -56,6 +57,7 @@ def record_episodes(
     config: HierConfig,
     planner: Planner | None,
     *,
+    guidance: SubgoalGuidance | None = None,
     seeds: Sequence[int],
     env_id: str | None = None,
 ) -> list[Video]:
@@ -65,6 +67,7 @@ def record_episodes(
         model: an SB3 algorithm.
         config: of the run.
         planner: who proposes; ``None`` for flat control.
+        guidance: what else decides; ``None`` leaves it to the planner.
         seeds: of the levels.
         env_id: another level than the configured one.
     """
@@ -73,14 +76,19 @@ def record_episodes(
     env_id = env_id or config.env.ids[0]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeds[0] if seeds else 0)
-        return [_record(model, config, planner, env_id, seed) for seed in seeds]
+        return [_record(model, config, planner, guidance, env_id, seed) for seed in seeds]
 
 
 def _record(
-    model: Any, config: HierConfig, planner: Planner | None, env_id: str, seed: int
+    model: Any,
+    config: HierConfig,
+    planner: Planner | None,
+    guidance: SubgoalGuidance | None,
+    env_id: str,
+    seed: int,
 ) -> Video:
     env = make_env(env_id, max_steps=config.env.max_steps)
-    hierarchy, observation = _begin(config, planner, env, seed)
+    hierarchy, observation = _begin(config, planner, env, seed, guidance)
     frames = [_draw(hierarchy, env, "step 0")]
     state, ended, step, success = None, False, 0, False
     while not ended:
@@ -106,11 +114,20 @@ def _record(
 
 
 def _begin(
-    config: HierConfig, planner: Planner | None, env: Any, seed: int
+    config: HierConfig,
+    planner: Planner | None,
+    env: Any,
+    seed: int,
+    guidance: SubgoalGuidance | None = None,
 ) -> tuple[Hierarchy, Observation]:
     """A hierarchy at the start of one environment's episode, and the first observation."""
     hierarchy = build_hierarchy(
-        config, 1, planner, seed=seed, experts=lambda i: env.get_wrapper_attr("expert")()
+        config,
+        1,
+        planner,
+        seed=seed,
+        experts=lambda i: env.get_wrapper_attr("expert")(),
+        guidance=guidance,
     )
     observation, _ = env.reset(seed=seed)
     hierarchy.begin(_batch(observation))
@@ -128,7 +145,7 @@ def _draw(hierarchy: Hierarchy, env: Any, caption: str) -> NDArray[np.uint8]:
         hierarchy.space,
         pursuit.subgoal,
         pursuit.candidates,
-        pursuit.log_probs,
+        pursuit.decision.log_probs if pursuit.decision else None,
         caption=caption,
         level=env.render(),
     )
@@ -160,13 +177,15 @@ def record(
     Raises:
         RunFolderError: if the folder is no run or has no readable checkpoint.
     """
-    folder, config, model = open_trained(run, overrides)
+    trained = open_trained(run, overrides)
+    config = trained.config
     first = config.eval.first_seed if first_seed is None else first_seed
-    target = Path(out) if out else folder.videos
+    target = Path(out) if out else trained.folder.videos
     written = []
     seeds = list(range(first, first + episodes))
+    planner = build_planner_of(config)
     for video in record_episodes(
-        model, config, build_planner_of(config), seeds=seeds, env_id=env_id
+        trained.model, config, planner, guidance=trained.guidance, seeds=seeds, env_id=env_id
     ):
         stem = target / f"{video.env_id}-seed-{video.seed}"
         write_gif(stem.with_suffix(".gif"), video.frames, fps)
@@ -203,13 +222,13 @@ def propose(config: HierConfig, *, seed: int = 0, steps: int = 0) -> Proposal:
             hierarchy.advance(_batch(observation))
     hierarchy.plan([0])
     lane = hierarchy.lanes[0]
-    assert lane.pursuit.subgoal is not None and lane.pursuit.log_probs is not None
+    assert lane.pursuit.subgoal is not None and lane.pursuit.decision is not None
     percept = hierarchy.tracker.percept(0)
     return Proposal(
         mission=percept.mission,
         scene=hierarchy.space.describe(percept),
         candidates=list(lane.pursuit.candidates),
-        probabilities=np.exp(lane.pursuit.log_probs.astype(np.float64)),
+        probabilities=np.exp(lane.pursuit.decision.log_probs.astype(np.float64)),
         chosen=lane.pursuit.subgoal,
         picture=_draw(hierarchy, env, f"{config.planner.type} planner, seed {seed}"),
     )

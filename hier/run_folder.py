@@ -132,11 +132,13 @@ class RunFolder:
         """Checkpoints, oldest first."""
         return sorted(self.checkpoints.glob("step-*.zip"))
 
-    def save_checkpoint(self, model: Any) -> Path:
-        """Write the controller atomically and drop all but the newest few."""
+    def save_checkpoint(self, model: Any, guidance: Any = None) -> Path:
+        """Write controller and guidance atomically and drop all but the newest few."""
         path = self.checkpoints / f"step-{model.num_timesteps:010d}.zip"
         with atomic_write(path) as file:
             model.save(file)
+            if guidance is not None:
+                guidance.save(file)
         for old in self.checkpoint_files()[:-KEPT_CHECKPOINTS]:
             old.unlink()
         return path

@@ -17,6 +17,7 @@ from hier.build import build_env, build_model, build_planner_of
 from hier.callbacks import Checkpoints, Evaluations, HierarchyLogger, StopOnSignal
 from hier.config import HierConfig
 from hier.evaluation import Evaluation
+from hier.guidance import GuidanceLearning, SubgoalGuidance, build_guidance
 from hier.run_folder import RunFolder
 
 
@@ -66,10 +67,11 @@ def train(
         TrainingError: if a planner or simulator breaks on the way; a checkpoint was saved.
     """
     torch.set_num_threads(config.torch_threads)  # before the networks: it decides their last bits
-    planner = build_planner_of(config)
-    env = build_env(config, planner)
+    planner, guidance = build_planner_of(config), build_guidance(config)
+    env = build_env(config, planner, guidance=guidance)
     model = build_model(config, env)
-    return _learn(config, RunFolder.create(config, folder), model, env, planner, progress)
+    run = RunFolder.create(config, folder)
+    return _learn(config, run, model, env, planner, guidance, progress)
 
 
 def resume(folder: str | Path, *, progress: bool = True) -> TrainResult:
@@ -84,23 +86,34 @@ def resume(folder: str | Path, *, progress: bool = True) -> TrainResult:
     run = RunFolder.open(folder)
     config = run.config()
     torch.set_num_threads(config.torch_threads)
-    planner = build_planner_of(config)
-    env = build_env(config, planner)
-    model = load_controller(
-        config.controller.algorithm, run.latest_checkpoint(), env, config.controller.device
-    )
+    planner, guidance = build_planner_of(config), build_guidance(config)
+    env = build_env(config, planner, guidance=guidance)
+    checkpoint = run.latest_checkpoint()
+    model = load_controller(config.controller.algorithm, checkpoint, env, config.controller.device)
+    if guidance is not None:
+        guidance.load(checkpoint)
     model.set_random_seed(config.seed + model.num_timesteps)
-    return _learn(config, run, model, env, planner, progress)
+    return _learn(config, run, model, env, planner, guidance, progress)
 
 
 def _learn(
-    config: HierConfig, run: RunFolder, model: Any, env: Any, planner: Any, progress: bool
+    config: HierConfig,
+    run: RunFolder,
+    model: Any,
+    env: Any,
+    planner: Any,
+    guidance: SubgoalGuidance | None,
+    progress: bool,
 ) -> TrainResult:
     started = time.perf_counter()
     model.set_logger(configure(str(run.tensorboard), ["tensorboard"]))
-    stop, judge = StopOnSignal(), Evaluations(run, config, planner)
-    log = HierarchyLogger(env, config, every=min(2048, config.total_timesteps // 20))
-    callbacks = [stop, log, Checkpoints(run, config.checkpoint_every)]
+    stop, judge = StopOnSignal(), Evaluations(run, config, planner, guidance)
+    every = min(2048, config.total_timesteps // 20)
+    log = HierarchyLogger(env, config, every=every)
+    callbacks = [stop, log, Checkpoints(run, config.checkpoint_every, guidance)]
+    if guidance is not None:
+        updates = config.guidance.critic.updates
+        callbacks.append(GuidanceLearning(guidance, env, updates, every))
     remaining = config.total_timesteps - model.num_timesteps
     with stop.listening():
         try:
@@ -119,7 +132,7 @@ def _learn(
                 f"hier train --resume {run.path})"
             ) from error
         finally:
-            run.save_checkpoint(model)
+            run.save_checkpoint(model, guidance)
         evaluation = None
         if not stop.stopped:
             judge.num_timesteps = model.num_timesteps

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from envs.subgoal import Expert, Subgoal
+from hier.choice import Decision
 from hier.hierarchy import DONE, EPISODE_END, Hierarchy
+from perception.tracker import Outlook
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,9 @@ class SubgoalRecord:
 
     Attributes:
         subgoal: what was pursued.
-        candidates, log_probs: the planner's choice and its opinion at the start.
+        candidates: what it was chosen from.
+        decision: the choice, with the planner's opinion at the start.
+        outlook: the state at the start as a critic sees it; ``None`` without a critic.
         duration: τ, environment steps.
         reward: R = Σ γ^i r_i over those steps, environment reward only.
         outcome: ``done``, ``failed``, ``timeout`` or ``episode end``.
@@ -32,12 +36,18 @@ class SubgoalRecord:
 
     subgoal: Subgoal
     candidates: Sequence[Subgoal]
-    log_probs: NDArray[np.float32]
+    decision: Decision
+    outlook: Outlook | None
     duration: int
     reward: float
     outcome: str
     terminal: bool
     planner_version: int
+
+    @property
+    def log_probs(self) -> NDArray[np.float32]:
+        """The planner's opinion of the candidates at the start."""
+        return self.decision.log_probs
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,13 +196,14 @@ class HierarchicalVecEnv(VecEnvWrapper):
 
     def _record(self, i: int, outcome: str, terminal: bool) -> SubgoalRecord:
         account, pursuit = self._accounts[i], self.hierarchy.close(i, outcome)
-        assert pursuit.subgoal is not None and pursuit.log_probs is not None
+        assert pursuit.subgoal is not None and pursuit.decision is not None
         assert self.hierarchy.planner is not None
         account.plan.append((str(pursuit.subgoal), pursuit.duration, outcome))
         record = SubgoalRecord(
             subgoal=pursuit.subgoal,
             candidates=pursuit.candidates,
-            log_probs=pursuit.log_probs,
+            decision=pursuit.decision,
+            outlook=pursuit.outlook,
             duration=pursuit.duration,
             reward=account.subgoal_reward,
             outcome=outcome,

@@ -19,15 +19,17 @@ from envs.gridworld.cells import (
     WALKABLE,
 )
 from envs.gridworld.compiled import compiled
-from envs.gridworld.missions import decode_mission
+from envs.gridworld.missions import MAX_TOKENS, VOCABULARY, decode_mission
 from envs.gridworld.percept import GridPercept
 from envs.gridworld.subgoals import GridworldSubgoals
 from envs.subgoal import Subgoal
 from perception.decoding import as_words, decode_frame, tile_table, unknown_tile
 from perception.grounding import FAR, ground, work_space
+from perception.map_image import map_codes
 from perception.memory import extend_map, start_map
 
 VIEW = 7
+OUTLOOK = 15  # cells a side of the map that a critic sees
 MAP_SIZE = 80  # room for the largest registered level (25 cells) from any start, views included
 
 
@@ -47,6 +49,22 @@ class Grounding(NamedTuple):
     place: NDArray[np.float32]
     steps: NDArray[np.int64]
     found: NDArray[np.int64]
+
+
+class Outlook(NamedTuple):
+    """One moment as a critic of subgoals sees it.
+
+    Attributes:
+        map: ``(15, 15)`` uint8 cell codes around the agent, which looks up
+            (:func:`perception.map_image.map_codes`).
+        mission: ``(80,)`` int64 word ids.
+        subgoals: ``(n, k)`` float32, per candidate its encoding and then its place, as in
+            :class:`Grounding`.
+    """
+
+    map: NDArray[np.uint8]
+    mission: NDArray[np.int64]
+    subgoals: NDArray[np.float32]
 
 
 @compiled
@@ -69,6 +87,17 @@ def _perceive_all(
 
 
 @compiled
+def _put_place(n, far, ahead, right, place):
+    if n == 0:
+        place[:] = 0.0
+    else:
+        place[0] = min(3.0, max(-3.0, ahead / 5.0))
+        place[1] = min(3.0, max(-3.0, right / 5.0))
+        place[2] = min(2.0, far / 20.0)
+        place[3] = 1.0
+
+
+@compiled
 def _ground_all(
     which, maps, bounds, poses, subgoals, kind_of, color_of, state_of, walkable, removable,
     targets, distance, queue, planes, place, steps, found,
@@ -86,13 +115,20 @@ def _ground_all(
         )  # fmt: skip
         found[i] = n
         steps[i] = far
-        if n == 0:
-            place[i] = 0.0
-        else:
-            place[i, 0] = min(3.0, max(-3.0, ahead / 5.0))
-            place[i, 1] = min(3.0, max(-3.0, right / 5.0))
-            place[i, 2] = min(2.0, far / 20.0)
-            place[i, 3] = 1.0
+        _put_place(n, far, ahead, right, place[i])
+
+
+@compiled
+def _place_each(
+    cells, bounds, pose, subgoals, kind_of, color_of, state_of, walkable, removable,
+    targets, distance, queue, planes, places,
+):  # fmt: skip
+    for k in range(len(subgoals)):
+        n, far, ahead, right = ground(
+            cells, bounds, pose, subgoals[k], kind_of, color_of, state_of, walkable,
+            removable, targets, distance, queue, planes,
+        )  # fmt: skip
+        _put_place(n, far, ahead, right, places[k])
 
 
 class GridTracker:
@@ -109,13 +145,15 @@ class GridTracker:
         self._table = tile_table()
         self._frames = np.zeros((n, VIEW * 8, VIEW * 8, 3), np.uint8)
         self._missions = [""] * n
+        self._words = np.zeros((n, MAX_TOKENS), np.int64)
         self.maps = np.zeros((n, map_size, map_size), np.uint8)
         self.poses = np.zeros((n, 3), np.int64)
         self.views = np.zeros((n, VIEW, VIEW), np.uint8)
         self._bounds = np.zeros((n, 4), np.int64)
         self._discoveries = np.zeros(n, np.int64)
         self._subgoals = np.full((n, 4), -1, np.int64)
-        self._space = work_space(map_size)
+        self._work = work_space(map_size)
+        self._subgoal_space = GridworldSubgoals()
         self.grounding = Grounding(
             np.zeros((n, 2, VIEW, VIEW), np.float32),
             np.zeros((n, 4), np.float32),
@@ -146,7 +184,8 @@ class GridTracker:
         if fresh:
             odometry = np.zeros_like(odometry)
             for i in which:
-                self._missions[i] = decode_mission(observation["mission"][i])
+                self._words[i] = observation["mission"][i]
+                self._missions[i] = decode_mission(self._words[i])
         env, unknown = _perceive_all(
             which, as_words(self._frames), odometry, fresh, *self._table, N_CODES, WALKABLE, NAMED,
             self.maps, self.poses, self._bounds, self.views, self._discoveries,
@@ -189,10 +228,37 @@ class GridTracker:
         g = self.grounding
         _ground_all(
             self._all if which is None else np.asarray(which), self.maps, self._bounds, self.poses,
-            self._subgoals, KIND_OF, COLOR_OF, STATE_OF, WALKABLE, REMOVABLE, *self._space,
+            self._subgoals, KIND_OF, COLOR_OF, STATE_OF, WALKABLE, REMOVABLE, *self._work,
             g.planes, g.place, g.steps, g.found,
         )  # fmt: skip
         return g
+
+    def outlook(self, i: int, percept: GridPercept, subgoals: Sequence[Subgoal]) -> Outlook:
+        """How ``subgoals`` look to environment ``i`` now; new arrays.
+
+        Args:
+            i: the environment.
+            percept: its latest.
+            subgoals: at least one.
+        """
+        integers = np.array([GridworldSubgoals.as_integers(subgoal) for subgoal in subgoals])
+        encodings = [self._subgoal_space.encode(subgoal) for subgoal in subgoals]
+        places = np.zeros((len(subgoals), 4), np.float32)
+        _place_each(
+            self.maps[i], self._bounds[i], self.poses[i], integers, KIND_OF, COLOR_OF, STATE_OF,
+            WALKABLE, REMOVABLE, *self._work, np.zeros((2, VIEW, VIEW), np.float32), places,
+        )  # fmt: skip
+        return Outlook(
+            map_codes(percept, OUTLOOK),
+            self._words[i].copy(),
+            np.concatenate([np.stack(encodings), places], axis=1),
+        )
+
+
+def outlook_sizes(domain: str) -> tuple[int, int, int]:
+    """Sizes of a domain's :class:`Outlook`: cell codes, mission words, numbers of a place."""
+    assert domain == "gridworld", domain
+    return N_CODES, len(VOCABULARY), 4
 
 
 def make_tracker(domain: str, n: int) -> GridTracker:

@@ -92,6 +92,7 @@ class EndpointPlanner:
     """
 
     version = 0
+    reads_feedback = True
 
     def __init__(
         self,

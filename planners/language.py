@@ -95,6 +95,13 @@ class LanguagePlanner:
         self._answer = lru_cache(maxsize=4096)(self.format.answer_tokens)
         self._kept: OrderedDict[bytes, PlannerReply] = OrderedDict()
 
+    @property
+    def reads_feedback(self) -> bool:
+        """Whether the tokenizer knows the words of notes; the planner that ships does not."""
+        tokenizer = self.format.tokenizer
+        ids = tokenizer("advantage -0.1", add_special_tokens=False)["input_ids"]
+        return tokenizer.unk_token_id is None or tokenizer.unk_token_id not in ids
+
     def _pictures(self) -> tuple[str, ...]:
         """Names of the pictures shown with each question."""
         return ()

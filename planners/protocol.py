@@ -61,7 +61,8 @@ class Planner(Protocol):
 
     A planner with randomness of its own also has ``for_evaluation(seed)``, which returns it with
     that randomness apart from training's. One with counts worth watching has ``stats()``, a dict of
-    numbers that training logs under ``planner/``.
+    numbers that training logs under ``planner/``. One with ``reads_feedback = True`` is shown the
+    advantages of its proposals when it is asked again.
 
     Attributes:
         privileged: whether it looks into the simulator (and then gets ``query.expert``).

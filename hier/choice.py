@@ -1,0 +1,222 @@
+"""Which candidate is pursued: as the planner says, or as planner and critic say together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.subgoal import Subgoal
+from hier.critic import SubgoalCritic
+from hier.linvit import Temperature, divergence, soft_choice, soft_value
+from perception.tracker import Outlook
+from planners.protocol import Planner, PlannerQuery, PlannerReply, check_reply
+
+
+@dataclass(slots=True)
+class Decision:
+    """A choice among candidates.
+
+    Attributes:
+        choice: index of the subgoal to pursue.
+        log_probs: the planner's opinion, ``(n,)``.
+        value: the planner's value of the state, NaN if it has none.
+        queries: how often the planner was asked for it.
+        advantage: Q̂(s,g) - V(s) of the choice, NaN without a critic.
+        kl: KL(π ‖ p) of the distribution it was drawn from.
+        talk: what was proposed in turn, with each proposal's advantage.
+    """
+
+    choice: int
+    log_probs: NDArray[np.float32]
+    value: float = float("nan")
+    queries: int = 1
+    advantage: float = float("nan")
+    kl: float = 0.0
+    talk: list[tuple[Subgoal, float]] = field(default_factory=list)
+
+
+class Choice(Protocol):
+    """Decides among candidates, for all environments that need a plan at once."""
+
+    critic: SubgoalCritic | None
+
+    def decide(
+        self, planner: Planner, queries: Sequence[PlannerQuery], outlooks: Sequence[Outlook]
+    ) -> list[Decision]:
+        """Ask the planner and choose.
+
+        Args:
+            planner: who proposes.
+            queries: one per environment.
+            outlooks: what a critic sees of each; empty where there is no critic.
+
+        Raises:
+            PlannerError: if the planner's answer cannot be used.
+        """
+
+
+class PlannerChoice:
+    """A draw from the planner's distribution.
+
+    Args:
+        seed: of the draws.
+    """
+
+    critic: SubgoalCritic | None = None
+
+    def __init__(self, seed: int = 0):
+        self._rng = np.random.default_rng(seed)
+
+    def decide(
+        self, planner: Planner, queries: Sequence[PlannerQuery], outlooks: Sequence[Outlook]
+    ) -> list[Decision]:
+        """See :class:`Choice`."""
+        return [
+            Decision(draw(reply.log_probs, self._rng), reply.log_probs, reply.value)
+            for reply in ask(planner, queries)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Requery:
+    """ReAd's second thoughts (arXiv 2405.14314).
+
+    Attributes:
+        rounds: most further questions per choice; 0 for none.
+        threshold: ε, advantage below which a proposal is questioned; it halves with each round.
+    """
+
+    rounds: int = 0
+    threshold: float = -0.1
+
+
+class GuidedChoice:
+    """LINVIT's soft choice between planner and critic, with ReAd's re-queries.
+
+    A subgoal is drawn from ``π ∝ p exp(Q̂/λ)``. If its advantage ``Q̂(s,g) - V(s)`` is below ε, the
+    planner is asked again: the rejected subgoal is no longer among the candidates, and planners
+    that read notes are told the advantages so far. ε halves with each round; after the last one
+    the best seen is taken. Until the critic is ready this is :class:`PlannerChoice`.
+
+    Args:
+        critic: values subgoals.
+        temperature: λ; infinite for ReAd alone.
+        requery: when to ask again.
+        seed: of the draws.
+        tune: let a tuned λ follow these choices.
+    """
+
+    def __init__(
+        self,
+        critic: SubgoalCritic,
+        temperature: Temperature,
+        requery: Requery | None = None,
+        seed: int = 0,
+        tune: bool = False,
+    ):
+        self.critic: SubgoalCritic | None = critic
+        self.temperature = temperature
+        self.requery = requery or Requery()
+        self.tune = tune
+        self._rng = np.random.default_rng(seed)
+
+    def decide(
+        self, planner: Planner, queries: Sequence[PlannerQuery], outlooks: Sequence[Outlook]
+    ) -> list[Decision]:
+        """See :class:`Choice`."""
+        assert self.critic is not None
+        replies = ask(planner, queries)
+        if not self.critic.ready:
+            return [
+                Decision(draw(reply.log_probs, self._rng), reply.log_probs, reply.value)
+                for reply in replies
+            ]
+        values = self.critic.values(outlooks)
+        kl_coef = self.temperature.value
+        decisions, states = [], []
+        for query, reply, q in zip(queries, replies, values, strict=True):
+            state = _Deliberation(query, q, soft_value(reply.log_probs, q, kl_coef))
+            policy = soft_choice(reply.log_probs, q, kl_coef)
+            kl = divergence(policy, reply.log_probs)
+            if self.tune:
+                self.temperature.saw(kl)
+            state.propose(draw(policy, self._rng))
+            states.append(state)
+            decisions.append(Decision(-1, reply.log_probs, reply.value, kl=kl))
+        self._ask_again(planner, states, kl_coef)
+        for decision, state in zip(decisions, states, strict=True):
+            decision.choice = state.best()
+            decision.advantage = state.advantage(decision.choice)
+            decision.queries = len(state.proposed)
+            decision.talk = [
+                (state.query.candidates[g], state.advantage(g)) for g in state.proposed
+            ]
+        return decisions
+
+    def _ask_again(self, planner: Planner, states: Sequence[_Deliberation], kl_coef: float) -> None:
+        threshold = self.requery.threshold
+        notes = getattr(planner, "reads_feedback", False)
+        for _ in range(self.requery.rounds):
+            doubtful = [state for state in states if state.doubtful(threshold)]
+            if not doubtful:
+                return
+            replies = ask(planner, [state.again(notes) for state in doubtful])
+            for state, reply in zip(doubtful, replies, strict=True):
+                left = state.left()
+                policy = soft_choice(reply.log_probs, state.values[left], kl_coef)
+                state.propose(left[draw(policy, self._rng)])
+            threshold /= 2
+
+
+class _Deliberation:
+    """One environment's proposals so far."""
+
+    def __init__(self, query: PlannerQuery, values: NDArray[np.float32], value: float):
+        self.query, self.values, self.value = query, values, value
+        self.proposed: list[int] = []
+
+    def propose(self, choice: int) -> None:
+        self.proposed.append(choice)
+
+    def advantage(self, choice: int) -> float:
+        return float(self.values[choice]) - self.value
+
+    def best(self) -> int:
+        return max(self.proposed, key=self.advantage)
+
+    def left(self) -> list[int]:
+        return [i for i in range(len(self.values)) if i not in self.proposed]
+
+    def doubtful(self, threshold: float) -> bool:
+        # A later proposal that stands ends the matter, even if an earlier one was better.
+        return self.advantage(self.proposed[-1]) < threshold and bool(self.left())
+
+    def talk(self) -> list[tuple[Subgoal, float]]:
+        return [(self.query.candidates[g], self.advantage(g)) for g in self.proposed]
+
+    def again(self, notes: bool) -> PlannerQuery:
+        said = [f"{subgoal}: advantage {gain:+.2f}" for subgoal, gain in self.talk()]
+        return replace(
+            self.query,
+            candidates=[self.query.candidates[i] for i in self.left()],
+            feedback=(*self.query.feedback, *said) if notes else self.query.feedback,
+        )
+
+
+def ask(planner: Planner, queries: Sequence[PlannerQuery]) -> list[PlannerReply]:
+    """The planner's checked replies.
+
+    Raises:
+        PlannerError: if one cannot be used.
+    """
+    replies = planner.score(queries)
+    return [check_reply(r, query, planner) for query, r in zip(queries, replies, strict=True)]
+
+
+def draw(log_probs: NDArray, rng: np.random.Generator) -> int:
+    """Index of a candidate, drawn by its probability (Gumbel-max)."""
+    return int(np.argmax(log_probs + rng.gumbel(size=len(log_probs))))

@@ -1,0 +1,208 @@
+"""Guidance of the choice among subgoals, over the life of a run."""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+
+from envs.errors import RunFolderError
+from envs.registry import domain_of, subgoal_space
+from hier.choice import Choice, GuidedChoice, PlannerChoice, Requery
+from hier.config import HierConfig
+from hier.critic import SubgoalCritic, Transition
+from hier.linvit import Temperature
+from hier.vec_env import HierarchicalVecEnv, SubgoalRecord
+from perception.tracker import outlook_sizes
+
+MEMBER = "guidance.pt"  # in a checkpoint, beside SB3's own files
+NOT_TEXT_LOGS = ("stdout", "log", "json", "csv")
+
+
+class SubgoalGuidance:
+    """What a run's choices among subgoals are guided by: critic and temperature.
+
+    Args:
+        config: of the run; something in ``guidance`` needs a critic.
+    """
+
+    def __init__(self, config: HierConfig):
+        settings, critic = config.guidance, config.guidance.critic
+        domain = domain_of(config.env.ids[0])
+        n_codes, n_words, place = outlook_sizes(domain)
+        self.critic = SubgoalCritic(
+            n_codes,
+            n_words,
+            subgoal_space(domain).encoding_size + place,
+            learning_rate=critic.learning_rate,
+            polyak=critic.polyak,
+            optimism=critic.optimism,
+            capacity=critic.capacity,
+            batch_size=critic.batch_size,
+            warmup=critic.warmup,
+            seed=config.seed,
+        )
+        # ReAd alone leaves the first proposal to the planner.
+        fixed = settings.soft_choice == "off"
+        self.temperature = Temperature(
+            "fixed" if fixed else settings.soft_choice,
+            math.inf if fixed else settings.kl_coef,
+            end=settings.kl_coef_end,
+            steps=settings.kl_coef_steps,
+            target_kl=settings.target_kl,
+        )
+        self.requery = Requery(settings.requery_rounds, settings.advantage_threshold)
+
+    def choice(self, seed: int, *, training: bool) -> Choice:
+        """Who decides among candidates; only in training does it move a tuned temperature."""
+        return GuidedChoice(self.critic, self.temperature, self.requery, seed=seed, tune=training)
+
+    def save(self, checkpoint: Path) -> None:
+        """Add what was learned to a controller's checkpoint."""
+        state = {"critic": self.critic.state_dict(), "kl_coef": self.temperature.value}
+        with io.BytesIO() as buffer, zipfile.ZipFile(checkpoint, "a") as archive:
+            torch.save(state, buffer)
+            archive.writestr(MEMBER, buffer.getvalue())
+
+    def load(self, checkpoint: Path) -> None:
+        """Go on from :meth:`save`; a checkpoint without it leaves all as it is, with a warning.
+
+        Raises:
+            RunFolderError: if it does not fit this configuration.
+        """
+        with zipfile.ZipFile(checkpoint) as archive:
+            if MEMBER not in archive.namelist():
+                warnings.warn(
+                    f"{checkpoint} was saved without guidance; its critic starts anew",
+                    stacklevel=2,
+                )
+                return
+            content = io.BytesIO(archive.read(MEMBER))
+        try:
+            state = torch.load(content, weights_only=True)
+            self.critic.load_state_dict(state["critic"])
+        except (RuntimeError, KeyError, ValueError) as error:
+            raise RunFolderError(
+                f"the guidance in {checkpoint} does not fit this configuration ({error}); choose "
+                "the domain and guidance.critic it was trained with"
+            ) from error
+        if not math.isinf(self.temperature.value):
+            self.temperature.value = state["kl_coef"]
+
+
+def build_guidance(config: HierConfig) -> SubgoalGuidance | None:
+    """What guides this run's choices; ``None`` where the planner alone decides."""
+    wanted = config.guidance.needs_critic and config.planner.type != "none"
+    return SubgoalGuidance(config) if wanted else None
+
+
+def build_choice(guidance: SubgoalGuidance | None, seed: int, *, training: bool) -> Choice:
+    """Who decides among candidates: ``guidance``, or the planner's own draw."""
+    return PlannerChoice(seed) if guidance is None else guidance.choice(seed, training=training)
+
+
+class GuidanceLearning(BaseCallback):
+    """Teaches the critic from the subgoals that close, between rollouts, and logs ``guidance/``.
+
+    Logged are the critic's ``critic_loss``, ``critic_value``, ``critic_target``,
+    ``critic_spread`` and its calibration, see :meth:`hier.critic.SubgoalCritic.learn`; ``kl_coef``,
+    ``kl`` (of the choice to the planner), ``advantage``, ``requeries`` per choice and the share
+    ``overruled`` (not the planner's likeliest); and as text ``talk``, the last proposals that were
+    questioned.
+
+    Args:
+        guidance: what learns.
+        env: trained in.
+        updates: gradient steps per closed subgoal.
+        every: environment steps between two log points.
+    """
+
+    def __init__(
+        self, guidance: SubgoalGuidance, env: HierarchicalVecEnv, updates: float, every: int
+    ):
+        super().__init__()
+        self.guidance = guidance
+        self.env = env
+        self.updates = updates
+        self.every = every
+        self._due = 0.0
+        self._logged_at = 0
+        self._reports: list[dict[str, float]] = []
+        self._records: list[SubgoalRecord] = []
+
+    def _on_training_start(self) -> None:
+        self._logged_at = self.num_timesteps
+
+    def _on_step(self) -> bool:
+        for i, info in enumerate(self.locals["infos"]):
+            if "subgoal" in info:
+                self._take(i, info["subgoal"])
+        return True
+
+    def _take(self, i: int, record: SubgoalRecord) -> None:
+        assert record.outlook is not None
+        after = None if record.terminal else self.env.hierarchy.lanes[i].pursuit
+        transition = Transition(
+            before=record.outlook,
+            choice=record.decision.choice,
+            reward=record.reward,
+            discount=0.0 if record.terminal else self.env.gamma**record.duration,
+            after=after.outlook if after else None,
+            log_probs=after.decision.log_probs if after and after.decision else None,
+        )
+        self.guidance.critic.add(transition)
+        self._due += self.updates
+        self._records.append(record)
+
+    def _on_rollout_end(self) -> None:
+        self.guidance.temperature.at(self.num_timesteps)
+        steps = int(self._due)
+        self._due -= steps
+        kl_coef = self.guidance.temperature.value
+        report = self.guidance.critic.learn(steps, kl_coef)
+        if report:
+            self._reports.append(report)
+        if self.num_timesteps - self._logged_at >= self.every:
+            self._logged_at = self.num_timesteps
+            self._log()
+            self._reports, self._records = [], []
+
+    def _log(self) -> None:
+        for name in self._reports[0] if self._reports else ():
+            mean = np.mean([report[name] for report in self._reports])
+            self.logger.record(f"guidance/critic_{name}", mean)
+        self.logger.record("guidance/kl_coef", self.guidance.temperature.value)
+        decided = [r.decision for r in self._records if not math.isnan(r.decision.advantage)]
+        if not decided:
+            return
+        likeliest = [int(np.argmax(d.log_probs)) for d in decided]
+        overruled = [d.choice != best for d, best in zip(decided, likeliest, strict=True)]
+        for name, values in (
+            ("kl", [d.kl for d in decided]),
+            ("advantage", [d.advantage for d in decided]),
+            ("requeries", [d.queries - 1 for d in decided]),
+            ("overruled", overruled),
+        ):
+            self.logger.record(f"guidance/{name}", float(np.mean(values)))
+        questioned = [r for r in self._records if len(r.decision.talk) > 1]
+        if questioned:
+            self.logger.record("guidance/talk", talk_as_text(questioned[-5:]), NOT_TEXT_LOGS)
+
+
+def talk_as_text(records: list[SubgoalRecord]) -> str:
+    """Proposals and their advantages as Markdown, for TensorBoard's text tab."""
+    parts = []
+    for record in records:
+        lines = [
+            f"{k}. {subgoal} (advantage {gain:+.3f})"
+            for k, (subgoal, gain) in enumerate(record.decision.talk, start=1)
+        ]
+        pursued = f"pursued: **{record.subgoal}**, {record.duration} steps, {record.outcome}"
+        parts.append("\n".join([*lines, "", pursued]))
+    return "\n\n---\n\n".join(parts)

@@ -1,0 +1,103 @@
+"""LINVIT at the level of subgoals: a planner as prior, a critic as evidence (arXiv 2402.16181).
+
+With p(g|s) the planner's distribution over the candidates and Q̂(s,g) the critic's value of each,
+the KL-regularised problem ``max_π E_π[Q̂] - λ KL(π ‖ p)`` has the optimum
+
+    V(s) = λ log Σ_g p(g|s) exp(Q̂(s,g) / λ),    π(g|s) = p(g|s) exp((Q̂(s,g) - V(s)) / λ).
+
+λ → ∞ follows the planner, λ → 0 the critic, and V is never below E_p[Q̂] (Jensen).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def soft_value(log_probs: NDArray, values: NDArray, kl_coef: float) -> float:
+    """V(s), in the units of ``values``.
+
+    Args:
+        log_probs: log p(g|s), ``(n,)``, normalised.
+        values: Q̂(s,g), ``(n,)``.
+        kl_coef: λ in [0, ∞]; 0 gives the largest value that the planner does not rule out, infinity
+            the planner's mean.
+    """
+    possible = np.isfinite(log_probs)
+    log_p = np.asarray(log_probs, np.float64)[possible]
+    q = np.asarray(values, np.float64)[possible]
+    best = q.max()
+    if kl_coef == 0:
+        return float(best)
+    if math.isinf(kl_coef):
+        return float(np.exp(log_p) @ q)
+    # Where λ is large beside the spread, the logarithm of nearly one loses all digits: log1p.
+    odds = np.expm1((q - best) / kl_coef)
+    return float(best + kl_coef * np.log1p(np.exp(log_p) @ odds))
+
+
+def soft_choice(log_probs: NDArray, values: NDArray, kl_coef: float) -> NDArray[np.float64]:
+    """Log π(g|s), ``(n,)``, normalised; arguments as :func:`soft_value`.
+
+    At λ = 0 all probability is on the best candidates, shared as the planner shares it.
+    """
+    log_p = np.asarray(log_probs, np.float64)
+    if math.isinf(kl_coef):
+        return log_p
+    q = np.where(np.isfinite(log_p), values, -np.inf)
+    best = q.max()
+    evidence = np.where(q == best, 0.0, -np.inf) if kl_coef == 0 else (q - best) / kl_coef
+    logits = log_p + evidence
+    top = logits.max()
+    return logits - (top + np.log(np.exp(logits - top).sum()))
+
+
+def divergence(log_pi: NDArray, log_probs: NDArray) -> float:
+    """KL(π ‖ p) in nats; both ``(n,)``, normalised."""
+    taken = np.exp(log_pi)
+    there = taken > 0
+    return float(np.sum(taken[there] * (np.asarray(log_pi) - log_probs)[there]))
+
+
+class Temperature:
+    """λ over the course of a training.
+
+    Args:
+        mode: ``fixed``; ``annealed``, geometrically from ``start`` to ``end`` over ``steps``
+            environment steps, so that the critic gets its say as it learns; or ``tuned``, moved
+            so that KL(π ‖ p) comes to ``target_kl``, by gradient steps on log λ as for SAC's α
+            (arXiv 1812.05905).
+        start: λ at first.
+        end, steps: of ``annealed``.
+        target_kl: of ``tuned``, nats.
+        rate: of ``tuned``, step on log λ per nat of difference.
+    """
+
+    def __init__(
+        self,
+        mode: str,
+        start: float,
+        *,
+        end: float = 0.0,
+        steps: int = 1,
+        target_kl: float = 0.0,
+        rate: float = 0.01,
+    ):
+        self.mode = mode
+        self.value = self.start = start
+        self.end, self.steps = end, steps
+        self.target_kl, self.rate = target_kl, rate
+
+    def at(self, env_steps: int) -> None:
+        """Move an annealed λ to where it is after ``env_steps``."""
+        if self.mode == "annealed":
+            share = min(1.0, env_steps / self.steps)
+            self.value = self.start * (self.end / self.start) ** share
+
+    def saw(self, kl: float) -> None:
+        """Move a tuned λ, given the KL of a choice just made."""
+        if self.mode == "tuned":
+            step = self.rate * float(np.clip(kl - self.target_kl, -1.0, 1.0))
+            self.value = float(np.clip(self.value * math.exp(step), 1e-4, 1e4))
