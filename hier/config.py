@@ -95,8 +95,8 @@ class CriticConfig(Section):
     """The critic of subgoals, made when something in ``guidance`` needs it."""
 
     learning_rate: float = Field(1e-3, gt=0, description="of Adam")
-    updates: float = Field(1.0, ge=0, le=20, description="gradient steps per closed subgoal")
-    batch_size: int = Field(128, ge=1, description="subgoals per gradient step")
+    updates: float = Field(0.5, ge=0, le=20, description="gradient steps per closed subgoal")
+    batch_size: int = Field(64, ge=1, description="subgoals per gradient step")
     capacity: int = Field(20_000, ge=1, description="closed subgoals kept to learn from")
     warmup: int = Field(500, ge=0, description="closed subgoals before it has a say")
     polyak: float = Field(0.01, gt=0, le=1, description="share of the target networks' update")
@@ -109,8 +109,8 @@ class CriticConfig(Section):
 class GuidanceConfig(Section):
     """How far planner and critic steer the choice of subgoals (LINVIT, ReAd)."""
 
-    soft_choice: Literal["off", "fixed", "annealed", "tuned"] = Field(
-        "off",
+    soft_choice: Literal["none", "fixed", "annealed", "tuned"] = Field(
+        "none",
         description="draw subgoals by p exp(Q/kl_coef) instead of the planner's p, with kl_coef "
         "fixed, annealed, or tuned to target_kl",
     )
@@ -131,7 +131,7 @@ class GuidanceConfig(Section):
     @property
     def needs_critic(self) -> bool:
         """Whether anything here does."""
-        return self.soft_choice != "off" or self.requery_rounds > 0
+        return self.soft_choice != "none" or self.requery_rounds > 0
 
 
 class ControllerConfig(Section):

@@ -41,12 +41,12 @@ class SubgoalQ(nn.Module):
     ):
         super().__init__()
         self.cells = nn.Embedding(n_codes, 16)
-        self.near = nn.Conv2d(16, channels, 3, stride=2, padding=1)
-        self.far = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+        self.near = nn.Conv2d(16, channels, 3, stride=3)
+        self.far = nn.Conv2d(channels, channels, 3)
         self.mission = nn.EmbeddingBag(n_words, channels, mode="mean", padding_idx=0)
         aim = subgoal_size + channels
         self.condition = nn.Linear(aim, 2 * channels)
-        self.join = nn.Linear(channels * 16 + aim, hidden)
+        self.join = nn.Linear(channels * 9 + aim, hidden)
         self.value = nn.Linear(hidden, 1)
 
     def forward(self, map_: Tensor, mission: Tensor, subgoals: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ class SubgoalQ(nn.Module):
         """
         b, n, _ = subgoals.shape
         x = torch.relu(self.near(self.cells(map_).permute(0, 3, 1, 2)))
-        x = self.far(x)  # (B, C, 4, 4)
+        x = self.far(x)  # (B, C, 3, 3)
         words = self.mission(mission)[:, None].expand(b, n, -1)
         aim = torch.cat([subgoals, words], dim=-1)
         scale, shift = self.condition(aim)[..., None, None].chunk(2, dim=2)
@@ -133,12 +133,13 @@ class TransitionBuffer:
     def sample(self, n: int, rng: np.random.Generator) -> dict[str, Tensor]:
         """``n`` transitions drawn with replacement, as tensors by name."""
         i = rng.integers(len(self), size=n)
+        most = int(np.isfinite(self._log_probs[i]).sum(axis=1).max())
         return {
             "map": torch.from_numpy(self._map[i].astype(np.int64)),
             "mission": torch.from_numpy(self._mission[i].astype(np.int64)),
             "subgoal": torch.from_numpy(self._subgoal[i]),
-            "next": torch.from_numpy(self._next[i].astype(np.float32)),
-            "log_probs": torch.from_numpy(self._log_probs[i]),
+            "next": torch.from_numpy(self._next[i, :most].astype(np.float32)),
+            "log_probs": torch.from_numpy(self._log_probs[i, :most]),
             "reward": torch.from_numpy(self._reward[i]),
             "discount": torch.from_numpy(self._discount[i]),
         }
@@ -169,7 +170,7 @@ class SubgoalCritic:
         polyak: float = 0.01,
         optimism: float = -1.0,
         capacity: int = 20_000,
-        batch_size: int = 128,
+        batch_size: int = 64,
         warmup: int = 500,
         seed: int = 0,
     ):

@@ -49,7 +49,7 @@ class SubgoalGuidance:
             seed=config.seed,
         )
         # ReAd alone leaves the first proposal to the planner.
-        fixed = settings.soft_choice == "off"
+        fixed = settings.soft_choice == "none"
         self.temperature = Temperature(
             "fixed" if fixed else settings.soft_choice,
             math.inf if fixed else settings.kl_coef,

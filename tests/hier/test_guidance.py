@@ -1,0 +1,248 @@
+"""The choice among subgoals: LINVIT and ReAd, from a single question to a whole training."""
+
+import math
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from envs.errors import ConfigError, RunFolderError
+from envs.subgoal import Subgoal
+from hier import HierConfig, evaluate, load, resume, train
+from hier.build import open_trained
+from hier.choice import GuidedChoice, PlannerChoice, Requery
+from hier.guidance import MEMBER
+from hier.linvit import Temperature, soft_choice, soft_value
+from planners.protocol import PlannerQuery, PlannerReply
+
+SUBGOALS = [Subgoal("explore"), *(Subgoal("go to", c, "ball") for c in ("red", "green", "blue"))]
+LOG_P = np.log([0.4, 0.3, 0.2, 0.1]).astype(np.float32)
+
+
+class FixedPlanner:
+    """Always of one opinion; remembers what it was asked."""
+
+    privileged, version = False, 0
+
+    def __init__(self, reads_feedback=False):
+        self.reads_feedback = reads_feedback
+        self.asked = []
+
+    def score(self, queries):
+        self.asked.append(list(queries))
+        replies = []
+        for query in queries:
+            log_p = np.array([LOG_P[SUBGOALS.index(g)] for g in query.candidates])
+            replies.append(PlannerReply((log_p - np.log(np.exp(log_p).sum())).astype(np.float32)))
+        return replies
+
+
+class FixedCritic:
+    """Knows the values."""
+
+    def __init__(self, values, ready=True):
+        self.ready = ready
+        self._values = np.array(values, np.float32)
+
+    def values(self, outlooks):
+        return [self._values for _ in outlooks]
+
+
+def query():
+    return PlannerQuery(percept=None, candidates=SUBGOALS, space=None)
+
+
+def decide(choice, planner, n=1):
+    return choice.decide(planner, [query() for _ in range(n)], [None] * n)
+
+
+class TestChoice:
+    def test_without_a_ready_critic_it_is_the_planners_own_draw(self):
+        critic = FixedCritic([0, 0, 0, 9], ready=False)
+        guided = GuidedChoice(critic, Temperature("fixed", 0.1), Requery(3), seed=4)
+        alone = PlannerChoice(seed=4)
+        for _ in range(5):
+            one, other = decide(guided, FixedPlanner(), 8), decide(alone, FixedPlanner(), 8)
+            assert [d.choice for d in one] == [d.choice for d in other]
+            assert all(math.isnan(d.advantage) and d.queries == 1 for d in one)
+
+    def test_choices_follow_the_soft_optimum(self):
+        values = [0.0, 0.1, 0.3, 0.2]
+        choice = GuidedChoice(FixedCritic(values), Temperature("fixed", 0.2), seed=0)
+        decisions = decide(choice, FixedPlanner(), 20_000)
+        share = np.bincount([d.choice for d in decisions], minlength=4) / len(decisions)
+        assert share == pytest.approx(np.exp(soft_choice(LOG_P, np.array(values), 0.2)), abs=0.015)
+        value = soft_value(LOG_P, np.array(values), 0.2)
+        for d in decisions[:20]:
+            assert d.advantage == pytest.approx(values[d.choice] - value, abs=1e-5)
+            assert d.log_probs == pytest.approx(LOG_P, abs=1e-5)
+
+    def test_a_tuned_temperature_moves_in_training_only(self):
+        for tune in (True, False):
+            temperature = Temperature("tuned", 1.0, target_kl=2.0)
+            choice = GuidedChoice(FixedCritic([0, 1, 2, 3]), temperature, tune=tune)
+            decide(choice, FixedPlanner(), 10)
+            assert (temperature.value < 1.0) == tune
+
+
+class TestRequery:
+    def read(self, values, rounds, threshold=-0.1, planner=None, n=1):
+        planner = planner or FixedPlanner()
+        choice = GuidedChoice(
+            FixedCritic(values), Temperature("fixed", math.inf), Requery(rounds, threshold)
+        )
+        return decide(choice, planner, n), planner
+
+    def test_a_bad_proposal_is_questioned_and_not_made_again(self):
+        decisions, planner = self.read([-1.0, -1.0, -1.0, 1.0], rounds=3, n=50)
+        assert {d.choice for d in decisions} == {3}
+        for decision in decisions:
+            subgoals = [subgoal for subgoal, _ in decision.talk]
+            assert len(set(subgoals)) == len(subgoals) == decision.queries <= 4
+            assert subgoals[-1] == SUBGOALS[3] and decision.talk[-1][1] > 0
+        assert len(planner.asked) == 4  # one call per round for all environments
+        for again in planner.asked[1]:
+            assert len(again.candidates) == 3
+
+    def test_a_good_one_is_not(self):
+        decisions, planner = self.read([0.0, 0.0, 0.0, 0.0], rounds=3, n=20)
+        assert all(d.queries == 1 for d in decisions) and len(planner.asked) == 1
+
+    def test_after_the_last_round_the_best_seen_is_taken(self):
+        # The mean is pulled up by the last, which two rounds need not reach.
+        decisions, _ = self.read([-2.0, -3.0, -4.0, 60.0], rounds=1, n=200)
+        for decision in decisions:
+            assert decision.queries <= 2
+            gains = dict(decision.talk)
+            assert gains[SUBGOALS[decision.choice]] == max(gains.values())
+
+    def test_the_threshold_halves(self):
+        # V = 0 and advantages are the values: -0.3 is below -0.5 / 4 but not below -0.5.
+        values = np.array([-0.3, -0.3, -0.3, 0.0])
+        values[3] = 0.3 * 0.9 / 0.1
+        assert soft_value(LOG_P, values, math.inf) == pytest.approx(0, abs=1e-6)
+        for threshold, asked in ((-0.5, 1), (-0.31, 1), (-0.29, 4)):
+            decisions, _ = self.read(values, rounds=5, threshold=threshold, n=100)
+            assert max(d.queries for d in decisions) == asked
+
+    def test_planners_that_read_notes_are_told_why(self):
+        for reads in (True, False):
+            planner = FixedPlanner(reads_feedback=reads)
+            self.read([-1.0, -1.0, -1.0, 1.0], rounds=3, n=20, planner=planner)
+            (first, *_) = planner.asked[1]
+            assert bool(first.feedback) == reads
+            if reads:
+                rejected = next(g for g in SUBGOALS if g not in first.candidates)
+                assert first.feedback[0].startswith(f"{rejected}: advantage -")
+
+    def test_rounds_end_with_the_candidates(self):
+        decisions, _ = self.read([-1.0, -1.0, -1.0, -1.0], rounds=9, threshold=-0.0, n=5)
+        assert all(d.queries <= 4 for d in decisions)
+
+
+SMALL = [
+    "planner.type=noisy", "planner.options.accuracy=0.5", "total_timesteps=3072", "env.n_envs=8",
+    "controller.options.n_steps=32", "eval.episodes=8", "eval.every=0", "eval.videos=1",
+    "checkpoint_every=1024", "torch_threads=1", "subgoal.max_duration=8",
+]  # fmt: skip
+GUIDED = [
+    "guidance.soft_choice=tuned", "guidance.requery_rounds=2",
+    "guidance.advantage_threshold=0", "guidance.critic.warmup=100", "guidance.critic.updates=1",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def guided(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "guided"
+    return train(HierConfig.load("demo", [*SMALL, *GUIDED]), folder=folder, progress=False)
+
+
+class TestTraining:
+    def test_tensorboard_shows_critic_and_conversation(self, guided):
+        events = EventAccumulator(str(guided.folder / "tensorboard"))
+        events.Reload()
+        scalars = set(events.Tags()["scalars"])
+        for name in ("critic_loss", "critic_bias", "critic_explained", "kl_coef", "kl",
+                     "advantage", "requeries", "overruled"):  # fmt: skip
+            assert f"guidance/{name}" in scalars
+        assert max(e.value for e in events.Scalars("guidance/requeries")) > 0
+        text = events.Tensors("guidance/talk/text_summary")[-1].tensor_proto.string_val[0].decode()
+        assert "advantage" in text and "pursued: **" in text
+
+    def test_what_was_learned_travels_with_the_checkpoint(self, guided):
+        trained = open_trained(guided.folder)
+        assert trained.guidance is not None and trained.guidance.critic.ready
+        assert trained.guidance.critic.seen > 100
+        with zipfile.ZipFile(trained.folder.latest_checkpoint()) as archive:
+            assert MEMBER in archive.namelist()
+        assert evaluate(guided.folder, episodes=8, progress=False).episodes
+        agent = load(guided.folder, overrides=["planner.type=random", "planner.options={}"])
+        assert agent.guidance is not None and agent.guidance.critic.ready
+
+    def test_it_can_be_left_out_of_an_evaluation(self, guided):
+        plain = open_trained(
+            guided.folder, ["guidance.soft_choice=none", "guidance.requery_rounds=0"]
+        )
+        assert plain.guidance is None
+
+    def test_a_resumed_run_goes_on_with_its_critic(self, guided, tmp_path):
+        import shutil
+
+        folder = tmp_path / "run"
+        shutil.copytree(guided.folder, folder)
+        text = (folder / "config.yaml").read_text()
+        (folder / "config.yaml").write_text(text.replace("3072", "4096"))
+        before = open_trained(folder).guidance.critic.seen
+        resume(folder, progress=False)
+        assert open_trained(folder).guidance.critic.seen > before
+
+    def test_a_run_without_guidance_can_be_guided_later(self, tmp_path):
+        config = HierConfig.load("demo", [*SMALL, "total_timesteps=512"])
+        folder = train(config, folder=tmp_path / "run", progress=False).folder
+        with pytest.warns(UserWarning, match="saved without guidance"):
+            later = open_trained(folder, GUIDED)
+        assert not later.guidance.critic.ready
+
+    def test_guidance_of_another_shape_is_an_error(self, guided, tmp_path):
+        trained = open_trained(guided.folder)
+        state = trained.guidance.critic.state_dict()
+        state["twins"] = {name: w[:1] for name, w in state["twins"].items()}
+        trained.guidance.critic.state_dict = lambda: state
+        path = tmp_path / "step.zip"
+        trained.model.save(path)
+        trained.guidance.save(path)
+        with pytest.raises(RunFolderError, match="does not fit this configuration"):
+            open_trained(guided.folder).guidance.load(path)
+
+    def test_a_critic_without_a_say_changes_nothing(self, tmp_path):
+        """SB3's own result, to the bit, while all guidance weighs nothing."""
+        found = []
+        for name, more in (
+            ("off", []),
+            ("silent", ["guidance.soft_choice=fixed", "guidance.critic.warmup=100000"]),
+        ):
+            config = HierConfig.load("demo", [*SMALL, *more, "total_timesteps=1024"])
+            folder = train(config, folder=tmp_path / name, progress=False).folder
+            found.append(open_trained(folder).model.policy.state_dict())
+        for key, weight in found[0].items():
+            assert torch.equal(weight, found[1][key]), key
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("guidance.kl_coef=0", "guidance.kl_coef"),
+        ("guidance.kl_coef=-1", "guidance.kl_coef"),
+        ("guidance.advantage_threshold=0.1", "guidance.advantage_threshold"),
+        ("guidance.requery_rounds=11", "guidance.requery_rounds"),
+        ("guidance.soft_choice=sometimes", "guidance.soft_choice"),
+        ("guidance.critic.polyak=2", "guidance.critic.polyak"),
+        ("guidance.critic.optimism=1.5", "guidance.critic.optimism"),
+        ("guidance.kl_coeff=1", "kl_coef"),
+    ],
+)
+def test_a_coefficient_out_of_range_is_an_error(override, words):
+    with pytest.raises(ConfigError, match=words):
+        HierConfig.load("demo", [override])
