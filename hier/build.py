@@ -13,7 +13,9 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from controllers.build import build_controller, load_controller
+from controllers.guided import Guidance
 from envs.registry import domain_of, make_env, subgoal_space
+from hier.action_guidance import Indifferent, action_names
 from hier.config import HierConfig
 from hier.guidance import SubgoalGuidance, build_choice, build_guidance
 from hier.hierarchy import Hierarchy
@@ -72,7 +74,7 @@ def build_hierarchy(
         training: let a tuned temperature follow.
     """
     domain = domain_of(config.env.ids[0])
-    return Hierarchy(
+    hierarchy = Hierarchy(
         n,
         planner,
         subgoal_space(domain),
@@ -81,6 +83,9 @@ def build_hierarchy(
         choice=build_choice(guidance, seed, training=training),
         experts=experts,
     )
+    if config.guidance.actions != "none":
+        hierarchy.reference = Indifferent(len(action_names(domain)))
+    return hierarchy
 
 
 def build_env(
@@ -124,6 +129,7 @@ def build_env(
         environment=config.controller.reward_scale,
         bonus=config.subgoal.bonus,
         shaping=config.subgoal.shaping,
+        value=config.guidance.value_shaping if seeds is None else 0.0,
     )
     return HierarchicalVecEnv(venv, hierarchy, rewards, config.controller.gamma)
 
@@ -144,6 +150,9 @@ def build_model(config: HierConfig, env: VecEnv) -> BaseAlgorithm:
         features={"features_dim": controller.features_dim, "channels": controller.channels},
         net_arch=controller.net_arch,
         options=controller.options,
+        guidance=None
+        if config.guidance.actions == "none"
+        else Guidance(config.guidance.actions, config.guidance.action_coef),
     )
 
 

@@ -126,6 +126,25 @@ class GuidanceConfig(Section):
     advantage_threshold: float = Field(
         -0.1, ge=-10, le=0, description="advantage below which it is; halves at each round"
     )
+    value_shaping: float = Field(
+        0.0, ge=0, le=10,
+        description="weight of potential-based shaping by the planner's value, which needs a value "
+        "head",
+    )  # fmt: skip
+    actions: Literal["none", "reward", "loss"] = Field(
+        "none",
+        description="draw the controller to the planner's actions, through its reward or its loss; "
+        "for ppo and a2c under vlm or llm",
+    )
+    action_coef: float = Field(
+        0.1, ge=0, le=100,
+        description="weight of KL to them at first; about 0.1 in reward form, 10 in loss form",
+    )  # fmt: skip
+    action_coef_end: float = Field(0.0, ge=0, le=100, description="its weight in the end")
+    action_coef_steps: int = Field(50_000, ge=1, description="environment steps until then")
+    action_answers: int = Field(
+        2000, ge=2, description="most answers asked of the planner, to distil its actions from"
+    )
     critic: CriticConfig = CriticConfig()
 
     @property

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from controllers.guided import REFERENCE
 from envs.subgoal import Expert, Percept, Subgoal, SubgoalSpace
 from hier.choice import Choice, Decision, PlannerChoice
 from perception.grounding import FAR
@@ -48,6 +50,13 @@ class Lane:
     queries: int = 0
 
 
+class Reference(Protocol):
+    """A reference policy over the controller's actions."""
+
+    def log_probs(self, observation: dict[str, NDArray]) -> NDArray[np.float32]:
+        """``(n, n_actions)`` log-probabilities for a batched controller observation."""
+
+
 class Hierarchy:
     """Percepts, subgoals and re-planning for ``n`` environments that step together.
 
@@ -62,6 +71,12 @@ class Hierarchy:
         max_duration: steps after which a subgoal times out.
         choice: who decides among the candidates; the planner's own draw when omitted.
         experts: gives the privileged expert of environment ``i``; used only by privileged planners.
+
+    Attributes:
+        reference: gives the controller :data:`controllers.guided.REFERENCE`; ``None`` for
+            controllers without guidance.
+        queries: put to the planner so far.
+        seconds: spent so far, by ``perception`` and ``planner``.
     """
 
     def __init__(
@@ -80,6 +95,7 @@ class Hierarchy:
         self.tracker = tracker
         self.max_duration = max_duration
         self.lanes = [Lane() for _ in range(n)]
+        self.reference: Reference | None = None
         self.queries = 0
         self.seconds = {"perception": 0.0, "planner": 0.0}
         self._experts = experts
@@ -142,7 +158,7 @@ class Hierarchy:
         if self.planner is None or not len(which):
             return
         started = time.perf_counter()
-        queries = [self._query(i) for i in which]
+        queries = [self.query(i) for i in which]
         outlooks = []
         if self.choice.critic is not None:
             outlooks = [
@@ -162,7 +178,8 @@ class Hierarchy:
         self.seconds["planner"] += time.perf_counter() - started
         self.tracker.ground(which)
 
-    def _query(self, i: int) -> PlannerQuery:
+    def query(self, i: int) -> PlannerQuery:
+        """What the planner would be asked of environment ``i`` now."""
         lane = self.lanes[i]
         assert self.planner is not None
         expert = self._experts(i) if self.planner.privileged and self._experts else None
@@ -180,11 +197,17 @@ class Hierarchy:
         return None if steps >= FAR else steps
 
     def controller_observation(self, observation: dict[str, NDArray]) -> dict[str, NDArray]:
-        """What the controllers see, batched: ``image``, ``mission``, ``target`` and ``subgoal``."""
+        """What the controllers see, batched.
+
+        ``image``, ``mission``, ``target``, ``subgoal`` and, with a reference, what it says.
+        """
         grounding = self.tracker.grounding
-        return {
+        seen = {
             "image": observation["image"],
             "mission": observation["mission"],
             "target": grounding.planes.copy(),
             "subgoal": np.concatenate([self._vectors, grounding.place], axis=1),
         }
+        if self.reference is not None:
+            seen[REFERENCE] = self.reference.log_probs(seen)
+        return seen

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from stable_baselines3.common.callbacks import CallbackList
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import configure
 
 from controllers.build import load_controller
+from controllers.guided import AnnealGuidance
 from envs.errors import UserError
+from envs.registry import domain_of
+from hier.action_guidance import Distillation
 from hier.build import build_env, build_model, build_planner_of
 from hier.callbacks import Checkpoints, Evaluations, HierarchyLogger, StopOnSignal
 from hier.config import HierConfig
@@ -114,6 +117,8 @@ def _learn(
     if guidance is not None:
         updates = config.guidance.critic.updates
         callbacks.append(GuidanceLearning(guidance, env, updates, every))
+    if config.guidance.actions != "none":
+        callbacks += _action_guidance(config, env, planner)
     remaining = config.total_timesteps - model.num_timesteps
     with stop.listening():
         try:
@@ -148,3 +153,11 @@ def _learn(
         seconds=time.perf_counter() - started,
         interrupted=stop.stopped,
     )
+
+
+def _action_guidance(config: HierConfig, env: Any, planner: Any) -> list[BaseCallback]:
+    settings, domain = config.guidance, domain_of(config.env.ids[0])
+    return [
+        Distillation(env, planner, domain, answers=settings.action_answers, seed=config.seed),
+        AnnealGuidance(settings.action_coef, settings.action_coef_end, settings.action_coef_steps),
+    ]

@@ -12,6 +12,9 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
+from controllers.guided import REFERENCE, reference_space
+from controllers.shaping import shaping_reward
+from envs.errors import ConfigError
 from envs.subgoal import Expert, Subgoal
 from hier.choice import Decision
 from hier.hierarchy import DONE, EPISODE_END, Hierarchy
@@ -60,11 +63,14 @@ class RewardWeights:
         shaping: per step of walking distance gained (potential-based, Ng et al. 1999); not for
             a subgoal already completed in this episode, unless it is repeatable, so that it
             cannot be farmed.
+        value: per unit of potential, which is the planner's value of the state in which the
+            present subgoal was chosen.
     """
 
     environment: float = 2.0
     bonus: float = 0.5
     shaping: float = 0.05
+    value: float = 0.0
 
 
 class _Account:
@@ -104,24 +110,23 @@ class HierarchicalVecEnv(VecEnvWrapper):
         assert isinstance(venv.observation_space, spaces.Dict)
         image, mission = venv.observation_space["image"], venv.observation_space["mission"]
         size = hierarchy.space.encoding_size + hierarchy.tracker.grounding.place.shape[1]
-        super().__init__(
-            venv,
-            spaces.Dict(
-                {
-                    "image": image,
-                    "mission": mission,
-                    "target": spaces.Box(
-                        -1.0, 1.0, hierarchy.tracker.grounding.planes.shape[1:], np.float32
-                    ),
-                    "subgoal": spaces.Box(-3.0, 3.0, (size,), np.float32),
-                }
-            ),
-        )
+        planes = hierarchy.tracker.grounding.planes.shape[1:]
+        seen: dict[str, spaces.Space] = {
+            "image": image,
+            "mission": mission,
+            "target": spaces.Box(-1.0, 1.0, planes, np.float32),
+            "subgoal": spaces.Box(-3.0, 3.0, (size,), np.float32),
+        }
+        if hierarchy.reference is not None:
+            assert isinstance(venv.action_space, spaces.Discrete)
+            seen[REFERENCE] = reference_space(int(venv.action_space.n))
+        super().__init__(venv, spaces.Dict(seen))
         self.hierarchy = hierarchy
         self.rewards = rewards
         self.gamma = gamma
         self.seconds = {"env": 0.0}
         self._accounts = [_Account() for _ in range(self.num_envs)]
+        self._values = np.zeros(self.num_envs)  # the planner's, where its shaping is on
         self._started = time.time()
 
     def reset(self) -> dict[str, NDArray]:
@@ -130,6 +135,8 @@ class HierarchicalVecEnv(VecEnvWrapper):
         self._accounts = [_Account() for _ in range(self.num_envs)]
         self.hierarchy.begin(observation)
         self._note_potentials(range(self.num_envs))
+        if self.rewards.value:
+            self._values = self._planner_values()
         return self.hierarchy.controller_observation(observation)
 
     def step_wait(self) -> tuple[dict[str, NDArray], NDArray, NDArray, list[dict[str, Any]]]:
@@ -161,6 +168,8 @@ class HierarchicalVecEnv(VecEnvWrapper):
         again = [i for i in closed if not dones[i]]
         self.hierarchy.plan(again)
         self._note_potentials(again + ended)
+        if self.rewards.value:
+            rewards += self.rewards.value * self._value_shaping(dones, infos)
         return self.hierarchy.controller_observation(observation), rewards, dones, infos
 
     def _book(self, i: int, reward: float) -> None:
@@ -193,6 +202,27 @@ class HierarchicalVecEnv(VecEnvWrapper):
         if self.hierarchy.planner is not None:
             for i in which:
                 self._accounts[i].potential = self._potential(i)
+
+    def _value_shaping(self, dones: NDArray, infos: list[dict[str, Any]]) -> NDArray:
+        before, now = self._values, self._planner_values()
+        # The state in which a time limit struck was not valued; its potential is the last one.
+        cut = np.array([bool(info.get("TimeLimit.truncated")) for info in infos])
+        after = np.where(dones & cut, before, now)
+        self._values = now
+        return shaping_reward(before, after, dones & ~cut, self.gamma)
+
+    def _planner_values(self) -> NDArray:
+        values = [
+            lane.pursuit.decision.value if lane.pursuit.decision else np.nan
+            for lane in self.hierarchy.lanes
+        ]
+        if np.isnan(values).any():
+            name = type(self.hierarchy.planner).__name__
+            raise ConfigError(
+                f"guidance.value_shaping is {self.rewards.value}, but the planner {name} says no "
+                "value; choose one with a value head, such as the one that ships, or set it to 0"
+            )
+        return np.array(values)
 
     def _record(self, i: int, outcome: str, terminal: bool) -> SubgoalRecord:
         account, pursuit = self._accounts[i], self.hierarchy.close(i, outcome)

@@ -8,13 +8,15 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from envs import make_env
 from envs.errors import ConfigError, RunFolderError
 from envs.subgoal import Subgoal
 from hier import HierConfig, evaluate, load, resume, train
-from hier.build import open_trained
+from hier.build import build_env, build_planner_of, open_trained
 from hier.choice import GuidedChoice, PlannerChoice, Requery
 from hier.guidance import MEMBER
 from hier.linvit import Temperature, soft_choice, soft_value
+from hier.training import TrainingError
 from planners.protocol import PlannerQuery, PlannerReply
 
 SUBGOALS = [Subgoal("explore"), *(Subgoal("go to", c, "ball") for c in ("red", "green", "blue"))]
@@ -246,3 +248,66 @@ class TestTraining:
 def test_a_coefficient_out_of_range_is_an_error(override, words):
     with pytest.raises(ConfigError, match=words):
         HierConfig.load("demo", [override])
+
+
+ACTIONS = [
+    *SMALL[2:], "planner.type=vlm", "planner.options={}", "guidance.action_answers=60",
+    "total_timesteps=1536",
+]  # fmt: skip
+
+
+class TestActions:
+    @pytest.mark.parametrize(("form", "coef"), [("reward", 0.05), ("loss", 5)])
+    def test_the_controller_is_drawn_to_the_planners_actions(self, form, coef, tmp_path):
+        config = HierConfig.load(
+            "demo",
+            [*ACTIONS, f"guidance.actions={form}", f"guidance.action_coef={coef}",
+             "guidance.action_coef_steps=1024"],
+        )  # fmt: skip
+        folder = train(config, folder=tmp_path / "run", progress=False).folder
+        events = EventAccumulator(str(folder / "tensorboard"))
+        events.Reload()
+        asked = [e.value for e in events.Scalars("guidance/action_answers")]
+        assert asked == sorted(asked) and asked[-1] == 60
+        coefs = [e.value for e in events.Scalars("guidance/lambda_a")]
+        assert coefs[0] == pytest.approx(coef) and coefs[-1] < 0.5 * coef
+        assert evaluate(folder, episodes=4, progress=False).episodes
+        agent = load(folder)
+        env = make_env("BabyAI-UnlockPickup-v0")
+        agent.predict(env.reset(seed=1)[0])
+
+    def test_a_planner_that_knows_no_actions_is_an_error(self, tmp_path):
+        config = HierConfig.load("demo", [*SMALL, "guidance.actions=loss"])
+        with pytest.raises(ConfigError, match="does not score actions"):
+            train(config, folder=tmp_path / "run", progress=False)
+
+
+class TestValue:
+    def test_shaping_by_the_planners_value_telescopes(self):
+        """With it, an episode's discounted pay differs by the first potential alone."""
+        config = HierConfig.load("demo", [*ACTIONS, "env.n_envs=2", "env.max_steps=40"])
+        pays, first = [], []
+        for weight in (0.0, 3.0):
+            shaped = config.override(f"guidance.value_shaping={weight}")
+            env = build_env(shaped, build_planner_of(shaped))
+            env.seed(3)
+            env.reset()
+            first = [lane.pursuit.decision.value for lane in env.hierarchy.lanes]
+            rng, pay, going = np.random.default_rng(0), np.zeros(2), np.ones(2, bool)
+            last = np.zeros(2)
+            for step in range(40):
+                held = [lane.pursuit.decision.value for lane in env.hierarchy.lanes]
+                _, rewards, dones, infos = env.step(rng.integers(6, size=2))
+                pay += going * rewards * env.gamma**step
+                for i in np.flatnonzero(dones & going):
+                    if infos[i].get("TimeLimit.truncated"):
+                        last[i] = env.gamma ** (step + 1) * held[i]
+                going &= ~dones
+            assert not going.any()
+            pays.append(pay)
+        assert pays[1] - pays[0] == pytest.approx(3 * (last - first), abs=1e-4)
+
+    def test_a_planner_without_values_is_an_error(self, tmp_path):
+        config = HierConfig.load("demo", [*SMALL, "guidance.value_shaping=1"])
+        with pytest.raises(TrainingError, match="says no value"):
+            train(config, folder=tmp_path / "run", progress=False)

@@ -1,0 +1,104 @@
+"""Guidance of the controller's actions: the planner as reference policy, within a budget."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+
+from controllers.reference import ReferencePolicy
+from envs.errors import ConfigError
+from hier.vec_env import HierarchicalVecEnv
+from perception.walker import make_walker
+
+_PORTIONS = 4  # rollouts over which the budget is spent
+
+
+def action_names(domain: str) -> tuple[str, ...]:
+    """What the planner calls the controller's actions, in their order."""
+    return (*make_walker(domain, 32).actions, "done")
+
+
+class Indifferent:
+    """The reference of a controller that only acts: its policy does not look at it.
+
+    Args:
+        n_actions: of the controller.
+    """
+
+    def __init__(self, n_actions: int):
+        self._log_prob = np.float32(-np.log(n_actions))
+        self._n_actions = n_actions
+
+    def log_probs(self, observation: dict[str, NDArray]) -> NDArray[np.float32]:
+        """All actions alike, ``(n, n_actions)``."""
+        return np.full((len(observation["image"]), self._n_actions), self._log_prob)
+
+
+class Distillation(BaseCallback):
+    """Asks the planner for actions in states the controller visits, and distils the answers.
+
+    The budget is spent in equal portions over the first rollouts, in states drawn at random; after
+    each of them the reference learns from all answers so far. Logs ``guidance/action_answers``,
+    ``guidance/action_kl`` and ``guidance/action_agreement``, the network against answers held out.
+
+    Args:
+        env: trained in; its controllers see the reference from now on.
+        planner: has ``action_log_probs``.
+        domain: of the environment.
+        answers: budget.
+        seed: of the draws and of the network.
+
+    Raises:
+        ConfigError: if the planner says nothing about actions.
+    """
+
+    def __init__(
+        self, env: HierarchicalVecEnv, planner: Any, domain: str, *, answers: int, seed: int
+    ):
+        super().__init__()
+        if not hasattr(planner, "action_log_probs"):
+            raise ConfigError(
+                f"the planner {type(planner).__name__} does not score actions, which "
+                "guidance.actions needs; choose planner.type=vlm or llm, or guidance.actions=none"
+            )
+        self.env = env
+        self.planner = planner
+        self.actions = action_names(domain)
+        space: Any = env.observation_space
+        self.reference = ReferencePolicy(
+            space, len(self.actions), budget=answers, seed=seed, device="cpu"
+        )
+        env.hierarchy.reference = self.reference
+        self._portion = -(-answers // _PORTIONS)
+        self._fitted = 0
+        self._rng = np.random.default_rng(seed)
+
+    def _on_step(self) -> bool:
+        if self.reference.remaining:
+            assert isinstance(self.model, OnPolicyAlgorithm)
+            share = self._portion / (self.model.n_steps * self.env.num_envs)
+            which = np.flatnonzero(self._rng.random(self.env.num_envs) < share)
+            which = which[: self.reference.remaining]
+            if len(which):
+                self._ask(which)
+        return True
+
+    def _ask(self, which: NDArray[np.intp]) -> None:
+        hierarchy = self.env.hierarchy
+        queries = [hierarchy.query(i) for i in which]
+        subgoals = [hierarchy.lanes[i].pursuit.subgoal for i in which]
+        answers = self.planner.action_log_probs(queries, subgoals, self.actions)
+        seen = self.locals["new_obs"]
+        self.reference.add({key: value[which] for key, value in seen.items()}, np.stack(answers))
+
+    def _on_rollout_end(self) -> None:
+        if self.reference.answers > self._fitted and self.reference.answers >= 2:
+            self._fitted = self.reference.answers
+            result = self.reference.fit()
+            self.logger.record("guidance/action_answers", self.reference.answers)
+            self.logger.record("guidance/action_kl", result.kl)
+            self.logger.record("guidance/action_agreement", result.agreement)
