@@ -115,6 +115,7 @@ class Agent:
             episode_start=starts,
             deterministic=deterministic,
         )
+        actions, _ = state.hierarchy.guard(actions)
         return (actions[0] if single else actions), AgentState(state.hierarchy, controller)
 
     @staticmethod

@@ -18,7 +18,7 @@ from envs.registry import domain_of, make_env, subgoal_space
 from hier.action_guidance import Indifferent, action_names
 from hier.config import HierConfig
 from hier.guidance import SubgoalGuidance, build_choice, build_guidance
-from hier.hierarchy import Hierarchy
+from hier.hierarchy import Hierarchy, Safety
 from hier.run_folder import RunFolder
 from hier.vec_env import HierarchicalVecEnv, RewardWeights, experts_of
 from perception.tracker import make_tracker
@@ -81,6 +81,7 @@ def build_hierarchy(
         make_tracker(domain, n),
         max_duration=config.subgoal.max_duration,
         choice=build_choice(guidance, seed, training=training),
+        safety=Safety(config.safety.avoid, config.safety.filter, config.safety.forbid),
         experts=experts,
     )
     if config.guidance.actions != "none":

@@ -73,6 +73,7 @@ class HierarchyLogger(BaseCallback):
             self._logged_at = self.num_timesteps
             self._log_subgoals()
             self._log_planner()
+            self._log_safety()
             self._log_time()
             self._records, self._episodes = [], []
 
@@ -106,6 +107,12 @@ class HierarchyLogger(BaseCallback):
             queries = np.mean([info["planner_queries"] for info in self._episodes])
             self.logger.record("planner/queries_per_episode", queries)
             self.logger.record("planner/plans", plans_as_text(self._episodes[-3:]), NOT_TEXT_LOGS)
+
+    def _log_safety(self) -> None:
+        for name in ("violations", "prevented"):
+            counts = [info[name] for info in self._episodes]
+            if counts:
+                self.logger.record(f"safety/{name}", np.mean(counts))
 
     def _log_time(self) -> None:
         now, spent = time.perf_counter(), self._spent()
@@ -207,7 +214,9 @@ class Evaluations(BaseCallback):
         )
         summary = evaluation.summary()
         self.folder.append_evaluation({"env_steps": self.num_timesteps, **summary})
-        for name in ("success_rate", "mean_return", "mean_length", "queries_per_episode"):
+        for name in (
+            "success_rate", "mean_return", "mean_length", "queries_per_episode", "violations",
+        ):  # fmt: skip
             self.logger.record(f"eval/{name}", summary[name])
         self._draw()
         self.logger.dump(self.num_timesteps)

@@ -153,6 +153,18 @@ class GuidanceConfig(Section):
         return self.soft_choice != "none" or self.requery_rounds > 0
 
 
+class SafetyConfig(Section):
+    """What the agent must not do."""
+
+    avoid: list[str] = Field(
+        ["lava"], description="things not to step onto; doing so is counted as a violation"
+    )
+    filter: bool = Field(False, description="wait instead of stepping onto them")
+    forbid: list[str] = Field(
+        [], description="subgoals never pursued, as patterns: 'open the red door', 'toggle *'"
+    )
+
+
 class ControllerConfig(Section):
     """Who acts: an SB3 algorithm and its network."""
 
@@ -202,6 +214,7 @@ class HierConfig(Settings):
     planner: PlannerConfig = PlannerConfig()
     subgoal: SubgoalConfig = SubgoalConfig()
     guidance: GuidanceConfig = GuidanceConfig()
+    safety: SafetyConfig = SafetyConfig()
     controller: ControllerConfig = ControllerConfig()
     eval: EvalConfig = EvalConfig()
 

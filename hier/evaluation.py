@@ -30,6 +30,8 @@ class EpisodeResult:
         length: environment steps.
         planner_queries: how often the planner was asked.
         plan: ``(subgoal, duration, outcome)`` of every subgoal, in order.
+        violations: unsafe steps taken.
+        prevented: unsafe steps filtered.
     """
 
     env_id: str
@@ -39,6 +41,8 @@ class EpisodeResult:
     length: int
     planner_queries: int
     plan: list[tuple[str, int, str]]
+    violations: int = 0
+    prevented: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,8 @@ class Evaluation:
             "mean_length": float(np.mean([e.length for e in self.episodes])),
             "queries_per_episode": float(np.mean([e.planner_queries for e in self.episodes])),
             "subgoals_done": self.completion_rate,
+            "violations": float(np.mean([e.violations for e in self.episodes])),
+            "prevented": float(np.mean([e.prevented for e in self.episodes])),
             "episodes": float(len(self.episodes)),
         }
 
@@ -127,6 +133,8 @@ def _result(env_id: str, seed: int, info: dict[str, Any]) -> EpisodeResult:
         length=int(info["episode"]["l"]),
         planner_queries=int(info["planner_queries"]),
         plan=info["plan"],
+        violations=info["violations"],
+        prevented=info["prevented"],
     )
 
 

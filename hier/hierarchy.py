@@ -5,16 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from controllers.guided import REFERENCE
+from envs.errors import UnknownNameError
 from envs.subgoal import Expert, Percept, Subgoal, SubgoalSpace
 from hier.choice import Choice, Decision, PlannerChoice
 from perception.grounding import FAR
-from perception.tracker import GridTracker, Outlook
+from perception.tracker import HAZARDS, WAIT, GridTracker, Outlook
 from planners.protocol import RECENT, Planner, PlannerQuery
 
 DONE, FAILED, TIMEOUT = "done", "failed", "timeout"
@@ -42,12 +44,46 @@ class Pursuit:
 
 @dataclass(slots=True)
 class Lane:
-    """One environment's place in the hierarchy."""
+    """One environment's place in the hierarchy.
+
+    Attributes:
+        pursuit: the present subgoal.
+        percept: the latest.
+        history: subgoals ended in this episode, and how.
+        queries: put to the planner in this episode.
+    """
 
     pursuit: Pursuit = field(default_factory=Pursuit)
     percept: Percept | None = None
     history: list[tuple[Subgoal, str]] = field(default_factory=list)
     queries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Safety:
+    """What must not be done.
+
+    Attributes:
+        avoid: things not to step onto.
+        filter: wait instead of stepping onto them.
+        forbid: subgoals never to pursue, as shell patterns over their sentences.
+
+    Raises:
+        UnknownNameError: if something in ``avoid`` is none of the domain's hazards.
+    """
+
+    avoid: Sequence[str] = ()
+    filter: bool = False
+    forbid: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        for kind in self.avoid:
+            if kind not in HAZARDS:
+                raise UnknownNameError("thing in safety.avoid", kind, HAZARDS)
+
+    def allows(self, subgoal: Subgoal) -> bool:
+        """Whether no pattern forbids it."""
+        return not any(fnmatchcase(str(subgoal), pattern) for pattern in self.forbid)
 
 
 class Reference(Protocol):
@@ -70,6 +106,7 @@ class Hierarchy:
         tracker: the domain's perception for ``n`` environments.
         max_duration: steps after which a subgoal times out.
         choice: who decides among the candidates; the planner's own draw when omitted.
+        safety: what must not be done.
         experts: gives the privileged expert of environment ``i``; used only by privileged planners.
 
     Attributes:
@@ -88,6 +125,7 @@ class Hierarchy:
         *,
         max_duration: int,
         choice: Choice | None = None,
+        safety: Safety | None = None,
         experts: Callable[[int], Expert] | None = None,
     ):
         self.planner = planner
@@ -100,6 +138,7 @@ class Hierarchy:
         self.seconds = {"perception": 0.0, "planner": 0.0}
         self._experts = experts
         self.choice = choice or PlannerChoice()
+        self.safety = safety or Safety()
         self._vectors = np.zeros((n, space.encoding_size), np.float32)
 
     def begin(self, observation: dict[str, NDArray], which: Sequence[int] | None = None) -> None:
@@ -183,13 +222,24 @@ class Hierarchy:
         lane = self.lanes[i]
         assert self.planner is not None
         expert = self._experts(i) if self.planner.privileged and self._experts else None
+        candidates = self.space.candidates(lane.percept)
+        if self.safety.forbid:
+            # Where everything is forbidden, something must still be pursued.
+            candidates = [g for g in candidates if self.safety.allows(g)] or candidates
         return PlannerQuery(
             percept=lane.percept,
-            candidates=self.space.candidates(lane.percept),
+            candidates=candidates,
             space=self.space,
             recent=tuple(lane.history[-RECENT:]),
             expert=expert,
         )
+
+    def guard(self, actions: NDArray[np.integer]) -> tuple[NDArray, NDArray[np.bool_]]:
+        """Actions as they may be taken, and which of the given ones were unsafe, ``(n,)`` each."""
+        unsafe = self.tracker.steps_onto(actions, self.safety.avoid)
+        if self.safety.filter and unsafe.any():
+            actions = np.where(unsafe, WAIT, actions)
+        return actions, unsafe
 
     def steps_to_target(self, i: int) -> int | None:
         """Walking distance to the current target on the map; ``None`` if no way is known."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,6 +22,7 @@ from envs.errors import ConfigError, RunFolderError
 from envs.files import atomic_write
 from envs.registry import domain_of, variations
 from hier.callbacks import StopOnSignal
+from hier.model_card import model_card
 from hier.run_folder import RunFolder
 from hier.settings import Section, Settings
 from perception.map_image import TILE, code_words
@@ -341,78 +341,9 @@ class _Training:
             for kind, levels in (("source", config.levels), ("held out", config.held_out))
             if levels
         ]
-        self.save(model_card(config, self.counts, found))
+        settings = {**config.model_dump(), "domain": config.domain}
+        self.save(model_card(settings, self.counts, found))
         return found[0][1]
-
-
-_CARD = """\
-A LLaVA of {parameters:,} parameters for the {domain} domain. It sees the memory map (15 x 15 cells
-around the agent, 120 x 120 pixels), reads the mission and the subgoals tried so far, and names the
-next subgoal.
-
-```python
-from transformers import AutoModelForImageTextToText, AutoProcessor
-
-model = AutoModelForImageTextToText.from_pretrained(folder)
-processor = AutoProcessor.from_pretrained(folder)
-```
-
-## Training
-
-`hier pretrain {domain}`, seed {seed}: {steps:,} steps of {batch_size} examples from
-{demonstrations:,} states in which the domain's expert was asked for a subgoal{start}.
-They come from {episodes:,} episodes of the source levels below (level seeds from 0 on) and
-{plain_episodes:,} more of the levels as they are. Those of the first kind were changed before they
-were played, {variation:g} times as often as the domain's variations would have it: clutter, another
-locked door with its key, a mission composed by the domain's own grammar (also of two or three
-clauses, or about a goal square), other words. Colours, balls and boxes, and left and right were
-exchanged at random. 15 % of the subgoals pursued were drawn by chance, and in every other episode
-10 % of the actions, so that it knows states after mistakes.
-
-It learned four things at once: the subgoal, the action that serves a subgoal, a description of the
-scene, and (in `value_head.safetensors`) the discounted return under a perfect controller.
-
-No demonstration and no choice of a setting comes from a held-out level.
-
-## Accuracy
-
-Share of states in which its likeliest subgoal is the expert's, on level seeds from
-{first_seed:,} on, and the mean probability it gives the expert's. The states are those in which a
-planner is asked while a perfect controller plays on the expert's subgoals; in the last column with
-mistakes on the way, as in training.
-
-| level | | states | accuracy | probability | after mistakes |
-|---|---|---|---|---|---|
-{rows}
-
-## Limits
-
-It knows the words of its domain and the tiles of its levels, and sees seven cells each way. The
-expert is not always right, and where two subgoals are equally good one of them counts as wrong.
-"""
-
-
-def model_card(
-    config: PretrainConfig,
-    counts: dict[str, int],
-    measured: Sequence[tuple[str, Accuracy, Accuracy]],
-) -> str:
-    """The Markdown text of a planner's card: command, data, scores, limits.
-
-    Args:
-        config: of the pre-training.
-        counts: ``parameters`` and ``demonstrations``.
-        measured: per kind of levels, accuracy without mistakes and with them.
-    """
-    rows = "\n".join(
-        f"| {plain.level} | {kind} | {plain.states} | {plain.accuracy:.1%} "
-        f"| {plain.probability:.1%} | {after.accuracy:.1%} |"
-        for kind, *pair in measured
-        for plain, after in zip(*(accuracy.levels for accuracy in pair), strict=True)
-    )
-    settings = config.model_dump()
-    settings["start"] = "" if config.start is None else ", after an earlier stage of the same kind"
-    return _CARD.format(**settings, domain=config.domain, **counts, rows=rows)
 
 
 def _means(reports: list[dict[str, float]]) -> dict[str, float]:

@@ -98,6 +98,7 @@ def _record(
             episode_start=np.array([step == 0]),
             deterministic=config.greedy_evaluation,
         )
+        action, _ = hierarchy.guard(action)
         observation, _, terminated, truncated, info = env.step(int(action[0]))
         step, ended = step + 1, terminated or truncated
         outcome = hierarchy.advance(_batch(observation))[0]

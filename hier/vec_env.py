@@ -84,6 +84,7 @@ class _Account:
         self.potential: float | None = None
         self.paid: set[Subgoal] = set()
         self.plan: list[tuple[str, int, str]] = []
+        self.violations = self.prevented = 0
 
 
 class HierarchicalVecEnv(VecEnvWrapper):
@@ -97,7 +98,8 @@ class HierarchicalVecEnv(VecEnvWrapper):
     :class:`perception.tracker.Grounding`. ``infos[i]`` carries ``subgoal`` (a
     :class:`SubgoalRecord`) when one closed and, at the end of an episode, ``episode`` (SB3's:
     the environment's own return and length), ``is_success``, ``plan`` (text, duration, outcome
-    per subgoal), ``planner_queries`` and a ``terminal_observation`` with every key.
+    per subgoal), ``planner_queries``, ``violations`` (unsafe steps taken), ``prevented`` (filtered)
+    and a ``terminal_observation`` with every key.
 
     Args:
         venv: environments of one domain, from :func:`envs.make_env`.
@@ -138,6 +140,16 @@ class HierarchicalVecEnv(VecEnvWrapper):
         if self.rewards.value:
             self._values = self._planner_values()
         return self.hierarchy.controller_observation(observation)
+
+    def step_async(self, actions: NDArray) -> None:
+        """Take actions, all but those that are filtered."""
+        actions, unsafe = self.hierarchy.guard(actions)
+        for i in np.flatnonzero(unsafe):
+            if self.hierarchy.safety.filter:
+                self._accounts[i].prevented += 1
+            else:
+                self._accounts[i].violations += 1
+        self.venv.step_async(actions)
 
     def step_wait(self) -> tuple[dict[str, NDArray], NDArray, NDArray, list[dict[str, Any]]]:
         """One step of every environment; see the class for what the infos carry."""
@@ -253,6 +265,8 @@ class HierarchicalVecEnv(VecEnvWrapper):
             },
             "plan": account.plan,
             "planner_queries": self.hierarchy.lanes[i].queries,
+            "violations": account.violations,
+            "prevented": account.prevented,
         }
 
 

@@ -12,6 +12,7 @@ from envs.errors import PerceptionError
 from envs.gridworld.cells import (
     COLOR_OF,
     KIND_OF,
+    KINDS,
     N_CODES,
     NAMED,
     REMOVABLE,
@@ -30,6 +31,9 @@ from perception.memory import extend_map, start_map
 
 VIEW = 7
 OUTLOOK = 15  # cells a side of the map that a critic sees
+HAZARDS = ("lava",)  # what can be stepped onto and should not be
+WAIT = 6  # MiniGrid's "done", which changes nothing
+_FORWARD = 2
 MAP_SIZE = 80  # room for the largest registered level (25 cells) from any start, views included
 
 
@@ -215,6 +219,16 @@ class GridTracker:
             bounds=tuple(self._bounds[i].tolist()),
         )
 
+    def steps_onto(self, actions: NDArray[np.integer], kinds: Sequence[str]) -> NDArray[np.bool_]:
+        """Which actions would step onto a thing of these kinds, as far as is seen.
+
+        Args:
+            actions: ``(n,)``, one per environment.
+            kinds: of :data:`HAZARDS`.
+        """
+        ahead = self.views[:, VIEW - 2, VIEW // 2]
+        return (np.asarray(actions) == _FORWARD) & np.isin(KIND_OF[ahead], _kind_numbers(kinds))
+
     def pursue(self, i: int, subgoal: Subgoal | None) -> None:
         """Set the subgoal that :meth:`ground` places for environment ``i``; ``None`` for none."""
         self._subgoals[i] = -1 if subgoal is None else GridworldSubgoals.as_integers(subgoal)
@@ -253,6 +267,10 @@ class GridTracker:
             self._words[i].copy(),
             np.concatenate([np.stack(encodings), places], axis=1),
         )
+
+
+def _kind_numbers(kinds: Sequence[str]) -> list[int]:
+    return [KINDS.index(kind) for kind in kinds]
 
 
 def outlook_sizes(domain: str) -> tuple[int, int, int]:
