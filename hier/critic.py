@@ -24,16 +24,16 @@ MAX_CANDIDATES = 32  # of the next state's, the likeliest; more would be most of
 
 
 class SubgoalQ(nn.Module):
-    """Q(s, g) for the candidates of a state: one network of the twins.
+    """Two estimates of Q(s, g) for the candidates of a state.
 
     The map is read by two convolutions; each candidate, with the mission, scales and shifts what
-    they find (FiLM, arXiv 1709.07871).
+    they find (FiLM, arXiv 1709.07871). The twins share that and have heads of their own.
 
     Args:
         n_codes, n_words: sizes of the vocabularies of map and mission.
         subgoal_size: width of a candidate's vector.
         channels: width of the convolutions.
-        hidden: width of the last layer.
+        hidden: width of each head's hidden layer.
     """
 
     def __init__(
@@ -46,8 +46,10 @@ class SubgoalQ(nn.Module):
         self.mission = nn.EmbeddingBag(n_words, channels, mode="mean", padding_idx=0)
         aim = subgoal_size + channels
         self.condition = nn.Linear(aim, 2 * channels)
-        self.join = nn.Linear(channels * 9 + aim, hidden)
-        self.value = nn.Linear(hidden, 1)
+        self.heads = nn.ModuleList(
+            nn.Sequential(nn.Linear(channels * 9 + aim, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+            for _ in "12"
+        )
 
     def forward(self, map_: Tensor, mission: Tensor, subgoals: Tensor) -> Tensor:
         """Values in units of discounted environment reward.
@@ -58,7 +60,7 @@ class SubgoalQ(nn.Module):
             subgoals: ``(B, n, k)`` float32.
 
         Returns:
-            ``(B, n)`` float32.
+            ``(2, B, n)`` float32.
         """
         b, n, _ = subgoals.shape
         x = torch.relu(self.near(self.cells(map_).permute(0, 3, 1, 2)))
@@ -67,7 +69,8 @@ class SubgoalQ(nn.Module):
         aim = torch.cat([subgoals, words], dim=-1)
         scale, shift = self.condition(aim)[..., None, None].chunk(2, dim=2)
         x = torch.relu(x[:, None] * (1 + scale) + shift).flatten(2)
-        return self.value(torch.relu(self.join(torch.cat([x, aim], dim=-1)))).squeeze(-1)
+        x = torch.cat([x, aim], dim=-1)
+        return torch.stack([head(x).squeeze(-1) for head in self.heads])
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +179,8 @@ class SubgoalCritic:
     ):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.twins = nn.ModuleList(SubgoalQ(n_codes, n_words, subgoal_size) for _ in "12")
-            self.copies = nn.ModuleList(SubgoalQ(n_codes, n_words, subgoal_size) for _ in "12")
+            self.twins = SubgoalQ(n_codes, n_words, subgoal_size)
+            self.copies = SubgoalQ(n_codes, n_words, subgoal_size)
         self.copies.load_state_dict(self.twins.state_dict())
         self.copies.requires_grad_(False)
         self.optimizer = torch.optim.Adam(self.twins.parameters(), learning_rate)
@@ -205,7 +208,7 @@ class SubgoalCritic:
             row[: len(outlook.subgoals)] = outlook.subgoals
         map_ = torch.from_numpy(np.stack([o.map for o in outlooks]).astype(np.int64))
         mission = torch.from_numpy(np.stack([o.mission for o in outlooks]))
-        one, two = (twin(map_, mission, torch.from_numpy(subgoals)) for twin in self.twins)
+        one, two = self.twins(map_, mission, torch.from_numpy(subgoals))
         found = ((one + two) / 2 + self.optimism * (one - two).abs() / 2).numpy()
         return [row[:n] for row, n in zip(found, counts, strict=True)]
 
@@ -239,11 +242,11 @@ class SubgoalCritic:
     def _update(self, batch: dict[str, Tensor], kl_coef: float) -> dict[str, float]:
         before, after = batch["map"].unbind(dim=1)
         with torch.no_grad():
-            later = [copy(after, batch["mission"], batch["next"]) for copy in self.copies]
+            later = self.copies(after, batch["mission"], batch["next"])
             value = torch.stack([soft_values(batch["log_probs"], q, kl_coef) for q in later])
             target = batch["reward"] + batch["discount"] * value.min(dim=0).values
-        now = [twin(before, batch["mission"], batch["subgoal"])[:, 0] for twin in self.twins]
-        loss = sum((functional.mse_loss(q, target) for q in now), torch.zeros(()))
+        now = self.twins(before, batch["mission"], batch["subgoal"])[..., 0]
+        loss = functional.mse_loss(now, target.expand_as(now))
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
@@ -252,10 +255,10 @@ class SubgoalCritic:
             for copy, twin in pairs:
                 copy.lerp_(twin, self.polyak)
         self.updates += 1
-        value, other = (q.detach() for q in now)
+        value, other = now.detach()
         error = value - target
         return {
-            "loss": float(loss.detach()) / 2,
+            "loss": float(loss.detach()),
             "value": float(value.mean()),
             "target": float(target.mean()),
             "spread": float((value - other).abs().mean()) / 2,
