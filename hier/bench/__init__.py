@@ -44,6 +44,7 @@ SUITES: dict[str, Suite] = {
         "learning:demo",
         plot="plot_curves",
     ),
+    "guidance": Suite("what each part of guidance is worth, on four levels", "guidance:guidance"),
     "key-corridor": Suite(
         "KeyCorridorS3R3 from percepts alone", "learning:key_corridor", plot="plot_curves"
     ),
