@@ -94,6 +94,8 @@ def test_a_folder_with_a_run_is_not_overwritten(made):
         ("model.patch=50", "choose a divisor of 120"),
         ("model.text_size=18", "choose a multiple of 4 heads"),
         ("levels=[BabyAI-GoToObjj-v0]", "did you mean 'BabyAI-GoToObj-v0'"),
+        ("model.patch=20", "multiple of 8"),
+        ("sight_steps=6400", "leave some for answers"),
         ("stepps=3", "did you mean 'steps'"),
         ("variation=2", "less than or equal to 1"),
     ],
