@@ -84,7 +84,7 @@ def build_hierarchy(
         safety=Safety(config.safety.avoid, config.safety.filter, config.safety.forbid),
         experts=experts,
     )
-    if config.guidance.actions != "none":
+    if config.effective_guidance.actions != "none":
         hierarchy.reference = Indifferent(len(action_names(domain)))
     return hierarchy
 
@@ -130,7 +130,7 @@ def build_env(
         environment=config.controller.reward_scale,
         bonus=config.subgoal.bonus,
         shaping=config.subgoal.shaping,
-        value=config.guidance.value_shaping if seeds is None else 0.0,
+        value=config.effective_guidance.value_shaping if seeds is None else 0.0,
     )
     return HierarchicalVecEnv(venv, hierarchy, rewards, config.controller.gamma)
 
@@ -141,7 +141,7 @@ def _seeded(make: Any, seeds: Sequence[int]) -> gym.Env:
 
 def build_model(config: HierConfig, env: VecEnv) -> BaseAlgorithm:
     """The configured SB3 algorithm, untrained."""
-    controller = config.controller
+    controller, guided = config.controller, config.effective_guidance
     return build_controller(
         controller.algorithm,
         env,
@@ -151,9 +151,7 @@ def build_model(config: HierConfig, env: VecEnv) -> BaseAlgorithm:
         features={"features_dim": controller.features_dim, "channels": controller.channels},
         net_arch=controller.net_arch,
         options=controller.options,
-        guidance=None
-        if config.guidance.actions == "none"
-        else Guidance(config.guidance.actions, config.guidance.action_coef),
+        guidance=Guidance(guided.actions, guided.action_coef) if guided.actions != "none" else None,
     )
 
 

@@ -219,6 +219,11 @@ class HierConfig(Settings):
     eval: EvalConfig = EvalConfig()
 
     @property
+    def effective_guidance(self) -> GuidanceConfig:
+        """Guidance as configured; all off without a planner, so that a flat twin is one flag."""
+        return GuidanceConfig() if self.planner.type == "none" else self.guidance
+
+    @property
     def greedy_evaluation(self) -> bool:
         """Whether evaluation takes the likeliest action; a value-based controller always does."""
         return self.eval.deterministic or self.controller.algorithm == "dqn"

@@ -98,8 +98,7 @@ class SubgoalGuidance:
 
 def build_guidance(config: HierConfig) -> SubgoalGuidance | None:
     """What guides this run's choices; ``None`` where the planner alone decides."""
-    wanted = config.guidance.needs_critic and config.planner.type != "none"
-    return SubgoalGuidance(config) if wanted else None
+    return SubgoalGuidance(config) if config.effective_guidance.needs_critic else None
 
 
 def build_choice(guidance: SubgoalGuidance | None, seed: int, *, training: bool) -> Choice:

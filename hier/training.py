@@ -117,7 +117,7 @@ def _learn(
     if guidance is not None:
         updates = config.guidance.critic.updates
         callbacks.append(GuidanceLearning(guidance, env, updates, every))
-    if config.guidance.actions != "none":
+    if config.effective_guidance.actions != "none":
         callbacks += _action_guidance(config, env, planner)
     remaining = config.total_timesteps - model.num_timesteps
     with stop.listening():

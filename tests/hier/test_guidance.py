@@ -232,6 +232,16 @@ class TestTraining:
             assert torch.equal(weight, found[1][key]), key
 
 
+def test_a_flat_twin_is_one_flag(tmp_path):
+    config = HierConfig.load(
+        "demo",
+        [*SMALL, *GUIDED, "guidance.actions=loss", "guidance.value_shaping=1", "planner.type=none",
+         "planner.options={}", "total_timesteps=512"],
+    )  # fmt: skip
+    folder = train(config, folder=tmp_path / "run", progress=False).folder
+    assert open_trained(folder).guidance is None
+
+
 @pytest.mark.parametrize(
     ("override", "words"),
     [
