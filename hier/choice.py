@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from envs.subgoal import Subgoal
 from hier.critic import SubgoalCritic
-from hier.linvit import Temperature, divergence, soft_choice, soft_value
+from hier.linvit import Temperature, divergence, doubted, soft_choice, soft_value
 from perception.tracker import Outlook
 from planners.protocol import Planner, PlannerQuery, PlannerReply, check_reply
 
@@ -106,6 +106,7 @@ class GuidedChoice:
         critic: values subgoals.
         temperature: λ; infinite for ReAd alone.
         requery: when to ask again.
+        doubt: share of chance mixed into p once the critic is ready.
         seed: of the draws.
         tune: let a tuned λ follow these choices.
     """
@@ -115,12 +116,14 @@ class GuidedChoice:
         critic: SubgoalCritic,
         temperature: Temperature,
         requery: Requery | None = None,
+        doubt: float = 0.0,
         seed: int = 0,
         tune: bool = False,
     ):
         self.critic: SubgoalCritic | None = critic
         self.temperature = temperature
         self.requery = requery or Requery()
+        self.doubt = doubt
         self.tune = tune
         self._rng = np.random.default_rng(seed)
 
@@ -139,9 +142,10 @@ class GuidedChoice:
         kl_coef = self.temperature.value
         decisions, states = [], []
         for query, reply, q in zip(queries, replies, values, strict=True):
-            state = _Deliberation(query, q, soft_value(reply.log_probs, q, kl_coef))
-            policy = soft_choice(reply.log_probs, q, kl_coef)
-            kl = divergence(policy, reply.log_probs)
+            prior = doubted(reply.log_probs, self.doubt)
+            state = _Deliberation(query, q, soft_value(prior, q, kl_coef))
+            policy = soft_choice(prior, q, kl_coef)
+            kl = divergence(policy, prior)
             if self.tune:
                 self.temperature.saw(kl)
             state.propose(draw(policy, self._rng))
@@ -167,7 +171,8 @@ class GuidedChoice:
             replies = ask(planner, [state.again(notes) for state in doubtful])
             for state, reply in zip(doubtful, replies, strict=True):
                 left = state.left()
-                policy = soft_choice(reply.log_probs, state.values[left], kl_coef)
+                prior = doubted(reply.log_probs, self.doubt)
+                policy = soft_choice(prior, state.values[left], kl_coef)
                 state.propose(left[draw(policy, self._rng)])
             threshold /= 2
 

@@ -120,6 +120,11 @@ class GuidanceConfig(Section):
     kl_coef_end: float = Field(0.01, gt=0, le=100, description="where an annealed kl_coef ends")
     kl_coef_steps: int = Field(100_000, ge=1, description="environment steps until it is there")
     target_kl: float = Field(0.2, gt=0, le=10, description="nats to which kl_coef is tuned")
+    doubt: float = Field(
+        0.1, ge=0, le=1,
+        description="share of chance mixed into the planner's distribution where the critic has a "
+        "say; a planner that is sure and wrong could not be overruled otherwise",
+    )  # fmt: skip
     requery_rounds: int = Field(
         0, ge=0, le=10, description="times the planner is asked again when the critic disagrees"
     )

@@ -83,7 +83,7 @@ class Transition:
         reward: R, discounted environment reward over its steps.
         discount: γ^τ, 0 if the episode ended with it.
         after: the state in which the next one was chosen; ``None`` at an episode's end.
-        log_probs: the planner's distribution there, over ``after``'s candidates.
+        log_probs: the prior there, over ``after``'s candidates.
     """
 
     before: Outlook
@@ -91,7 +91,7 @@ class Transition:
     reward: float
     discount: float
     after: Outlook | None = None
-    log_probs: NDArray[np.float32] | None = None
+    log_probs: NDArray[np.floating] | None = None
 
 
 class TransitionBuffer:

@@ -17,7 +17,7 @@ from envs.registry import domain_of, subgoal_space
 from hier.choice import Choice, GuidedChoice, PlannerChoice, Requery
 from hier.config import HierConfig
 from hier.critic import SubgoalCritic, Transition
-from hier.linvit import Temperature
+from hier.linvit import Temperature, doubted
 from hier.vec_env import HierarchicalVecEnv, SubgoalRecord
 from perception.tracker import outlook_sizes
 
@@ -57,11 +57,14 @@ class SubgoalGuidance:
             steps=settings.kl_coef_steps,
             target_kl=settings.target_kl,
         )
+        self.doubt = settings.doubt
         self.requery = Requery(settings.requery_rounds, settings.advantage_threshold)
 
     def choice(self, seed: int, *, training: bool) -> Choice:
         """Who decides among candidates; only in training does it move a tuned temperature."""
-        return GuidedChoice(self.critic, self.temperature, self.requery, seed=seed, tune=training)
+        return GuidedChoice(
+            self.critic, self.temperature, self.requery, self.doubt, seed=seed, tune=training
+        )
 
     def save(self, checkpoint: Path) -> None:
         """Add what was learned to a controller's checkpoint."""
@@ -147,13 +150,16 @@ class GuidanceLearning(BaseCallback):
     def _take(self, i: int, record: SubgoalRecord) -> None:
         assert record.outlook is not None
         after = None if record.terminal else self.env.hierarchy.lanes[i].pursuit
+        prior = None
+        if after is not None and after.decision is not None:
+            prior = doubted(after.decision.log_probs, self.guidance.doubt)
         transition = Transition(
             before=record.outlook,
             choice=record.decision.choice,
             reward=record.reward,
             discount=0.0 if record.terminal else self.env.gamma**record.duration,
             after=after.outlook if after else None,
-            log_probs=after.decision.log_probs if after and after.decision else None,
+            log_probs=prior,
         )
         self.guidance.critic.add(transition)
         self._due += self.updates

@@ -61,6 +61,17 @@ def divergence(log_pi: NDArray, log_probs: NDArray) -> float:
     return float(np.sum(taken[there] * (np.asarray(log_pi) - log_probs)[there]))
 
 
+def doubted(log_probs: NDArray, doubt: float) -> NDArray[np.float64]:
+    """``log((1 - doubt) p + doubt / n)``: a planner that is sure can still be overruled.
+
+    Args:
+        log_probs: log p, ``(n,)``, normalised.
+        doubt: share of the uniform distribution, in [0, 1].
+    """
+    log_p = np.asarray(log_probs, np.float64)
+    return np.log((1 - doubt) * np.exp(log_p) + doubt / len(log_p)) if doubt else log_p
+
+
 class Temperature:
     """λ over the course of a training.
 

@@ -341,6 +341,13 @@ class _Training:
             for kind, levels in (("source", config.levels), ("held out", config.held_out))
             if levels
         ]
+        with SummaryWriter(self.run.tensorboard) as writer:
+            for kind, plain, after in found:
+                name = kind.replace(" ", "_")
+                writer.add_scalar(f"final/accuracy_{name}", plain.mean, self.learner.steps_done)
+                writer.add_scalar(
+                    f"final/accuracy_{name}_after_mistakes", after.mean, self.learner.steps_done
+                )
         settings = {**config.model_dump(), "domain": config.domain}
         self.save(model_card(settings, self.counts, found))
         return found[0][1]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hier.critic import soft_values
-from hier.linvit import Temperature, divergence, soft_choice, soft_value
+from hier.linvit import Temperature, divergence, doubted, soft_choice, soft_value
 
 RNG = np.random.default_rng(0)
 CASES = [
@@ -68,6 +68,15 @@ def test_what_the_planner_rules_out_is_never_chosen():
     for kl_coef in (0.0, 0.1, math.inf):
         assert np.exp(soft_choice(log_p, q, kl_coef)).tolist() == [1, 0]
         assert soft_value(log_p, q, kl_coef) == 0
+
+
+def test_doubt_lets_a_sure_planner_be_overruled():
+    log_p, q = np.log([1 - 3e-9, 1e-9, 1e-9, 1e-9]), np.array([0.0, 0.0, 0.1, 0.0])
+    assert np.exp(soft_choice(log_p, q, 0.01))[2] < 1e-4
+    assert np.exp(soft_choice(doubted(log_p, 0.1), q, 0.01))[2] > 0.99
+    assert np.exp(doubted(log_p, 0.1)) == pytest.approx([0.925, 0.025, 0.025, 0.025])
+    assert doubted(log_p, 0.0) == pytest.approx(log_p)
+    assert np.exp(doubted(log_p, 1.0)) == pytest.approx([0.25] * 4)
 
 
 class TestTemperature:
