@@ -115,9 +115,12 @@ class GuidanceConfig(Section):
         "fixed, annealed, or tuned to target_kl",
     )
     kl_coef: float = Field(
-        0.05, gt=0, le=100, description="weight of KL to the planner, in environment reward per nat"
+        0.005,
+        gt=0,
+        le=100,
+        description="weight of KL to the planner, in environment reward per nat",
     )
-    kl_coef_end: float = Field(0.01, gt=0, le=100, description="where an annealed kl_coef ends")
+    kl_coef_end: float = Field(0.002, gt=0, le=100, description="where an annealed kl_coef ends")
     kl_coef_steps: int = Field(100_000, ge=1, description="environment steps until it is there")
     target_kl: float = Field(0.2, gt=0, le=10, description="nats to which kl_coef is tuned")
     doubt: float = Field(
@@ -129,7 +132,7 @@ class GuidanceConfig(Section):
         0, ge=0, le=10, description="times the planner is asked again when the critic disagrees"
     )
     advantage_threshold: float = Field(
-        -0.1, ge=-10, le=0, description="advantage below which it is; halves at each round"
+        -0.01, ge=-10, le=0, description="advantage below which it is; halves at each round"
     )
     value_shaping: float = Field(
         0.0, ge=0, le=10,

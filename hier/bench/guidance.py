@@ -17,8 +17,8 @@ LEVELS = {
     "BabyAI-BlockedUnlockPickup-v0": 150_000,
     "BabyAI-KeyCorridorS3R3-v0": 200_000,
 }
-LINVIT = ["guidance.soft_choice=annealed", "guidance.kl_coef=0.05", "guidance.kl_coef_end=0.003"]
-READ = ["guidance.requery_rounds=3", "guidance.advantage_threshold=-0.02"]
+LINVIT = ["guidance.soft_choice=fixed"]
+READ = ["guidance.requery_rounds=3"]
 ACTIONS = ["guidance.actions=reward", "guidance.action_coef=0.1"]
 VALUE = ["guidance.value_shaping=0.5"]
 VARIANTS = {
