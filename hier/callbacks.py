@@ -15,7 +15,7 @@ from stable_baselines3.common.logger import HParam, TensorBoardOutputFormat
 
 from hier.config import HierConfig
 from hier.evaluation import Evaluation, evaluate_model
-from hier.guidance import SubgoalGuidance
+from hier.guidance import NOT_TEXT_LOGS, SubgoalGuidance
 from hier.hierarchy import DONE
 from hier.recording import record_episodes
 from hier.run_folder import RunFolder
@@ -23,7 +23,6 @@ from hier.vec_env import HierarchicalVecEnv, SubgoalRecord
 from perception.video import gif_bytes, write_gif
 from planners.protocol import Planner
 
-NOT_TEXT_LOGS = ("stdout", "log", "json", "csv")
 GIF_FPS = 6
 
 

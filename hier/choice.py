@@ -143,7 +143,7 @@ class GuidedChoice:
         decisions, states = [], []
         for query, reply, q in zip(queries, replies, values, strict=True):
             prior = doubted(reply.log_probs, self.doubt)
-            state = _Deliberation(query, q, soft_value(prior, q, kl_coef))
+            state = _Deliberation(query, q, float(soft_value(prior, q, kl_coef)))
             policy = soft_choice(prior, q, kl_coef)
             kl = divergence(policy, prior)
             if self.tune:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hier.linvit import soft_value
 from perception.tracker import Outlook
 
 MAX_CANDIDATES = 32  # of the next state's, the likeliest; more would be most of the buffer
@@ -242,9 +243,9 @@ class SubgoalCritic:
     def _update(self, batch: dict[str, Tensor], kl_coef: float) -> dict[str, float]:
         before, after = batch["map"].unbind(dim=1)
         with torch.no_grad():
-            later = self.copies(after, batch["mission"], batch["next"])
-            value = torch.stack([soft_values(batch["log_probs"], q, kl_coef) for q in later])
-            target = batch["reward"] + batch["discount"] * value.min(dim=0).values
+            later = self.copies(after, batch["mission"], batch["next"]).numpy()
+            value = soft_value(batch["log_probs"].numpy(), later, kl_coef).min(axis=0)
+            target = batch["reward"] + batch["discount"] * torch.from_numpy(value).float()
         now = self.twins(before, batch["mission"], batch["subgoal"])[..., 0]
         loss = functional.mse_loss(now, target.expand_as(now))
         self.optimizer.zero_grad()
@@ -282,20 +283,3 @@ class SubgoalCritic:
         self.copies.load_state_dict(state["copies"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.seen, self.updates = state["seen"], state["updates"]
-
-
-def soft_values(log_probs: Tensor, values: Tensor, kl_coef: float) -> Tensor:
-    """:func:`hier.linvit.soft_value` for a batch, ``(B, n)`` twice to ``(B,)``.
-
-    Candidates that are not there have a log-probability of minus infinity.
-    """
-    there = torch.isfinite(log_probs)
-    log_p, q = log_probs.double(), values.double()
-    best = q.masked_fill(~there, -torch.inf).max(dim=1).values
-    if kl_coef == 0:
-        return best.float()
-    gaps = torch.where(there, q - best[:, None], 0.0)
-    if np.isinf(kl_coef):
-        return (best + (log_p.exp() * gaps).sum(dim=1)).float()
-    odds = (log_p.exp() * torch.expm1(gaps / kl_coef)).sum(dim=1)
-    return (best + kl_coef * torch.log1p(odds)).float()

@@ -16,26 +16,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def soft_value(log_probs: NDArray, values: NDArray, kl_coef: float) -> float:
-    """V(s), in the units of ``values``.
+def soft_value(log_probs: NDArray, values: NDArray, kl_coef: float) -> NDArray[np.float64]:
+    """V(s), in the units of ``values``; ``(..., n)`` twice to ``(...)``.
 
     Args:
-        log_probs: log p(g|s), ``(n,)``, normalised.
-        values: Q̂(s,g), ``(n,)``.
+        log_probs: log p(g|s), normalised; minus infinity for what cannot be chosen.
+        values: Q̂(s,g).
         kl_coef: λ in [0, ∞]; 0 gives the largest value that the planner does not rule out, infinity
             the planner's mean.
     """
-    possible = np.isfinite(log_probs)
-    log_p = np.asarray(log_probs, np.float64)[possible]
-    q = np.asarray(values, np.float64)[possible]
-    best = q.max()
+    log_p = np.asarray(log_probs, np.float64)
+    possible = np.isfinite(log_p)
+    best = np.where(possible, values, -np.inf).max(axis=-1)
     if kl_coef == 0:
-        return float(best)
+        return best
+    gaps = np.where(possible, values - best[..., None], 0.0)
     if math.isinf(kl_coef):
-        return float(np.exp(log_p) @ q)
+        return best + (np.exp(log_p) * gaps).sum(axis=-1)
     # Where λ is large beside the spread, the logarithm of nearly one loses all digits: log1p.
-    odds = np.expm1((q - best) / kl_coef)
-    return float(best + kl_coef * np.log1p(np.exp(log_p) @ odds))
+    odds = (np.exp(log_p) * np.expm1(gaps / kl_coef)).sum(axis=-1)
+    return best + kl_coef * np.log1p(odds)
 
 
 def soft_choice(log_probs: NDArray, values: NDArray, kl_coef: float) -> NDArray[np.float64]:

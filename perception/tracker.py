@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -227,7 +228,7 @@ class GridTracker:
             kinds: of :data:`HAZARDS`.
         """
         ahead = self.views[:, VIEW - 2, VIEW // 2]
-        return (np.asarray(actions) == _FORWARD) & np.isin(KIND_OF[ahead], _kind_numbers(kinds))
+        return (np.asarray(actions) == _FORWARD) & _of_kinds(tuple(kinds))[ahead]
 
     def pursue(self, i: int, subgoal: Subgoal | None) -> None:
         """Set the subgoal that :meth:`ground` places for environment ``i``; ``None`` for none."""
@@ -269,8 +270,10 @@ class GridTracker:
         )
 
 
-def _kind_numbers(kinds: Sequence[str]) -> list[int]:
-    return [KINDS.index(kind) for kind in kinds]
+@lru_cache
+def _of_kinds(kinds: tuple[str, ...]) -> NDArray[np.bool_]:
+    """Per cell code, whether it shows one of ``kinds``."""
+    return np.isin(KIND_OF, [KINDS.index(kind) for kind in kinds])
 
 
 def outlook_sizes(domain: str) -> tuple[int, int, int]:

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +17,8 @@ import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
+
+from hier.bench.serving import answers, free_port, serve_command
 
 # --- transformers serve -------------------------------------------------------------------------
 
@@ -134,19 +135,18 @@ class TransformersServer:
         """Start it unless it runs; returns when it answers."""
         if self.process is not None and self.process.poll() is None:
             return
-        command = [
-            sys.executable, "-m", "transformers.cli.transformers", "serve",
-            "--host", "127.0.0.1", "--port", str(self.port), "--device", "cpu",
-        ]  # fmt: skip
         offline = {"HF_HOME": str(self.home), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
-                command, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, **offline}
+                serve_command(self.port),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **offline},
             )
         if not (self.home / "hub").exists():
             build_models(self.home / "hub")  # it looks for models only when asked for one
         deadline = time.monotonic() + 60
-        while not _answers(f"http://127.0.0.1:{self.port}/health"):
+        while not answers(f"http://127.0.0.1:{self.port}/health"):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"transformers serve did not start: {self.log.read_text()}")
             time.sleep(0.1)
@@ -183,7 +183,7 @@ class ScriptedServer:
         """Start it, or a new one on the same port."""
         arguments = [str(self.port), json.dumps(self.settings)]
         self.process = subprocess.Popen([sys.executable, __file__, *arguments])
-        while not _answers(f"http://127.0.0.1:{self.port}/log"):
+        while not answers(f"http://127.0.0.1:{self.port}/log"):
             assert self.process.poll() is None, "the scripted server did not start"
             time.sleep(0.02)
 
@@ -203,20 +203,6 @@ class ScriptedServer:
     def _call(self, path: str, data: bytes | None = None) -> bytes:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", data, 10) as reply:
             return reply.read()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5):
-            return True
-    except OSError:
-        return False
 
 
 def sensible(prompt: str) -> str:
