@@ -184,7 +184,7 @@ class SubgoalCritic:
             self.copies = SubgoalQ(n_codes, n_words, subgoal_size)
         self.copies.load_state_dict(self.twins.state_dict())
         self.copies.requires_grad_(False)
-        self.optimizer = torch.optim.Adam(self.twins.parameters(), learning_rate)
+        self.optimizer = torch.optim.Adam(self.twins.parameters(), learning_rate, fused=True)
         self.polyak, self.optimism = polyak, optimism
         self.capacity, self.batch_size, self.warmup = capacity, batch_size, warmup
         self.buffer: TransitionBuffer | None = None
@@ -252,9 +252,8 @@ class SubgoalCritic:
         loss.backward()
         self.optimizer.step()
         with torch.no_grad():
-            pairs = zip(self.copies.parameters(), self.twins.parameters(), strict=True)
-            for copy, twin in pairs:
-                copy.lerp_(twin, self.polyak)
+            copies, twins = list(self.copies.parameters()), list(self.twins.parameters())
+            torch._foreach_lerp_(copies, twins, self.polyak)
         self.updates += 1
         value, other = now.detach()
         error = value - target

@@ -13,7 +13,7 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
 from envs.errors import RunFolderError
-from envs.registry import domain_of, subgoal_space
+from envs.registry import domain_of
 from hier.choice import Choice, GuidedChoice, PlannerChoice, Requery
 from hier.config import HierConfig
 from hier.critic import SubgoalCritic, Transition
@@ -35,11 +35,11 @@ class SubgoalGuidance:
     def __init__(self, config: HierConfig):
         settings, critic = config.guidance, config.guidance.critic
         domain = domain_of(config.env.ids[0])
-        n_codes, n_words, place = outlook_sizes(domain)
+        n_codes, n_words, subgoal_size = outlook_sizes(domain)
         self.critic = SubgoalCritic(
             n_codes,
             n_words,
-            subgoal_space(domain).encoding_size + place,
+            subgoal_size,
             learning_rate=critic.learning_rate,
             polyak=critic.polyak,
             optimism=critic.optimism,

@@ -21,7 +21,13 @@ from envs.gridworld.cells import (
     WALKABLE,
 )
 from envs.gridworld.compiled import compiled
-from envs.gridworld.missions import MAX_TOKENS, VOCABULARY, decode_mission
+from envs.gridworld.missions import (
+    MAX_TOKENS,
+    N_MENTIONS,
+    VOCABULARY,
+    decode_mission,
+    mentions,
+)
 from envs.gridworld.percept import GridPercept
 from envs.gridworld.subgoals import GridworldSubgoals
 from envs.subgoal import Subgoal
@@ -63,8 +69,9 @@ class Outlook(NamedTuple):
         map: ``(15, 15)`` uint8 cell codes around the agent, which looks up
             (:func:`perception.map_image.map_codes`).
         mission: ``(80,)`` int64 word ids.
-        subgoals: ``(n, k)`` float32, per candidate its encoding and then its place, as in
-            :class:`Grounding`.
+        subgoals: ``(n, k)`` float32, per candidate its encoding, its place as in
+            :class:`Grounding`, and how the mission names its object
+            (:func:`envs.gridworld.missions.mentions`).
     """
 
     map: NDArray[np.uint8]
@@ -263,10 +270,11 @@ class GridTracker:
             self.maps[i], self._bounds[i], self.poses[i], integers, KIND_OF, COLOR_OF, STATE_OF,
             WALKABLE, REMOVABLE, *self._work, np.zeros((2, VIEW, VIEW), np.float32), places,
         )  # fmt: skip
+        named = np.array([mentions(percept.mission, subgoal) for subgoal in subgoals], np.float32)
         return Outlook(
             map_codes(percept, OUTLOOK),
             self._words[i].copy(),
-            np.concatenate([np.stack(encodings), places], axis=1),
+            np.concatenate([np.stack(encodings), places, named], axis=1),
         )
 
 
@@ -277,9 +285,9 @@ def _of_kinds(kinds: tuple[str, ...]) -> NDArray[np.bool_]:
 
 
 def outlook_sizes(domain: str) -> tuple[int, int, int]:
-    """Sizes of a domain's :class:`Outlook`: cell codes, mission words, numbers of a place."""
+    """Sizes of a domain's :class:`Outlook`: cell codes, mission words, a candidate's numbers."""
     assert domain == "gridworld", domain
-    return N_CODES, len(VOCABULARY), 4
+    return N_CODES, len(VOCABULARY), GridworldSubgoals.encoding_size + 4 + N_MENTIONS
 
 
 def make_tracker(domain: str, n: int) -> GridTracker:

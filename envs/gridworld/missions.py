@@ -7,11 +7,13 @@ word ids. The vocabulary is closed: every word of every registered level.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from envs.errors import SimulatorError
+from envs.subgoal import Subgoal
 
 _WORDS = """
 , a after and at avoid ball behind blue box door end fetch find from front get go goal green grey
@@ -50,3 +52,20 @@ def decode_mission(tokens: NDArray[np.integer]) -> str:
     """The mission that :func:`encode_mission` turned into ``tokens``."""
     text = " ".join(VOCABULARY[int(token)] for token in tokens if token)
     return text.replace(" ,", ",")
+
+
+N_MENTIONS = 4
+
+
+@lru_cache(maxsize=1 << 16)
+def mentions(mission: str, subgoal: Subgoal) -> tuple[bool, bool, bool, bool]:
+    """How a mission names a subgoal's object: by colour, by kind, by both, as a place to put.
+
+    >>> mentions("put the red ball next to the blue box", Subgoal("go to", "blue", "box"))
+    (True, True, True, True)
+    """
+    if not subgoal.kind:
+        return (False, False, False, False)
+    words, name = re.findall(r"[a-z]+", mission), f"{subgoal.color} {subgoal.kind}"
+    places = re.findall(r"next to (?:a|the) (\w+ \w+)", mission)
+    return subgoal.color in words, subgoal.kind in words, name in mission, name in places
