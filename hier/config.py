@@ -46,7 +46,8 @@ class PlannerConfig(Section):
 
     type: str = Field(
         "vlm",
-        description="vlm, llm, endpoint, oracle, noisy, random, none (flat RL), or a dotted path",
+        description="vlm, llm, endpoint, oracle, noisy, mistaken, random, none (flat RL), or a "
+        "dotted path",
     )
     model: str | None = Field(
         None,
@@ -95,8 +96,8 @@ class CriticConfig(Section):
     """The critic of subgoals, made when something in ``guidance`` needs it."""
 
     learning_rate: float = Field(1e-3, gt=0, description="of Adam")
-    updates: float = Field(0.5, ge=0, le=20, description="gradient steps per closed subgoal")
-    batch_size: int = Field(64, ge=1, description="subgoals per gradient step")
+    updates: float = Field(0.2, ge=0, le=20, description="gradient steps per closed subgoal")
+    batch_size: int = Field(256, ge=1, description="subgoals per gradient step")
     capacity: int = Field(20_000, ge=1, description="closed subgoals kept to learn from")
     warmup: int = Field(500, ge=0, description="closed subgoals before it has a say")
     polyak: float = Field(0.01, gt=0, le=1, description="share of the target networks' update")
@@ -115,16 +116,15 @@ class GuidanceConfig(Section):
         "fixed, annealed, or tuned to target_kl",
     )
     kl_coef: float = Field(
-        0.005,
-        gt=0,
-        le=100,
-        description="weight of KL to the planner, in environment reward per nat",
-    )
-    kl_coef_end: float = Field(0.002, gt=0, le=100, description="where an annealed kl_coef ends")
-    kl_coef_steps: int = Field(100_000, ge=1, description="environment steps until it is there")
+        0.05, gt=0, le=100,
+        description="weight of KL to the planner, in environment reward per nat; where an annealed "
+        "one begins",
+    )  # fmt: skip
+    kl_coef_end: float = Field(0.001, gt=0, le=100, description="where an annealed kl_coef ends")
+    kl_coef_steps: int = Field(80_000, ge=1, description="environment steps until it is there")
     target_kl: float = Field(0.2, gt=0, le=10, description="nats to which kl_coef is tuned")
     doubt: float = Field(
-        0.1, ge=0, le=1,
+        0.2, ge=0, le=1,
         description="share of chance mixed into the planner's distribution where the critic has a "
         "say; a planner that is sure and wrong could not be overruled otherwise",
     )  # fmt: skip

@@ -252,7 +252,8 @@ class SubgoalCritic:
         loss.backward()
         self.optimizer.step()
         with torch.no_grad():
-            copies, twins = list(self.copies.parameters()), list(self.twins.parameters())
+            copies: list[Tensor] = list(self.copies.parameters())
+            twins: list[Tensor] = list(self.twins.parameters())
             torch._foreach_lerp_(copies, twins, self.polyak)
         self.updates += 1
         value, other = now.detach()

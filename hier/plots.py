@@ -8,7 +8,8 @@ from typing import Any
 
 from envs.files import atomic_write
 
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito
+# Okabe and Ito's, which all eyes tell apart; black last.
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 
 
 def plot_curves(result: dict[str, Any], path: Path) -> None:
@@ -60,25 +61,82 @@ def plot_accuracy(result: dict[str, Any], path: Path) -> None:
     _save(figure, axes, path)
 
 
+def plot_panels(result: dict[str, Any], path: Path) -> None:
+    """Success of the training episodes against environment steps, one panel per task.
+
+    The line is the median over seeds, the band reaches from the worst to the best.
+
+    Args:
+        result: a result whose rows hold a ``training_curve``; a task is a ``level`` and, where
+            rows have one, a ``mistake``.
+        path: PNG to write.
+    """
+    rows = result["rows"]
+    tasks = list(dict.fromkeys((row["level"], row.get("mistake", "")) for row in rows))
+    variants = list(dict.fromkeys(row["variant"] for row in rows))
+    columns = min(len(tasks), 3 if len(tasks) % 2 else 2)
+    lines = -(-len(tasks) // columns)
+    figure, grid = _pyplot().subplots(
+        lines, columns, figsize=(4.6 * columns, 3.4 * lines), dpi=130, squeeze=False, sharey=True
+    )
+    for axes, (level, mistake) in zip(grid.flat, tasks, strict=False):
+        name = level.removeprefix("BabyAI-").removesuffix("-v0")
+        _dress(axes, f"{name}, {mistake}" if mistake else name, "environment steps", "")
+        for variant, color in zip(variants, COLORS, strict=False):
+            curves = [
+                row["training_curve"]
+                for row in rows
+                if (row["level"], row.get("mistake", ""), row["variant"])
+                == (level, mistake, variant)
+            ]
+            _band(axes, curves, color, variant)
+    for axes in grid[:, 0]:
+        axes.set_ylabel("success, last 100 episodes")
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, frameon=False, loc="lower center", ncols=len(variants))
+    _write(figure, path, bottom=0.06)
+
+
+def _band(axes: Any, curves: list[Any], color: str, label: str) -> None:
+    # The first rollouts may end no episode: what all seeds have.
+    at = [dict(map(tuple, curve)) for curve in curves]
+    steps = sorted(set.intersection(*(set(curve) for curve in at))) if at else []
+    values = [[curve[step] for curve in at] for step in steps]
+    axes.plot(steps, [median(some) for some in values], color=color, linewidth=2, label=label)
+    axes.fill_between(
+        steps, [min(v) for v in values], [max(v) for v in values], color=color, alpha=0.15, lw=0
+    )
+
+
 def _axes(title: str, x: str, y: str) -> tuple[Any, Any]:
+    figure, axes = _pyplot().subplots(figsize=(6.4, 4.0), dpi=130)
+    _dress(axes, title, x, y)
+    return figure, axes
+
+
+def _dress(axes: Any, title: str, x: str, y: str) -> None:
+    axes.set(title=title, xlabel=x, ylabel=y, ylim=(-0.02, 1.02))
+    axes.grid(alpha=0.3)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def _save(figure: Any, axes: Any, path: Path) -> None:
+    axes.legend(frameon=False, loc="best")
+    _write(figure, path)
+
+
+def _write(figure: Any, path: Path, bottom: float = 0.0) -> None:
+    figure.tight_layout(rect=(0, bottom, 1, 1))
+    with atomic_write(path) as file:
+        figure.savefig(file)
+    _pyplot().close(figure)
+
+
+def _pyplot() -> Any:
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(6.4, 4.0), dpi=130)
-    axes.set(title=title, xlabel=x, ylabel=y, ylim=(-0.02, 1.02))
-    axes.grid(alpha=0.3)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    return figure, axes
-
-
-def _save(figure: Any, axes: Any, path: Path) -> None:
-    from matplotlib import pyplot
-
-    axes.legend(frameon=False, loc="best")
-    figure.tight_layout()
-    with atomic_write(path) as file:
-        figure.savefig(file)
-    pyplot.close(figure)
+    return pyplot

@@ -36,6 +36,7 @@ class TrainResult:
         folder: the run.
         env_steps: environment steps learned from, over all sittings.
         episodes, planner_queries: ended and asked in this sitting's training.
+        planner_share: of the wall time of learning, spent on choosing subgoals.
         evaluation: the final one; ``None`` if training was interrupted.
         seconds: wall time of this sitting, evaluation included.
         interrupted: a signal ended it early; :func:`resume` goes on.
@@ -45,6 +46,7 @@ class TrainResult:
     env_steps: int
     episodes: int
     planner_queries: int
+    planner_share: float
     evaluation: Evaluation | None
     seconds: float
     interrupted: bool
@@ -120,6 +122,7 @@ def _learn(
     if config.effective_guidance.actions != "none":
         callbacks += _action_guidance(config, env, planner)
     remaining = config.total_timesteps - model.num_timesteps
+    began = time.perf_counter()
     with stop.listening():
         try:
             if remaining > 0:
@@ -138,6 +141,7 @@ def _learn(
             ) from error
         finally:
             run.save_checkpoint(model, guidance)
+        learning = time.perf_counter() - began
         evaluation = None
         if not stop.stopped:
             judge.num_timesteps = model.num_timesteps
@@ -149,6 +153,7 @@ def _learn(
         env_steps=model.num_timesteps,
         episodes=log.episodes,
         planner_queries=env.hierarchy.queries,
+        planner_share=env.hierarchy.seconds["planner"] / learning,
         evaluation=evaluation,
         seconds=time.perf_counter() - started,
         interrupted=stop.stopped,

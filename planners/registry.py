@@ -13,6 +13,7 @@ NONE = "none"  # flat reinforcement learning: no planner, everything else the sa
 PLANNERS: dict[str, str] = {
     "endpoint": "planners.endpoint.EndpointPlanner",
     "llm": "planners.language.LLMPlanner",
+    "mistaken": "planners.simple.MistakenPlanner",
     "noisy": "planners.simple.NoisyPlanner",
     "oracle": "planners.simple.OraclePlanner",
     "random": "planners.simple.RandomPlanner",

@@ -1,4 +1,4 @@
-"""Planners without weights: the oracle, the oracle made noisy, and chance."""
+"""Planners without weights: the oracle, the oracle made noisy or mistaken, and chance."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from envs.errors import ConfigError
+from envs.errors import ConfigError, UnknownNameError
+from envs.subgoal import Subgoal
 from planners.protocol import PlannerError, PlannerQuery, PlannerReply, certain_of, uniform_over
 
 
@@ -73,6 +74,50 @@ class NoisyPlanner:
                 choice = (choice + 1 + int(self._rng.integers(n - 1))) % n
             replies.append(certain_of(choice, n))
         return replies
+
+
+MISTAKES = ("color", "order")
+
+
+class MistakenPlanner:
+    """The oracle with one systematic mistake, of which it is sure.
+
+    Args:
+        mistake: ``color``, it names an object of another colour (of the same kind, if there is
+            one) wherever it can; or ``order``, it would open a door before fetching the key.
+
+    Raises:
+        UnknownNameError: for another mistake.
+    """
+
+    privileged = True
+    version = 0
+
+    def __init__(self, mistake: str = "order"):
+        if mistake not in MISTAKES:
+            raise UnknownNameError("planner.options.mistake", mistake, MISTAKES)
+        self.mistake = mistake
+
+    def score(self, queries: Sequence[PlannerQuery]) -> list[PlannerReply]:
+        """See :class:`planners.protocol.Planner` and :class:`OraclePlanner`."""
+        replies = []
+        for query in queries:
+            n = len(query.candidates)
+            right = _ask_expert(query)
+            if right is None:
+                replies.append(uniform_over(n))
+            else:
+                replies.append(certain_of(self._instead(query.candidates, right), n))
+        return replies
+
+    def _instead(self, candidates: Sequence[Subgoal], right: int) -> int:
+        meant = candidates[right]
+        if self.mistake == "order":
+            wrong = [g for g in candidates if g.verb == "open"]
+            return candidates.index(wrong[0]) if wrong and meant.kind == "key" else right
+        wrong = [g for g in candidates if g.verb == meant.verb and g.color != meant.color]
+        wrong.sort(key=lambda g: g.kind != meant.kind)  # stable: the same kind first
+        return candidates.index(wrong[0]) if wrong else right
 
 
 class RandomPlanner:

@@ -44,7 +44,16 @@ SUITES: dict[str, Suite] = {
         "learning:demo",
         plot="plot_curves",
     ),
-    "guidance": Suite("what each part of guidance is worth, on four levels", "guidance:guidance"),
+    "bad-planner": Suite(
+        "planners that mislead: obeyed, and under LINVIT with ReAd",
+        "guidance:bad_planner",
+        plot="plot_panels",
+    ),
+    "guidance": Suite(
+        "what each part of guidance is worth, on four levels",
+        "guidance:guidance",
+        plot="plot_panels",
+    ),
     "key-corridor": Suite(
         "KeyCorridorS3R3 from percepts alone", "learning:key_corridor", plot="plot_curves"
     ),

@@ -12,14 +12,14 @@ from hier.bench.zero_shot import short_name
 from hier.config import HierConfig
 
 LEVELS = {
-    "BabyAI-UnlockPickup-v0": 60_000,
-    "BabyAI-PutNextLocal-v0": 100_000,
-    "BabyAI-BlockedUnlockPickup-v0": 150_000,
-    "BabyAI-KeyCorridorS3R3-v0": 200_000,
+    "BabyAI-UnlockPickup-v0": 40_960,
+    "BabyAI-PutNextLocal-v0": 40_960,
+    "BabyAI-KeyCorridorS3R3-v0": 61_440,
+    "BabyAI-BlockedUnlockPickup-v0": 61_440,
 }
-LINVIT = ["guidance.soft_choice=fixed"]
+LINVIT = ["guidance.soft_choice=annealed"]
 READ = ["guidance.requery_rounds=3"]
-ACTIONS = ["guidance.actions=reward", "guidance.action_coef=0.1"]
+ACTIONS = ["guidance.actions=reward"]
 VALUE = ["guidance.value_shaping=0.5"]
 VARIANTS = {
     "flat": ["planner.type=none"],
@@ -31,20 +31,32 @@ VARIANTS = {
     "all": [*LINVIT, *ACTIONS, *VALUE, *READ],
 }
 
+OBEYED, GUIDED, GOOD = "obeyed", "LINVIT + ReAd", "good planner, obeyed"
+# Per level the planners that mislead there, and for how many steps each is lived with.
+BAD_PLANNERS = {
+    "BabyAI-UnlockPickup-v0": {
+        "noisy": (["planner.type=noisy", "planner.options.accuracy=0.5"], 163_840),
+        "order": (["planner.type=mistaken", "planner.options.mistake=order"], 81_920),
+    },
+    "BabyAI-GoToLocal-v0": {
+        "color": (["planner.type=mistaken", "planner.options.mistake=color"], 61_440),
+    },
+}
+
 
 def guidance(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:
     """Flat, the planner's subgoals, each part of guidance beside them, and all together."""
-    base = HierConfig.load("demo", ["torch_threads=1", "eval.videos=0"])
+    base = HierConfig.load("demo", ["torch_threads=1", "eval.videos=0", "eval.every=0"])
     levels = dict(list(LEVELS.items())[:1]) if quick else LEVELS
     parent = new_parent("guidance")
     jobs = []
-    for level, steps in levels.items():
-        budget = [f"total_timesteps={steps}", f"eval.every={steps // 10}"]
-        if quick:
-            budget = ["total_timesteps=2048", "eval.every=1024", "eval.episodes=8"]
-        for variant, lines in VARIANTS.items():
-            for seed in seeds:
-                config = base.override(f"env.id={level}", f"seed={seed}", *budget, *lines)
+    # Seed by seed, so that what an interrupted suite has done is comparable.
+    for seed in seeds:
+        for level, steps in levels.items():
+            for variant, lines in VARIANTS.items():
+                config = base.override(
+                    f"env.id={level}", f"seed={seed}", *_budget(steps, quick), *lines
+                )
                 name = f"{short_name(level)}-{variant.replace('+ ', '').replace(' ', '-')}"
                 jobs.append((config, variant, parent / f"{name}-seed-{seed}"))
     rows = train_all(jobs)
@@ -53,18 +65,64 @@ def guidance(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Ro
         for variant in VARIANTS:
             some = [row for row in rows if (row["level"], row["variant"]) == (level, variant)]
             key = f"{short_name(level)}.{variant.replace('+ ', '').replace(' ', '_')}"
-            figures |= {
-                f"{key}.success": median(row["success"] for row in some),
-                f"{key}.success.worst": min(row["success"] for row in some),
-                f"{key}.steps_to_90": _or_none(median(steps_to(0.9, r["curve"]) for r in some)),
-            }
+            figures |= _figures(some, key)
+            figures[f"{key}.queries_per_episode"] = round(
+                median(row["planner_queries"] / max(row["episodes"], 1) for row in some), 1
+            )
+            figures[f"{key}.planner_share"] = median(row["planner_share"] for row in some)
     return figures, rows
 
 
-def _or_none(value: float) -> float | None:
-    return None if value == float("inf") else value  # JSON has no infinity
+def bad_planner(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:
+    """A noisy planner and two that are sure and wrong: obeyed, and under LINVIT with ReAd.
+
+    Beside them the oracle, obeyed, on the same level for as long.
+    """
+    base = HierConfig.load("demo", ["torch_threads=1", "eval.videos=0", "eval.every=0"])
+    parent = new_parent("bad-planner")
+    jobs = []
+    for seed in seeds:
+        for level, planners in BAD_PLANNERS.items():
+            for name, (lines, steps) in planners.items():
+                for variant, more in (
+                    (GOOD, ["planner.type=oracle"]),
+                    (OBEYED, lines),
+                    (GUIDED, [*lines, *LINVIT, *READ]),
+                ):
+                    config = base.override(
+                        f"env.id={level}", f"seed={seed}", *_budget(steps, quick), *more
+                    )
+                    folder = f"{name}-{variant.replace(' + ', '-').split(',')[0]}-seed-{seed}"
+                    jobs.append((config, variant, parent / folder.replace(" ", "-")))
+    rows = train_all(jobs)
+    for row, (_, _, path) in zip(rows, jobs, strict=True):
+        row["mistake"] = path.name.split("-")[0]
+    figures: dict[str, Any] = {}
+    for planners in BAD_PLANNERS.values():
+        for name in planners:
+            for variant, key in ((GOOD, "good"), (OBEYED, "obeyed"), (GUIDED, "guided")):
+                some = [r for r in rows if (r["mistake"], r["variant"]) == (name, variant)]
+                figures |= _figures(some, f"{name}.{key}")
+    return figures, rows
+
+
+def _budget(steps: int, quick: bool) -> list[str]:
+    if quick:
+        return ["total_timesteps=2048", "eval.episodes=8"]
+    return [f"total_timesteps={steps}"]
+
+
+def _figures(rows: Sequence[Row], key: str) -> dict[str, Any]:
+    successes = [row["success"] for row in rows]
+    steps = median(steps_to(0.9, row["training_curve"]) for row in rows)
+    return {
+        f"{key}.success": median(successes),
+        f"{key}.success.worst": min(successes),
+        # JSON has no infinity.
+        f"{key}.steps_to_90": None if steps == float("inf") else int(steps),
+    }
 
 
 def steps_to(success: float, curve: Sequence[Sequence[float]]) -> float:
-    """Environment steps at the first evaluation that reached ``success``; infinite if none did."""
+    """Environment steps at which a curve first reached ``success``; infinite if it never did."""
     return min((steps for steps, value in curve if value >= success), default=float("inf"))

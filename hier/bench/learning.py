@@ -8,10 +8,13 @@ from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from statistics import median
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hier.bench import Row
 from hier.config import HierConfig
+
+if TYPE_CHECKING:
+    from hier.run_folder import RunFolder
 
 Job = TypeVar("Job")
 
@@ -31,24 +34,25 @@ def train_job(job: tuple[HierConfig, str, Path]) -> Row:
     summary = result.evaluation.summary()
     from hier.run_folder import RunFolder
 
-    curve = [
-        [entry["env_steps"], entry["success_rate"]]
-        for entry in RunFolder.open(folder).evaluations()
-    ]
+    run = RunFolder.open(folder)
+    curve = [[entry["env_steps"], entry["success_rate"]] for entry in run.evaluations()]
     row = {
         "level": "+".join(config.env.ids),
         "variant": variant,
+        "planner": " ".join(map(str, [config.planner.type, *config.planner.options.values()])),
         "seed": config.seed,
         "env_steps": result.env_steps,
         "episodes": result.episodes,
         "demonstrations": 0,
         "planner_queries": result.planner_queries,
+        "planner_share": round(result.planner_share, 3),
         "success": summary["success_rate"],
         "eval_episodes": int(summary["episodes"]),
         "mean_length": summary["mean_length"],
         "subgoals_done": summary["subgoals_done"],
         "seconds": round(result.seconds, 1),
         "curve": curve,
+        "training_curve": training_curve(run),
     }
     print(
         f"{variant} seed {config.seed}: {row['success']:.0%} of {row['eval_episodes']} unseen "
@@ -56,6 +60,21 @@ def train_job(job: tuple[HierConfig, str, Path]) -> Row:
         flush=True,
     )
     return row
+
+
+def training_curve(run: RunFolder) -> list[list[float]]:
+    """``[env_steps, success]`` over the training: SB3's own mean of the last 100 episodes.
+
+    Every training episode is a level of its own, so no level was seen before.
+    """
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    log = EventAccumulator(str(run.tensorboard), size_guidance={"scalars": 0})
+    log.Reload()
+    name = "rollout/success_rate"
+    if name not in log.Tags()["scalars"]:
+        return []  # no episode ended
+    return [[point.step, round(point.value, 3)] for point in log.Scalars(name)]
 
 
 def train_all(jobs: Sequence[tuple[HierConfig, str, Path]]) -> list[Row]:
