@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from hier.bench import Row
-from hier.bench.learning import new_parent, train_all
+from hier.bench.learning import kept_parent, train_all
 from hier.bench.zero_shot import short_name
 from hier.config import HierConfig
 
@@ -48,7 +48,7 @@ def guidance(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Ro
     """Flat, the planner's subgoals, each part of guidance beside them, and all together."""
     base = HierConfig.load("demo", ["torch_threads=1", "eval.videos=0", "eval.every=0"])
     levels = dict(list(LEVELS.items())[:1]) if quick else LEVELS
-    parent = new_parent("guidance")
+    parent = kept_parent("guidance", quick)
     jobs = []
     # Seed by seed, so that what an interrupted suite has done is comparable.
     for seed in seeds:
@@ -79,7 +79,7 @@ def bad_planner(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list
     Beside them the oracle, obeyed, on the same level for as long.
     """
     base = HierConfig.load("demo", ["torch_threads=1", "eval.videos=0", "eval.every=0"])
-    parent = new_parent("bad-planner")
+    parent = kept_parent("bad-planner", quick)
     jobs = []
     for seed in seeds:
         for level, planners in BAD_PLANNERS.items():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
+import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime
@@ -10,6 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from envs.files import atomic_write
 from hier.bench import Row
 from hier.config import HierConfig
 
@@ -22,13 +25,20 @@ WORKERS = 2  # trainings at a time, one torch thread each: the best use of two c
 
 
 def train_job(job: tuple[HierConfig, str, Path]) -> Row:
-    """Train and judge one configuration; ``(config, variant, folder)`` to a result row."""
+    """Train and judge one configuration; ``(config, variant, folder)`` to a result row.
+
+    The row is kept in the folder, and a folder that has one is not trained again.
+    """
     import warnings
 
     from hier.training import train
 
     warnings.simplefilter("ignore")
     config, variant, folder = job
+    kept = folder / "row.json"
+    if kept.exists():
+        return json.loads(kept.read_text())
+    shutil.rmtree(folder, ignore_errors=True)  # a run that was cut off
     result = train(config, folder=folder, progress=False)
     assert result.evaluation is not None
     summary = result.evaluation.summary()
@@ -59,6 +69,8 @@ def train_job(job: tuple[HierConfig, str, Path]) -> Row:
         f"levels after {result.env_steps} steps, {row['seconds']:.0f} s",
         flush=True,
     )
+    with atomic_write(kept) as file:
+        file.write_text(json.dumps(row))
     return row
 
 
@@ -100,6 +112,16 @@ def side_by_side(function: Callable[[Job], Row], jobs: Sequence[Job]) -> list[Ro
 def new_parent(name: str) -> Path:
     """A fresh folder under ``runs`` for the runs of one suite."""
     return Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+
+
+def kept_parent(name: str, quick: bool) -> Path:
+    """The folder of a long suite's runs at this commit, where a suite cut off goes on."""
+    from hier.run_folder import commit
+
+    now = commit()
+    if quick or not now or now.endswith("dirty"):
+        return new_parent(name)
+    return Path("runs") / f"{name}-{now}"
 
 
 def success_figures(rows: Sequence[Row], key: str) -> dict[str, float]:
