@@ -14,7 +14,8 @@ from envs.errors import ConfigError
 from hier.vec_env import HierarchicalVecEnv
 from perception.walker import make_walker
 
-_PORTIONS = 4  # rollouts over which the budget is spent
+_PORTION = 0.25  # of the answers left, asked in each rollout: most early, some all along
+_NEWS = 0.05  # share of new answers from which it is worth learning again
 
 
 def action_names(domain: str) -> tuple[str, ...]:
@@ -41,9 +42,10 @@ class Indifferent:
 class Distillation(BaseCallback):
     """Asks the planner for actions in states the controller visits, and distils the answers.
 
-    The budget is spent in equal portions over the first rollouts, in states drawn at random; after
-    each of them the reference learns from all answers so far. Logs ``guidance/action_answers``,
-    ``guidance/action_kl`` and ``guidance/action_agreement``, the network against answers held out.
+    In each rollout a quarter of the answers left is asked, in states drawn at random, so that the
+    reference sees states of each stage of training; then it learns from all so far. Logs
+    ``guidance/action_answers``, ``guidance/action_kl`` and ``guidance/action_agreement``, the
+    network against answers held out.
 
     Args:
         env: trained in; its controllers see the reference from now on.
@@ -73,15 +75,18 @@ class Distillation(BaseCallback):
             space, len(self.actions), budget=answers, seed=seed, device="cpu"
         )
         env.hierarchy.reference = self.reference
-        self._portion = -(-answers // _PORTIONS)
+        self._share = 0.0
         self._fitted = 0
         self._rng = np.random.default_rng(seed)
 
+    def _on_rollout_start(self) -> None:
+        assert isinstance(self.model, OnPolicyAlgorithm)
+        portion = np.ceil(_PORTION * self.reference.remaining)
+        self._share = portion / (self.model.n_steps * self.env.num_envs)
+
     def _on_step(self) -> bool:
         if self.reference.remaining:
-            assert isinstance(self.model, OnPolicyAlgorithm)
-            share = self._portion / (self.model.n_steps * self.env.num_envs)
-            which = np.flatnonzero(self._rng.random(self.env.num_envs) < share)
+            which = np.flatnonzero(self._rng.random(self.env.num_envs) < self._share)
             which = which[: self.reference.remaining]
             if len(which):
                 self._ask(which)
@@ -96,9 +101,10 @@ class Distillation(BaseCallback):
         self.reference.add({key: value[which] for key, value in seen.items()}, np.stack(answers))
 
     def _on_rollout_end(self) -> None:
-        if self.reference.answers > self._fitted and self.reference.answers >= 2:
-            self._fitted = self.reference.answers
-            result = self.reference.fit()
+        answers = self.reference.answers
+        if answers >= 2 and answers - self._fitted > _NEWS * answers:
+            self._fitted = answers
+            result = self.reference.fit(max_epochs=20, patience=3)
             self.logger.record("guidance/action_answers", self.reference.answers)
             self.logger.record("guidance/action_kl", result.kl)
             self.logger.record("guidance/action_agreement", result.agreement)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from envs.subgoal import Subgoal
 from hier.critic import SubgoalCritic
-from hier.linvit import Temperature, divergence, doubted, soft_choice, soft_value
+from hier.linvit import Doubt, Temperature, divergence, doubted, soft_choice, soft_value
 from perception.tracker import Outlook
 from planners.protocol import Planner, PlannerQuery, PlannerReply, check_reply
 
@@ -106,7 +107,7 @@ class GuidedChoice:
         critic: values subgoals.
         temperature: λ; infinite for ReAd alone.
         requery: when to ask again.
-        doubt: share of chance mixed into p once the critic is ready.
+        doubt: share of chance mixed into p once the critic is ready; none if omitted.
         seed: of the draws.
         tune: let a tuned λ follow these choices.
     """
@@ -116,14 +117,14 @@ class GuidedChoice:
         critic: SubgoalCritic,
         temperature: Temperature,
         requery: Requery | None = None,
-        doubt: float = 0.0,
+        doubt: Doubt | None = None,
         seed: int = 0,
         tune: bool = False,
     ):
         self.critic: SubgoalCritic | None = critic
         self.temperature = temperature
         self.requery = requery or Requery()
-        self.doubt = doubt
+        self.doubt = doubt or Doubt(0.0)
         self.tune = tune
         self._rng = np.random.default_rng(seed)
 
@@ -142,9 +143,10 @@ class GuidedChoice:
         kl_coef = self.temperature.value
         decisions, states = [], []
         for query, reply, q in zip(queries, replies, values, strict=True):
-            prior = doubted(reply.log_probs, self.doubt)
+            prior = doubted(reply.log_probs, self.doubt.value)
             state = _Deliberation(query, q, float(soft_value(prior, q, kl_coef)))
-            policy = soft_choice(prior, q, kl_coef)
+            # ReAd alone leaves proposing to the planner.
+            policy = reply.log_probs if math.isinf(kl_coef) else soft_choice(prior, q, kl_coef)
             kl = divergence(policy, prior)
             if self.tune:
                 self.temperature.saw(kl)
@@ -171,8 +173,10 @@ class GuidedChoice:
             replies = ask(planner, [state.again(notes) for state in doubtful])
             for state, reply in zip(doubtful, replies, strict=True):
                 left = state.left()
-                prior = doubted(reply.log_probs, self.doubt)
-                policy = soft_choice(prior, state.values[left], kl_coef)
+                policy: NDArray = reply.log_probs
+                if not math.isinf(kl_coef):
+                    prior = doubted(reply.log_probs, self.doubt.value)
+                    policy = soft_choice(prior, state.values[left], kl_coef)
                 state.propose(left[draw(policy, self._rng)])
             threshold /= 2
 

@@ -99,7 +99,10 @@ class CriticConfig(Section):
     updates: float = Field(0.2, ge=0, le=20, description="gradient steps per closed subgoal")
     batch_size: int = Field(256, ge=1, description="subgoals per gradient step")
     capacity: int = Field(20_000, ge=1, description="closed subgoals kept to learn from")
-    warmup: int = Field(500, ge=0, description="closed subgoals before it has a say")
+    warmup: int = Field(5000, ge=0, description="closed subgoals before it has a say")
+    warmup_rewards: int = Field(
+        30, ge=0, description="closed subgoals that earned something, after which it has it sooner"
+    )
     polyak: float = Field(0.01, gt=0, le=1, description="share of the target networks' update")
     optimism: float = Field(
         -1.0, ge=-1, le=1,
@@ -126,7 +129,8 @@ class GuidanceConfig(Section):
     doubt: float = Field(
         0.2, ge=0, le=1,
         description="share of chance mixed into the planner's distribution where the critic has a "
-        "say; a planner that is sure and wrong could not be overruled otherwise",
+        "say, times the share of training episodes that fail; a planner that is sure and wrong "
+        "could not be overruled otherwise",
     )  # fmt: skip
     requery_rounds: int = Field(
         0, ge=0, le=10, description="times the planner is asked again when the critic disagrees"
@@ -145,13 +149,13 @@ class GuidanceConfig(Section):
         "for ppo and a2c under vlm or llm",
     )
     action_coef: float = Field(
-        0.1, ge=0, le=100,
-        description="weight of KL to them at first; about 0.1 in reward form, 10 in loss form",
+        1.0, ge=0, le=100,
+        description="weight of KL to them at first; about 1 in loss form, 0.01 in reward form",
     )  # fmt: skip
     action_coef_end: float = Field(0.0, ge=0, le=100, description="its weight in the end")
-    action_coef_steps: int = Field(50_000, ge=1, description="environment steps until then")
+    action_coef_steps: int = Field(30_000, ge=1, description="environment steps until then")
     action_answers: int = Field(
-        2000, ge=2, description="most answers asked of the planner, to distil its actions from"
+        6000, ge=2, description="most answers asked of the planner, to distil its actions from"
     )
     critic: CriticConfig = CriticConfig()
 

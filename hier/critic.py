@@ -161,6 +161,7 @@ class SubgoalCritic:
         capacity: transitions kept.
         batch_size: of an update.
         warmup: transitions before the critic has a say.
+        warmup_rewards: transitions with reward, after which it has it sooner.
         seed: of weights and draws.
     """
 
@@ -175,7 +176,8 @@ class SubgoalCritic:
         optimism: float = -1.0,
         capacity: int = 20_000,
         batch_size: int = 64,
-        warmup: int = 500,
+        warmup: int = 5000,
+        warmup_rewards: int = 30,
         seed: int = 0,
     ):
         with torch.random.fork_rng(devices=[]):
@@ -186,15 +188,17 @@ class SubgoalCritic:
         self.copies.requires_grad_(False)
         self.optimizer = torch.optim.Adam(self.twins.parameters(), learning_rate, fused=True)
         self.polyak, self.optimism = polyak, optimism
-        self.capacity, self.batch_size, self.warmup = capacity, batch_size, warmup
+        self.capacity, self.batch_size = capacity, batch_size
+        self.warmup, self.warmup_rewards = warmup, warmup_rewards
         self.buffer: TransitionBuffer | None = None
-        self.seen = self.updates = 0
+        self.seen = self.rewarded = self.updates = 0
         self._rng = np.random.default_rng(seed)
 
     @property
     def ready(self) -> bool:
         """Whether it has learned enough to have a say."""
-        return self.seen >= self.warmup and self.updates > 0
+        warm = self.seen >= self.warmup or self.rewarded >= self.warmup_rewards
+        return warm and self.updates > 0
 
     @torch.no_grad()
     def values(self, outlooks: Sequence[Outlook]) -> list[NDArray[np.float32]]:
@@ -219,6 +223,7 @@ class SubgoalCritic:
             self.buffer = TransitionBuffer(self.capacity, transition.before)
         self.buffer.add(transition)
         self.seen += 1
+        self.rewarded += transition.reward != 0
 
     def learn(self, updates: int, kl_coef: float) -> dict[str, float]:
         """Gradient steps on what was seen; nothing while there is less than a batch.
@@ -274,6 +279,7 @@ class SubgoalCritic:
             "copies": self.copies.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "seen": self.seen,
+            "rewarded": self.rewarded,
             "updates": self.updates,
         }
 
@@ -282,4 +288,5 @@ class SubgoalCritic:
         self.twins.load_state_dict(state["twins"])
         self.copies.load_state_dict(state["copies"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.seen, self.updates = state["seen"], state["updates"]
+        for name in ("seen", "rewarded", "updates"):
+            setattr(self, name, state[name])

@@ -17,7 +17,7 @@ from envs.registry import domain_of
 from hier.choice import Choice, GuidedChoice, PlannerChoice, Requery
 from hier.config import HierConfig
 from hier.critic import SubgoalCritic, Transition
-from hier.linvit import Temperature, doubted
+from hier.linvit import Doubt, Temperature, doubted
 from hier.vec_env import HierarchicalVecEnv, SubgoalRecord
 from perception.tracker import outlook_sizes
 
@@ -46,6 +46,7 @@ class SubgoalGuidance:
             capacity=critic.capacity,
             batch_size=critic.batch_size,
             warmup=critic.warmup,
+            warmup_rewards=critic.warmup_rewards,
             seed=config.seed,
         )
         # ReAd alone leaves the first proposal to the planner.
@@ -57,18 +58,27 @@ class SubgoalGuidance:
             steps=settings.kl_coef_steps,
             target_kl=settings.target_kl,
         )
-        self.doubt = settings.doubt
+        self.doubt = Doubt(settings.doubt)
         self.requery = Requery(settings.requery_rounds, settings.advantage_threshold)
 
     def choice(self, seed: int, *, training: bool) -> Choice:
         """Who decides among candidates; only in training does it move a tuned temperature."""
         return GuidedChoice(
-            self.critic, self.temperature, self.requery, self.doubt, seed=seed, tune=training
+            self.critic,
+            self.temperature,
+            self.requery,
+            self.doubt,
+            seed=seed,
+            tune=training,
         )
 
     def save(self, checkpoint: Path) -> None:
         """Add what was learned to a controller's checkpoint."""
-        state = {"critic": self.critic.state_dict(), "kl_coef": self.temperature.value}
+        state = {
+            "critic": self.critic.state_dict(),
+            "kl_coef": self.temperature.value,
+            "success": self.doubt.success,
+        }
         with io.BytesIO() as buffer, zipfile.ZipFile(checkpoint, "a") as archive:
             torch.save(state, buffer)
             archive.writestr(MEMBER, buffer.getvalue())
@@ -90,6 +100,7 @@ class SubgoalGuidance:
         try:
             state = torch.load(content, weights_only=True)
             self.critic.load_state_dict(state["critic"])
+            self.doubt.success = state["success"]
         except (RuntimeError, KeyError, ValueError) as error:
             raise RunFolderError(
                 f"the guidance in {checkpoint} does not fit this configuration ({error}); choose "
@@ -114,9 +125,9 @@ class GuidanceLearning(BaseCallback):
 
     Logged are the critic's ``critic_loss``, ``critic_value``, ``critic_target``,
     ``critic_spread`` and its calibration, see :meth:`hier.critic.SubgoalCritic.learn`; ``kl_coef``,
-    ``kl`` (of the choice to the planner), ``advantage``, ``requeries`` per choice and the share
-    ``overruled`` (not the planner's likeliest); and as text ``talk``, the last proposals that were
-    questioned.
+    ``doubt``, ``kl`` (of the choice to the planner), ``advantage``, ``requeries`` per choice and the
+    share ``overruled`` (not the planner's likeliest); and as text ``talk``, the last proposals that
+    were questioned.
 
     Args:
         guidance: what learns.
@@ -145,6 +156,8 @@ class GuidanceLearning(BaseCallback):
         for i, info in enumerate(self.locals["infos"]):
             if "subgoal" in info:
                 self._take(i, info["subgoal"])
+            if "episode" in info:
+                self.guidance.doubt.saw(info["is_success"])
         return True
 
     def _take(self, i: int, record: SubgoalRecord) -> None:
@@ -152,7 +165,7 @@ class GuidanceLearning(BaseCallback):
         after = None if record.terminal else self.env.hierarchy.lanes[i].pursuit
         prior = None
         if after is not None and after.decision is not None:
-            prior = doubted(after.decision.log_probs, self.guidance.doubt)
+            prior = doubted(after.decision.log_probs, self.guidance.doubt.value)
         transition = Transition(
             before=record.outlook,
             choice=record.decision.choice,
@@ -183,6 +196,7 @@ class GuidanceLearning(BaseCallback):
             mean = np.mean([report[name] for report in self._reports])
             self.logger.record(f"guidance/critic_{name}", mean)
         self.logger.record("guidance/kl_coef", self.guidance.temperature.value)
+        self.logger.record("guidance/doubt", self.guidance.doubt.value)
         decided = [r.decision for r in self._records if not math.isnan(r.decision.advantage)]
         if not decided:
             return

@@ -72,6 +72,27 @@ def doubted(log_probs: NDArray, doubt: float) -> NDArray[np.float64]:
     return np.log((1 - doubt) * np.exp(log_p) + doubt / len(log_p)) if doubt else log_p
 
 
+class Doubt:
+    """How much chance is mixed into a planner's opinion: the less, the more of its plans succeed.
+
+    Args:
+        most: share of chance while nothing succeeds; it falls in proportion to failure.
+        rate: weight of the newest episode in the running mean of success.
+    """
+
+    def __init__(self, most: float, rate: float = 0.02):
+        self.most, self.rate, self.success = most, rate, 0.0
+
+    @property
+    def value(self) -> float:
+        """The share now, in [0, most]."""
+        return self.most * (1.0 - self.success)
+
+    def saw(self, success: bool) -> None:
+        """Take in how a training episode ended."""
+        self.success += self.rate * (float(success) - self.success)
+
+
 class Temperature:
     """λ over the course of a training.
 

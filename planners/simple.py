@@ -115,7 +115,7 @@ class MistakenPlanner:
         if self.mistake == "order":
             wrong = [g for g in candidates if g.verb == "open"]
             return candidates.index(wrong[0]) if wrong and meant.kind == "key" else right
-        wrong = [g for g in candidates if g.verb == meant.verb and g.color != meant.color]
+        wrong = [g for g in candidates if g.verb == meant.verb and g.color not in (meant.color, "")]
         wrong.sort(key=lambda g: g.kind != meant.kind)  # stable: the same kind first
         return candidates.index(wrong[0]) if wrong else right
 

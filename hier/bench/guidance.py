@@ -19,7 +19,7 @@ LEVELS = {
 }
 LINVIT = ["guidance.soft_choice=annealed"]
 READ = ["guidance.requery_rounds=3"]
-ACTIONS = ["guidance.actions=reward"]
+ACTIONS = ["guidance.actions=loss"]
 VALUE = ["guidance.value_shaping=0.5"]
 VARIANTS = {
     "flat": ["planner.type=none"],

@@ -12,8 +12,15 @@ from stable_baselines3.common.env_checker import check_env as check_sb3
 import envs
 from envs import SimulatorError, UnknownNameError
 from envs.gridworld.env import GridworldEnv
-from envs.gridworld.missions import MAX_TOKENS, VOCABULARY, decode_mission, encode_mission
+from envs.gridworld.missions import (
+    MAX_TOKENS,
+    VOCABULARY,
+    decode_mission,
+    encode_mission,
+    mentions,
+)
 from envs.gridworld.percept import HEADINGS
+from envs.subgoal import Subgoal
 from tests.play import DROP, LEVELS, SPACE, Play, busy_action, pursue
 
 SEEDS = 10
@@ -197,3 +204,17 @@ def test_a_thing_moved_first_counts_where_it_lies_now():
                 assert (play.reward, play.ended) == (reward, terminated or truncated)
         wins += play.reward > 0
     assert wins >= 6
+
+
+@pytest.mark.parametrize(
+    ("subgoal", "expected"),
+    [
+        (Subgoal("pick up", "red", "ball"), (True, True, True, False)),
+        (Subgoal("put next to", "blue", "box"), (True, True, True, True)),
+        (Subgoal("go to", "blue", "ball"), (True, True, False, False)),
+        (Subgoal("go to", "grey", "key"), (False, False, False, False)),
+        (Subgoal("explore"), (False, False, False, False)),
+    ],
+)
+def test_how_a_mission_names_an_object(subgoal, expected):
+    assert mentions("put a red ball next to the blue box", subgoal) == expected

@@ -10,7 +10,9 @@ from planners import PlannerError, PlannerQuery, PlannerReply, build_planner
 from planners.protocol import check_reply, uniform_over
 
 LEVELS = ("BabyAI-UnlockPickup-v0", "BabyAI-BossLevel-v0", "MiniGrid-DoorKey-8x8-v0")
-OPTIONS = {"oracle": {}, "noisy": {"accuracy": 0.7}, "random": {}}
+OPTIONS = {
+    "oracle": {}, "noisy": {"accuracy": 0.7}, "mistaken": {"mistake": "color"}, "random": {},
+}  # fmt: skip
 
 
 class EagerPlanner:
@@ -77,6 +79,43 @@ def test_noisy_agrees_with_the_oracle_as_often_as_asked(accuracy, queries):
             agree.append(int(np.argmax(reply.log_probs)) == best)
     tolerance = 4 * np.sqrt(max(accuracy * (1 - accuracy), 1e-9) / len(agree))
     assert abs(np.mean(agree) - accuracy) <= tolerance
+
+
+class FixedExpert:
+    """Always wants the same."""
+
+    def __init__(self, subgoal):
+        self._subgoal = subgoal
+
+    def subgoal(self, percept, candidates):
+        return self._subgoal
+
+
+@pytest.mark.parametrize(
+    ("mistake", "meant", "said"),
+    [
+        ("order", "pick up the red key", "open the red door"),
+        ("order", "open the red door", "open the red door"),
+        ("order", "pick up the green ball", "pick up the green ball"),
+        ("color", "pick up the green ball", "pick up the blue ball"),
+        ("color", "pick up the red key", "pick up the blue ball"),  # no other key
+        ("color", "open the red door", "open the red door"),  # no other door
+        ("color", "explore", "explore"),
+    ],
+)
+def test_a_mistaken_planner_makes_its_mistake_wherever_it_can(mistake, meant, said):
+    space = subgoal_space("gridworld")
+    texts = ("explore", "open the red door", "pick up the blue ball", "pick up the green ball",
+             "pick up the red key")  # fmt: skip
+    candidates = [space.parse(text) for text in texts]
+    query = PlannerQuery(None, candidates, space, expert=FixedExpert(space.parse(meant)))
+    (reply,) = build_planner("mistaken", mistake=mistake).score([query])
+    assert str(candidates[int(np.argmax(reply.log_probs))]) == said
+
+
+def test_an_unknown_mistake_is_refused():
+    with pytest.raises(UnknownNameError, match=r"mistake 'colour'.*did you mean 'color'"):
+        build_planner("mistaken", mistake="colour")
 
 
 def test_oracle_without_an_expert_says_what_to_do(queries):

@@ -1,0 +1,65 @@
+"""What the training suites keep, count and draw."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from hier.bench.guidance import OBEYED, steps_to
+from hier.bench.learning import train_job
+from hier.config import HierConfig
+from hier.plots import plot_panels
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory):
+    config = HierConfig.load(
+        "demo",
+        [
+            "env.id=BabyAI-GoToLocal-v0", "planner.type=oracle", "total_timesteps=3072",
+            "eval.episodes=4", "eval.every=0", "eval.videos=0", "torch_threads=1",
+        ],
+    )  # fmt: skip
+    return config, OBEYED, tmp_path_factory.mktemp("suite") / "run"
+
+
+@pytest.fixture(scope="module")
+def row(job):
+    return train_job(job)
+
+
+def test_a_row_tells_what_was_learned_and_what_it_cost(row):
+    assert row["planner"] == "oracle" and row["env_steps"] >= 3072
+    assert 0 < row["planner_share"] < 1
+    steps, successes = zip(*row["training_curve"], strict=True)
+    assert steps[-1] == row["env_steps"] and all(0 <= value <= 1 for value in successes)
+
+
+def test_a_finished_run_is_not_made_again(job, row):
+    folder = job[2]
+    before = (folder / "config.yaml").stat().st_mtime_ns
+    assert train_job(job) == json.loads(json.dumps(row))
+    assert (folder / "config.yaml").stat().st_mtime_ns == before
+
+
+def test_a_run_that_was_cut_off_is_made_anew(job, row):
+    (job[2] / "row.json").unlink()
+    again = train_job(job)
+    assert again["success"] == row["success"] and again["curve"] == row["curve"]
+
+
+def test_steps_to_a_success():
+    curve = [[10, 0.2], [20, 0.9], [30, 0.8], [40, 1.0]]
+    assert steps_to(0.9, curve) == 20 and steps_to(0.95, curve) == 40
+    assert steps_to(0.9, []) == float("inf")
+
+
+def test_panels_are_drawn_though_seeds_begin_at_different_steps(tmp_path):
+    rows = [
+        {"level": level, "variant": variant, "training_curve": [[10 * (1 + s), 0.1], [40, 0.9]]}
+        for level in ("BabyAI-A-v0", "BabyAI-B-v0")
+        for variant in ("one", "two")
+        for s in range(3)
+    ]
+    plot_panels({"rows": rows}, tmp_path / "panels.png")
+    assert Image.open(tmp_path / "panels.png").width > 800
