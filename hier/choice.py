@@ -99,9 +99,9 @@ class GuidedChoice:
     """LINVIT's soft choice between planner and critic, with ReAd's re-queries.
 
     A subgoal is drawn from ``π ∝ p exp(Q̂/λ)``. If its advantage ``Q̂(s,g) - V(s)`` is below ε, the
-    planner is asked again: the rejected subgoal is no longer among the candidates, and planners
-    that read notes are told the advantages so far. ε halves with each round; after the last one
-    the best seen is taken. Until the critic is ready this is :class:`PlannerChoice`.
+    planner is asked again: the rejected subgoal is no longer among the candidates, and the query
+    says what was rejected for which advantage. ε halves with each round; after the last one the
+    best seen is taken. Until the critic is ready this is :class:`PlannerChoice`.
 
     Args:
         critic: values subgoals.
@@ -158,19 +158,16 @@ class GuidedChoice:
             decision.choice = state.best()
             decision.advantage = state.advantage(decision.choice)
             decision.queries = len(state.proposed)
-            decision.talk = [
-                (state.query.candidates[g], state.advantage(g)) for g in state.proposed
-            ]
+            decision.talk = state.talk()
         return decisions
 
     def _ask_again(self, planner: Planner, states: Sequence[_Deliberation], kl_coef: float) -> None:
         threshold = self.requery.threshold
-        notes = getattr(planner, "reads_feedback", False)
         for _ in range(self.requery.rounds):
             doubtful = [state for state in states if state.doubtful(threshold)]
             if not doubtful:
                 return
-            replies = ask(planner, [state.again(notes) for state in doubtful])
+            replies = ask(planner, [state.again() for state in doubtful])
             for state, reply in zip(doubtful, replies, strict=True):
                 left = state.left()
                 policy: NDArray = reply.log_probs
@@ -207,12 +204,12 @@ class _Deliberation:
     def talk(self) -> list[tuple[Subgoal, float]]:
         return [(self.query.candidates[g], self.advantage(g)) for g in self.proposed]
 
-    def again(self, notes: bool) -> PlannerQuery:
-        said = [f"{subgoal}: advantage {gain:+.2f}" for subgoal, gain in self.talk()]
+    def again(self) -> PlannerQuery:
         return replace(
             self.query,
             candidates=[self.query.candidates[i] for i in self.left()],
-            feedback=(*self.query.feedback, *said) if notes else self.query.feedback,
+            rejected=self.talk(),
+            offered=self.query.candidates,
         )
 
 

@@ -1,4 +1,4 @@
-"""What a chat server is asked: the question in words, the picture, the request body."""
+"""What a chat server is asked: the conversation in words, the pictures, the request body."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ TASK = (
     "with exactly one of the numbered subgoals, word for word, without its number and with "
     "nothing else."
 )
+ANOTHER = (
+    "The estimated advantage of that subgoal is {advantage:+.3f}: so much more reward it brings "
+    "than the usual choice. Choose another one of those left:"
+)
+COMPLAINT = "That is none of the subgoals left to choose from. Copy one of them, word for word."
 _SHOWN = {
     "view": "A picture shows what the agent sees now.",
     "map": "A picture shows what it has seen so far, from above; it is in the middle, facing up.",
@@ -46,15 +51,22 @@ class RequestFormat:
     seed: int
     extra: Mapping[str, Any]
 
-    def body(self, text: str, pictures: Sequence[str]) -> dict[str, Any]:
-        """The request body; the same question gives the same body, which keys the cache."""
-        content: Any = text
+    def body(self, turns: Sequence[str], pictures: Sequence[str]) -> dict[str, Any]:
+        """The request body; the same conversation gives the same body, which keys the cache.
+
+        Args:
+            turns: the user's and the assistant's alternately, the user's first and last.
+            pictures: data URLs, shown with the first.
+        """
+        messages: list[dict[str, Any]] = [
+            {"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(turns)
+        ]
         if pictures:
             shown = [{"type": "image_url", "image_url": {"url": url}} for url in pictures]
-            content = [*shown, {"type": "text", "text": text}]
+            messages[0]["content"] = [*shown, {"type": "text", "text": turns[0]}]
         body: dict[str, Any] = {
             "model": self.model,
-            "messages": [{"role": "user", "content": content}],
+            "messages": messages,
             "temperature": 0,
             "max_tokens": self.max_tokens,
         }
@@ -66,19 +78,27 @@ class RequestFormat:
         return {name: value for name, value in body.items() if value is not None}
 
 
-def question_text(query: PlannerQuery, pictures: Sequence[str] = ()) -> str:
-    """What a general model reads: mission, scene, past subgoals, feedback and candidates.
+def conversation(query: PlannerQuery, pictures: Sequence[str] = ()) -> list[str]:
+    """The user's and the assistant's turns alternately: what a general model reads.
+
+    First the question as first asked: mission, scene, past subgoals and all candidates. Then, for
+    each rejected proposal, that as the assistant's turn, and its advantage with the candidates left
+    as the user's.
 
     Args:
         query: of one environment.
         pictures: names of what is sent along, of :data:`planners.pictures.IMAGES`.
     """
+    offered = query.offered or query.candidates
+    left = {candidate: f"{i}. {candidate}" for i, candidate in enumerate(offered, start=1)}
     lines = [TASK, "", *(_SHOWN[name] for name in pictures)]
     scene = f"Scene: {query.space.describe(query.percept)}"
-    lines += situation(query.percept.mission, query.recent, query.feedback, scene)
-    lines += ["Subgoals to choose from:"]
-    lines += [f"{i}. {candidate}" for i, candidate in enumerate(query.candidates, start=1)]
-    return "\n".join(lines)
+    lines += situation(query.percept.mission, query.recent, scene=scene)
+    turns = ["\n".join([*lines, "Subgoals to choose from:", *left.values()])]
+    for subgoal, advantage in query.rejected:
+        del left[subgoal]
+        turns += [str(subgoal), "\n".join([ANOTHER.format(advantage=advantage), *left.values()])]
+    return turns
 
 
 def picture_url(picture: NDArray[np.uint8], scale: int | None = None) -> str:

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.errors import ConfigError, UnknownNameError
-from envs.subgoal import SubgoalSyntaxError
+from envs.subgoal import Subgoal, SubgoalSyntaxError
 from planners.answer_cache import AnswerCache
 from planners.answers import ChatAnswer, candidate_log_probs
-from planners.chat_request import RequestFormat, picture_url, question_text
+from planners.chat_request import COMPLAINT, RequestFormat, conversation, picture_url
 from planners.chat_server import ChatServer, ServerError
 from planners.pictures import BLANK, check_images, pictures_of
 from planners.prompts import question_of
@@ -44,11 +44,15 @@ class _Attempt:
 class EndpointPlanner:
     """Asks a chat model over HTTP for one of the candidates.
 
-    The model sees mission, scene in words, recent subgoals with outcomes, feedback and numbered
-    candidates in a single user message (some chat templates know no system role), before it the
-    pictures. Its answer must be a candidate's sentence: letter case, outer blanks and a
-    full stop are forgiven, a number is not. What is none is counted (``unparsed``) and asked again
-    once with the complaint; then the fall-back decides. A lone candidate is not asked about.
+    The model sees mission, scene in words, recent subgoals with outcomes and numbered candidates
+    in a user message (some chat templates know no system role), before it the pictures. Where its
+    proposals were rejected the conversation goes on: each proposal as the assistant's message, then
+    the user's with the advantage and the candidates left; the roles alternate strictly.
+
+    Its answer must be a candidate's sentence: letter case, outer blanks and a full stop are
+    forgiven, a number is not. What is none, a rejected subgoal included, is counted
+    (``unparsed``) and asked again once, the complaint as a further message; then the fall-back
+    decides. A lone candidate is not asked about.
 
     Where the server gives log-probabilities they become a distribution over the candidates, see
     :func:`planners.answers.candidate_log_probs`; elsewhere the answer gets ``confidence`` and the
@@ -67,7 +71,9 @@ class EndpointPlanner:
             was seen), ``both``, or ``False`` for nothing. Pictures need a model with image input.
         scale: screen pixels per image pixel; ``None`` makes pictures about 448 pixels wide.
         as_trained: ask the bare question on which ``hier pretrain`` trains, for its models behind a
-            server; other models need the candidates listed.
+            server; other models need the candidates listed. Such a model reads no conversation:
+            after a rejection it is asked the same, and what it says of the candidates left counts;
+            a complaint is appended to the question.
         logprobs: ask for log-probabilities.
         timeout: seconds a reply may take.
         retries: further attempts after time-outs, lost connections, 429, 5xx, malformed replies.
@@ -92,7 +98,6 @@ class EndpointPlanner:
     """
 
     version = 0
-    reads_feedback = True
 
     def __init__(
         self,
@@ -179,8 +184,8 @@ class EndpointPlanner:
         started = time.perf_counter()
         # Percepts are live: they are read here, before any thread runs.
         asked = [query for query in queries if len(query.candidates) > 1]
-        questions = [self._question(query) for query in asked]
-        attempts = iter(list(self._pool.map(self._ask, asked, questions)))
+        talks = [self._talk(query) for query in asked]
+        attempts = iter(list(self._pool.map(self._ask, asked, talks)))
         replies = []
         for query in queries:
             if len(query.candidates) == 1:
@@ -197,19 +202,21 @@ class EndpointPlanner:
         self._counts["seconds"] += time.perf_counter() - started
         return replies
 
-    def _question(self, query: PlannerQuery) -> tuple[str, tuple[str, ...]]:
-        """The text and the pictures' data URLs."""
+    def _talk(self, query: PlannerQuery) -> tuple[list[str], tuple[str, ...]]:
+        """The turns and the pictures' data URLs."""
         pictures = pictures_of(query.percept, self._images)
         urls = tuple(picture_url(picture, self._scale) for picture in pictures)
         if self._as_trained:
-            return question_of(query, scene=False), urls
-        return question_text(query, self._images), urls
+            return [question_of(query, scene=False)], urls
+        return conversation(query, self._images), urls
 
-    def _ask(self, query: PlannerQuery, question: tuple[str, tuple[str, ...]]) -> _Attempt:
-        text, pictures = question
-        complaint, hits = "", 0
+    def _ask(self, query: PlannerQuery, talk: tuple[list[str], tuple[str, ...]]) -> _Attempt:
+        turns, pictures = talk
+        # The bare question does not say what was rejected, so its answer may be that.
+        among = query.offered if self._as_trained and query.offered else query.candidates
+        hits = 0
         for unparsed in range(2):
-            body = self._form.body(text + complaint, pictures)
+            body = self._form.body(turns, pictures)
             answer = self._cache.get(body) if self._cache else None
             hits += answer is not None
             if answer is None:
@@ -219,22 +226,27 @@ class EndpointPlanner:
                     return _Attempt(None, unparsed, hits, str(fault), fault=True)
                 if self._cache:
                     self._cache.put(body, answer)
-            choice = _choice(answer.text, query)
+            choice = _choice(answer.text, query, among)
             if choice is not None:
-                return _Attempt(self._log_probs(answer, query, choice), unparsed, hits)
+                log_probs = self._log_probs(answer, among, choice)
+                left = log_probs[[i for i, g in enumerate(among) if g in query.candidates]]
+                return _Attempt(left - np.logaddexp.reduce(left), unparsed, hits)
             said = " ".join(answer.text.split())[:200]
-            complaint = f"\n\nYou answered {said!r}, which is none of them. Copy one word for word."
+            if self._as_trained:
+                turns = [f"{turns[0]}\n\n{COMPLAINT}"]
+            else:
+                turns = [*turns, said or "(nothing)", COMPLAINT]  # some refuse empty messages
         return _Attempt(None, 2, hits, f"it answered {said!r}")
 
     def _log_probs(
-        self, answer: ChatAnswer, query: PlannerQuery, choice: int
+        self, answer: ChatAnswer, among: Sequence[Subgoal], choice: int
     ) -> NDArray[np.float32]:
         if answer.tokens is not None:
-            sentences = [str(candidate).lower() for candidate in query.candidates]
+            sentences = [str(candidate).lower() for candidate in among]
             found = candidate_log_probs(answer.tokens, sentences, choice)
             if found is not None:
                 return found
-        n = len(query.candidates)
+        n = len(among)
         log_probs = np.full(n, np.log((1.0 - self.confidence) / (n - 1)), np.float32)
         log_probs[choice] = np.log(self.confidence)
         return log_probs
@@ -266,10 +278,10 @@ class EndpointPlanner:
             warnings.warn(message, RuntimeWarning, stacklevel=4)
 
 
-def _choice(text: str, query: PlannerQuery) -> int | None:
-    """Index of the candidate that ``text`` names; ``None`` if it names none."""
+def _choice(text: str, query: PlannerQuery, among: Sequence[Subgoal]) -> int | None:
+    """Index of the one of ``among`` that ``text`` names; ``None`` if it names none."""
     try:
-        return list(query.candidates).index(query.space.parse(text))
+        return list(among).index(query.space.parse(text))
     except (SubgoalSyntaxError, ValueError):
         return None
 

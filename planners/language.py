@@ -36,7 +36,9 @@ class LanguagePlanner:
 
     A reply's ``log_probs`` are log softmax over the candidates of log p(answer | prompt) / T: the
     model's own distribution over whole answers, end of turn included, given that it answers with
-    one of them. Its ``value`` is the value head's, NaN without one.
+    one of them. Its ``value`` is the value head's, NaN without one. Rejected proposals are no
+    answers any more; models whose tokenizer has the words are also told them and their advantages
+    (the planner that ships is not).
 
     Args:
         model: hub id, local folder, folder of a LoRA adapter that names its base model, or name
@@ -94,12 +96,12 @@ class LanguagePlanner:
         )
         self._answer = lru_cache(maxsize=4096)(self.format.answer_tokens)
         self._kept: OrderedDict[bytes, PlannerReply] = OrderedDict()
+        self._told = self._knows("Rejected: (advantage -0.1)")
 
-    @property
-    def reads_feedback(self) -> bool:
-        """Whether the tokenizer knows the words of notes; the planner that ships does not."""
+    def _knows(self, words: str) -> bool:
+        """Whether the tokenizer has all these words."""
         tokenizer = self.format.tokenizer
-        ids = tokenizer("advantage -0.1", add_special_tokens=False)["input_ids"]
+        ids = tokenizer(words, add_special_tokens=False)["input_ids"]
         return tokenizer.unk_token_id is None or tokenizer.unk_token_id not in ids
 
     def _pictures(self) -> tuple[str, ...]:
@@ -108,7 +110,7 @@ class LanguagePlanner:
 
     def prompt(self, query: PlannerQuery, ask: str = WHICH_SUBGOAL) -> Prompt:
         """What the model is asked; reads the percept at once."""
-        return Prompt(question_of(query, scene=True, ask=ask))
+        return Prompt(question_of(query, scene=True, rejected=self._told, ask=ask))
 
     def answers(self, query: PlannerQuery) -> tuple[tuple[int, ...], ...]:
         """The candidates as token ids, one tuple each, end of turn included.
@@ -275,7 +277,8 @@ class VLMPlanner(LanguagePlanner):
         """What the model is asked and shown; reads the percept at once."""
         pictures = pictures_of(query.percept, check_images(self.images))
         scaled = tuple(enlarged(picture, self.scale) for picture in pictures)
-        return Prompt(question_of(query, scene=False, ask=ask), scaled)
+        question = question_of(query, scene=False, rejected=self._told, ask=ask)
+        return Prompt(question, scaled)
 
 
 def _saved_version(source: str) -> int:

@@ -38,7 +38,7 @@ class Prompt(NamedTuple):
 def situation(
     mission: str,
     tried: Sequence[tuple[object, str]] = (),
-    notes: Sequence[str] = (),
+    rejected: Sequence[tuple[object, float]] = (),
     scene: str = "",
 ) -> list[str]:
     """The lines that every question begins with.
@@ -46,7 +46,7 @@ def situation(
     Args:
         mission: the instruction.
         tried: subgoals and how each ended, oldest first.
-        notes: lines to show beside, such as advantages.
+        rejected: proposals already made for this choice and their advantages, oldest first.
         scene: what was seen in words, for models that see no image.
     """
     lines = [f"Mission: {mission}"]
@@ -55,21 +55,26 @@ def situation(
     if tried:
         past = "; ".join(f"{subgoal} ({outcome})" for subgoal, outcome in tried)
         lines.append(f"Tried so far: {past}")
-    if notes:
-        lines.append("Notes: " + "; ".join(notes))
+    if rejected:
+        before = "; ".join(f"{subgoal} (advantage {gain:+.3f})" for subgoal, gain in rejected)
+        lines.append(f"Rejected: {before}")
     return lines
 
 
-def question_of(query: PlannerQuery, *, scene: bool, ask: str = WHICH_SUBGOAL) -> str:
-    """The user's turn: mission, what was tried and how it ended, notes, and the question.
+def question_of(
+    query: PlannerQuery, *, scene: bool, rejected: bool = False, ask: str = WHICH_SUBGOAL
+) -> str:
+    """The user's turn: mission, what was tried and how it ended, and the question.
 
     Args:
         query: see :class:`planners.protocol.PlannerQuery`.
         scene: also describe in words what was seen, for models that see no image.
+        rejected: also say which proposals were rejected, for models that know such words.
         ask: the question itself.
     """
     seen = query.space.describe(query.percept) if scene else ""
-    lines = situation(query.percept.mission, query.recent, query.feedback, seen)
+    turned_down = query.rejected if rejected else ()
+    lines = situation(query.percept.mission, query.recent, turned_down, seen)
     return "\n".join([*lines, ask])
 
 

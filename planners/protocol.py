@@ -30,16 +30,19 @@ class PlannerQuery:
             answer in words (``parse``).
         recent: subgoals already tried in this episode, oldest first, with how each ended
             (``done``, ``failed`` or ``timeout``).
-        feedback: lines to show the planner beside the question, such as advantages.
         expert: privileged; set only for planners with ``privileged = True``.
+        rejected: proposals already made for this choice, oldest first, and the advantages for which
+            a critic turned them down, in environment reward; none is a candidate any more.
+        offered: the candidates as first asked, in that order; empty where none was rejected.
     """
 
     percept: Any
     candidates: Sequence[Subgoal]
     space: SubgoalSpace
     recent: Sequence[tuple[Subgoal, str]] = ()
-    feedback: Sequence[str] = ()
     expert: Expert | None = None
+    rejected: Sequence[tuple[Subgoal, float]] = ()
+    offered: Sequence[Subgoal] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +64,7 @@ class Planner(Protocol):
 
     A planner with randomness of its own also has ``for_evaluation(seed)``, which returns it with
     that randomness apart from training's. One with counts worth watching has ``stats()``, a dict of
-    numbers that training logs under ``planner/``. One with ``reads_feedback = True`` is shown the
-    advantages of its proposals when it is asked again.
+    numbers that training logs under ``planner/``.
 
     Attributes:
         privileged: whether it looks into the simulator (and then gets ``query.expert``).

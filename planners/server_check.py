@@ -122,4 +122,4 @@ class ServerCheck:
 
 
 def _probe(form: RequestFormat, pictures: Sequence[str]) -> dict[str, object]:
-    return form.body("Answer with the word ready.", pictures)
+    return form.body(["Answer with the word ready."], pictures)

@@ -28,8 +28,7 @@ class FixedPlanner:
 
     privileged, version = False, 0
 
-    def __init__(self, reads_feedback=False):
-        self.reads_feedback = reads_feedback
+    def __init__(self):
         self.asked = []
 
     def score(self, queries):
@@ -90,8 +89,8 @@ class TestChoice:
 
 
 class TestRequery:
-    def read(self, values, rounds, threshold=-0.1, planner=None, n=1):
-        planner = planner or FixedPlanner()
+    def read(self, values, rounds, threshold=-0.1, n=1):
+        planner = FixedPlanner()
         choice = GuidedChoice(
             FixedCritic(values), Temperature("fixed", math.inf), Requery(rounds, threshold)
         )
@@ -129,15 +128,24 @@ class TestRequery:
             decisions, _ = self.read(values, rounds=5, threshold=threshold, n=100)
             assert max(d.queries for d in decisions) == asked
 
-    def test_planners_that_read_notes_are_told_why(self):
-        for reads in (True, False):
-            planner = FixedPlanner(reads_feedback=reads)
-            self.read([-1.0, -1.0, -1.0, 1.0], rounds=3, n=20, planner=planner)
-            (first, *_) = planner.asked[1]
-            assert bool(first.feedback) == reads
-            if reads:
-                rejected = next(g for g in SUBGOALS if g not in first.candidates)
-                assert first.feedback[0].startswith(f"{rejected}: advantage -")
+    def test_the_planner_is_told_what_was_rejected_and_why(self):
+        values = [-1.0, -2.0, -3.0, 30.0]
+        value = soft_value(LOG_P, np.array(values), math.inf)
+        decisions, planner = self.read(values, rounds=3, n=50)
+        assert all(not q.rejected and not q.offered for q in planner.asked[0])
+        told = [q for asked in planner.asked[1:] for q in asked]
+        assert {len(q.rejected) for q in told} == {1, 2, 3}
+        for q in told:
+            gone = [subgoal for subgoal, _ in q.rejected]
+            assert q.offered == SUBGOALS
+            assert q.candidates == [g for g in SUBGOALS if g not in gone]
+            for subgoal, gain in q.rejected:
+                assert gain == pytest.approx(values[SUBGOALS.index(subgoal)] - value, abs=1e-5)
+        # Oldest first, as the decisions have it.
+        spoken = [[g for g, _ in decision.talk] for decision in decisions]
+        assert all(
+            [g for g, _ in q.rejected] in [t[: len(q.rejected)] for t in spoken] for q in told
+        )
 
     def test_rounds_end_with_the_candidates(self):
         decisions, _ = self.read([-1.0, -1.0, -1.0, -1.0], rounds=9, threshold=-0.0, n=5)

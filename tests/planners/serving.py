@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
@@ -205,23 +206,32 @@ class ScriptedServer:
             return reply.read()
 
 
-def sensible(prompt: str) -> str:
-    """The candidate that shares most words with the mission; ``ready`` where there is none."""
-    candidates = re.findall(r"^\d+\. (.+)$", prompt, re.MULTILINE)
+def sensible(prompt: str, said: Sequence[str] = ()) -> str:
+    """The candidate not ``said`` before that shares most words with the mission, else ``ready``."""
+    listed = re.findall(r"^\d+\. (.+)$", prompt, re.MULTILINE)
+    candidates = [text for text in listed if text not in said]
     mission = (
         set(re.findall(r"^Mission: (.+)$", prompt, re.MULTILINE)[0].split()) if candidates else ()
     )
     return max(candidates, key=lambda text: len(mission & set(text.split())), default="ready")
 
 
+def turns_of(body: dict) -> list[tuple[str, str]]:
+    """Roles and texts of a request's messages."""
+    return [(message["role"], _text_of(message["content"])) for message in body["messages"]]
+
+
 def prompt_of(body: dict) -> str:
-    """The text of a request."""
-    content = body["messages"][-1]["content"]
-    return content if isinstance(content, str) else content[-1]["text"]
+    """The text of a request's first message."""
+    return turns_of(body)[0][1]
 
 
 def has_image(body: dict) -> bool:
-    return not isinstance(body["messages"][-1]["content"], str)
+    return any(not isinstance(message["content"], str) for message in body["messages"])
+
+
+def _text_of(content: str | list[dict]) -> str:
+    return content if isinstance(content, str) else content[-1]["text"]
 
 
 class _Script:
@@ -316,7 +326,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def completion(self, body: dict, step: dict) -> bytes:
         prompt = prompt_of(body)
-        text = step.get("text", sensible(prompt))
+        said = [text for role, text in turns_of(body) if role == "assistant"]
+        text = step.get("text", sensible(prompt, said))
         choice = {"index": 0, "finish_reason": "stop"}
         choice["message"] = {"role": "assistant", "content": text}
         if "logprobs" in body:

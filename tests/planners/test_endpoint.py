@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from perception.tracker import make_tracker
 from planners import PlannerError, PlannerQuery, build_planner
 from planners.answer_cache import AnswerCache
 from planners.answers import AnswerToken, ChatAnswer, candidate_log_probs
-from planners.chat_request import IMAGE_SIZE
+from planners.chat_request import COMPLAINT, IMAGE_SIZE, RequestFormat, conversation
 from planners.endpoint import EndpointPlanner
 from planners.language import VLMPlanner
 from planners.models import SHIPPED
@@ -37,6 +38,7 @@ from tests.planners.serving import (
     has_image,
     prompt_of,
     sensible,
+    turns_of,
 )
 
 LEVELS = ("BabyAI-UnlockPickup-v0", "BabyAI-BossLevel-v0", "MiniGrid-DoorKey-8x8-v0")
@@ -59,6 +61,12 @@ def queries():
             if len(query.candidates) > 1:
                 found.append(query)
     return found
+
+
+@pytest.fixture(scope="module")
+def rich(queries):
+    """A question with many candidates."""
+    return max(queries, key=lambda query: len(query.candidates))
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +153,16 @@ class TestTransformersServe:
         replies = planner.score(queries)
         assert all(best(q, r) == EXPLORE for q, r in zip(queries, replies, strict=True))
         assert planner.stats()["fallbacks"] == 0
+
+    def test_a_conversation_with_pictures_is_read(self, real, rich):
+        planner = ask_real(real, "tiny/seeing", images="both")
+        gone = [subgoal for subgoal in rich.candidates if subgoal != EXPLORE][:2]
+        left = [subgoal for subgoal in rich.candidates if subgoal not in gone]
+        query = replace(
+            rich, candidates=left, rejected=[(g, -0.1) for g in gone], offered=rich.candidates
+        )
+        assert best(query, *planner.score([query])) == EXPLORE
+        assert planner.stats()["unparsed"] == planner.stats()["fallbacks"] == 0
 
     def test_a_babbling_model_is_counted_and_the_fallback_decides(self, real, queries):
         planner = ask_real(real, "tiny/random", fallback="first")
@@ -252,7 +270,6 @@ class TestAsking:
             query.candidates,
             query.space,
             recent=((Subgoal("open", "red", "door"), "failed"), (EXPLORE, "done")),
-            feedback=("advantage of explore: -0.2",),
         )
         ask(server).score([query])
         (body,) = server.log()["requests"]
@@ -260,7 +277,6 @@ class TestAsking:
         assert f"Mission: {query.percept.mission}\n" in text
         assert query.space.describe(query.percept) in text
         assert "open the red door (failed); explore (done)" in text
-        assert "advantage of explore: -0.2" in text
         for i, candidate in enumerate(query.candidates, start=1):
             assert f"\n{i}. {candidate}" in text
         assert body["model"] == "small" and body["temperature"] == 0 and body["max_tokens"] == 24
@@ -285,6 +301,13 @@ class TestAsking:
         )
         np.testing.assert_array_equal(frame, query.percept.frame)
         np.testing.assert_array_equal(map_, map_image(query.percept))
+
+    def test_a_planner_of_ours_reads_one_message_a_complaint_included(self, server, queries):
+        query = queries[0]
+        server.play({"text": "banana"}, {"text": str(query.candidates[0])})
+        ask(server, as_trained=True).score([query])
+        first, second = (turns_of(body) for body in server.log()["requests"])
+        assert second == [("user", f"{first[0][1]}\n\n{COMPLAINT}")]
 
     @pytest.mark.parametrize(
         ("options", "words"),
@@ -354,6 +377,98 @@ class TestAsking:
             ask(server)
 
 
+def rejecting(query, *advantages):
+    """The query after as many of its candidates, every second, were rejected."""
+    rejected = [(query.candidates[2 * i], gain) for i, gain in enumerate(advantages)]
+    gone = [subgoal for subgoal, _ in rejected]
+    left = [subgoal for subgoal in query.candidates if subgoal not in gone]
+    return replace(query, candidates=left, rejected=rejected, offered=query.candidates)
+
+
+class TestRejections:
+    """ReAd's further questions (arXiv 2405.14314) are further messages."""
+
+    def test_each_is_the_assistants_turn_and_the_users_answer_to_it(self, rich):
+        first = conversation(rich, ["view"])
+        again = conversation(rejecting(rich, -0.25, -0.0314), ["view"])
+        assert again[:1] == first
+        _, one, no, two, no_again = again
+        assert [one, two] == [str(rich.candidates[0]), str(rich.candidates[2])]
+        assert "advantage of that subgoal is -0.250" in no and "is -0.031" in no_again
+        numbered = [f"{i}. {candidate}" for i, candidate in enumerate(rich.candidates, start=1)]
+        assert no.splitlines()[1:] == numbered[1:]
+        assert no_again.splitlines()[1:] == [numbered[1], *numbered[3:]]
+
+    @pytest.mark.parametrize("pictures", [(), ("data:one", "data:two")])
+    def test_roles_alternate_and_pictures_come_with_the_first_message(self, rich, pictures):
+        turns = conversation(rejecting(rich, -0.25, -0.03))
+        messages = RequestFormat("m", False, 24, 0, {}).body(turns, pictures)["messages"]
+        assert [message["role"] for message in messages] == ["user", "assistant"] * 2 + ["user"]
+        assert [message["content"] for message in messages[1:]] == turns[1:]
+        shown = [{"type": "image_url", "image_url": {"url": url}} for url in pictures]
+        text = {"type": "text", "text": turns[0]}
+        assert messages[0]["content"] == ([*shown, text] if pictures else turns[0])
+
+    def test_the_server_reads_the_whole_conversation(self, server, rich):
+        planner = ask(server)
+        planner.score([rich])
+        query = rejecting(rich, -0.25, -0.03)
+        (reply,) = planner.score([query])
+        first, again = server.log()["requests"]
+        assert again["messages"][0] == first["messages"][0]
+        assert turns_of(again) == [
+            ("user" if i % 2 == 0 else "assistant", text)
+            for i, text in enumerate(conversation(query, ["view"]))
+        ]
+        said = [str(subgoal) for subgoal, _ in query.rejected]
+        assert str(best(query, reply)) == sensible(prompt_of(again), said)
+        assert len(reply.log_probs) == len(query.candidates)
+        assert planner.stats()["unparsed"] == planner.stats()["fallbacks"] == 0
+
+    def test_an_answer_that_was_rejected_is_none(self, server, rich):
+        planner, query = ask(server, fallback="first"), rejecting(rich, -0.25)
+        gone = str(query.rejected[0][0])
+        server.play({"text": gone})
+        planner.score([query])
+        assert planner.stats()["unparsed"] == 1 and planner.stats()["fallbacks"] == 0
+        asked = turns_of(server.log()["requests"][-1])
+        assert [role for role, _ in asked] == ["user", "assistant"] * 2 + ["user"]
+        assert asked[3:] == [("assistant", gone), ("user", COMPLAINT)]
+        server.play({"text": gone}, {"text": gone})
+        with pytest.warns(RuntimeWarning, match="names no candidate, asked twice"):
+            (reply,) = planner.score([query])
+        assert int(np.argmax(reply.log_probs)) == 0 and planner.stats()["fallbacks"] == 1
+
+    def test_a_fault_on_the_way_is_tried_again_with_the_same_messages(self, server, rich):
+        planner, query = ask(server), rejecting(rich, -0.25)
+        server.play({"status": 503}, {"cut": True})
+        planner.score([query])
+        one, two, three = server.log()["requests"]
+        assert one == two == three and len(one["messages"]) == 3
+        assert planner.stats()["retries"] == 2 and planner.stats()["fallbacks"] == 0
+
+    def test_another_advantage_is_another_question_to_the_cache(self, server, rich, tmp_path):
+        planner = ask(server, cache=tmp_path)
+        for query in (rich, rejecting(rich, -0.25), rejecting(rich, -0.5)) * 2:
+            planner.score([query])
+        assert planner.stats()["requests"] == planner.stats()["cache_hits"] == 3
+
+    def test_a_planner_of_ours_is_asked_the_same_and_judged_by_what_is_left(self, server, rich):
+        planner = ask(server, as_trained=True, images=False)
+        query = rejecting(rich, -0.25)
+        gone, left = str(rich.candidates[0]), str(query.candidates[1])
+        said = [{"token": gone, "logprob": np.log(0.7), "top_logprobs": [
+            {"token": left, "logprob": np.log(0.2)}]}]  # fmt: skip
+        server.play({"text": gone, "tokens": said}, {"text": gone, "tokens": said})
+        (first,), (again,) = planner.score([rich]), planner.score([query])
+        one, two = server.log()["requests"]
+        assert one == two
+        assert str(best(rich, first)) == gone and str(best(query, again)) == left
+        kept = np.exp(np.delete(first.log_probs, 0))
+        np.testing.assert_allclose(np.exp(again.log_probs), kept / kept.sum(), rtol=1e-4)
+        assert planner.stats()["unparsed"] == 0
+
+
 class TestAnswersThatDoNotParse:
     @pytest.mark.parametrize(
         "garbage", ["banana", "1", "1. explore", "explore!", "", "go to the red"]
@@ -363,8 +478,9 @@ class TestAnswersThatDoNotParse:
         server.play({"text": garbage})
         (reply,) = planner.score(queries[:1])
         assert str(best(queries[0], reply)) == expected(queries[0])
-        first, second = (prompt_of(body) for body in server.log()["requests"])
-        assert second.startswith(first) and f"You answered {garbage!r}" in second
+        first, second = (turns_of(body) for body in server.log()["requests"])
+        said = ("assistant", garbage or "(nothing)")
+        assert second == [*first, said, ("user", COMPLAINT)]
         assert planner.stats()["unparsed"] == 1 and planner.stats()["fallbacks"] == 0
 
     def test_a_subgoal_that_is_no_candidate_does_not_count(self, server, queries):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -64,7 +65,7 @@ def queries():
         candidates = list(dict.fromkeys([*EXTRA, *space.candidates(percept)]))[:12]
         found.append(PlannerQuery(percept, candidates, space))
     tried = ((EXTRA[0], "failed"), (EXTRA[2], "done"))
-    found[1] = PlannerQuery(found[1].percept, found[1].candidates, space, tried, ("advantage -1",))
+    found[1] = PlannerQuery(found[1].percept, found[1].candidates, space, tried)
     return found
 
 
@@ -322,6 +323,21 @@ def test_another_picture_is_another_question(checkpoint, queries):
     assert not np.allclose(one.log_probs, other.log_probs, atol=1e-3)
 
 
+@pytest.mark.parametrize(("family", "told"), [("llava", False), ("qwen2", True)])
+def test_rejected_proposals_are_told_to_models_that_know_the_words(
+    family, told, checkpoint, queries
+):
+    planner, first = open_planner(family, checkpoint(family)), queries[0]
+    gone, *left = first.candidates
+    again = replace(first, candidates=left, rejected=[(gone, -0.05)], offered=first.candidates)
+    line = f"\nRejected: {gone} (advantage -0.050)"
+    assert line not in planner.prompt(first).question
+    assert planner.prompt(again).question.replace(line, "") == planner.prompt(first).question
+    assert (line in planner.prompt(again).question) == told
+    (reply,) = planner.score([again])
+    assert check_reply(reply, again, planner) is reply
+
+
 def fields_of(percept):
     return {name: getattr(percept, name) for name in percept.__slots__}
 
@@ -391,7 +407,6 @@ def test_text_planners_read_the_scene_and_image_planners_do_not(planner_of, quer
     for prompt in (told, shown):
         assert f"Mission: {queries[1].percept.mission}" in prompt.question
         assert "go to the red ball (failed); drop (done)" in prompt.question
-        assert "advantage -1" in prompt.question
 
 
 def test_an_answer_ends_with_the_end_of_the_turn(planner_of):
