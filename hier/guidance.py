@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 import warnings
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from hier.choice import Choice, GuidedChoice, PlannerChoice, Requery
 from hier.config import HierConfig
 from hier.critic import SubgoalCritic, Transition
 from hier.linvit import Temperature, doubted
+from hier.run_folder import add_member, read_member
 from hier.vec_env import HierarchicalVecEnv, SubgoalRecord
 from perception.tracker import outlook_sizes
 
@@ -69,9 +69,9 @@ class SubgoalGuidance:
     def save(self, checkpoint: Path) -> None:
         """Add what was learned to a controller's checkpoint."""
         state = {"critic": self.critic.state_dict(), "kl_coef": self.temperature.value}
-        with io.BytesIO() as buffer, zipfile.ZipFile(checkpoint, "a") as archive:
-            torch.save(state, buffer)
-            archive.writestr(MEMBER, buffer.getvalue())
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        add_member(checkpoint, MEMBER, buffer.getvalue())
 
     def load(self, checkpoint: Path) -> None:
         """Go on from :meth:`save`; a checkpoint without it leaves all as it is, with a warning.
@@ -79,16 +79,14 @@ class SubgoalGuidance:
         Raises:
             RunFolderError: if it does not fit this configuration.
         """
-        with zipfile.ZipFile(checkpoint) as archive:
-            if MEMBER not in archive.namelist():
-                warnings.warn(
-                    f"{checkpoint} was saved without guidance; its critic starts anew",
-                    stacklevel=2,
-                )
-                return
-            content = io.BytesIO(archive.read(MEMBER))
+        content = read_member(checkpoint, MEMBER)
+        if content is None:
+            warnings.warn(
+                f"{checkpoint} was saved without guidance; its critic starts anew", stacklevel=2
+            )
+            return
         try:
-            state = torch.load(content, weights_only=True)
+            state = torch.load(io.BytesIO(content), weights_only=True)
             self.critic.load_state_dict(state["critic"])
         except (RuntimeError, KeyError, ValueError) as error:
             raise RunFolderError(
