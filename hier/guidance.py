@@ -17,6 +17,7 @@ from hier.choice import Choice, GuidedChoice, PlannerChoice, Requery
 from hier.config import HierConfig
 from hier.critic import SubgoalCritic, Transition
 from hier.linvit import Temperature, doubted
+from hier.lookahead import LookAhead
 from hier.run_folder import add_member, read_member
 from hier.vec_env import HierarchicalVecEnv, SubgoalRecord
 from perception.tracker import outlook_sizes
@@ -59,11 +60,18 @@ class SubgoalGuidance:
         )
         self.doubt = settings.doubt
         self.requery = Requery(settings.requery_rounds, settings.advantage_threshold)
+        self.lookahead = LookAhead(config.controller.gamma) if settings.looks_ahead else None
 
     def choice(self, seed: int, *, training: bool) -> Choice:
         """Who decides among candidates; only in training does it move a tuned temperature."""
         return GuidedChoice(
-            self.critic, self.temperature, self.requery, self.doubt, seed=seed, tune=training
+            self.critic,
+            self.temperature,
+            self.requery,
+            self.doubt,
+            seed=seed,
+            tune=training,
+            lookahead=self.lookahead,
         )
 
     def save(self, checkpoint: Path) -> None:
@@ -189,7 +197,7 @@ class GuidanceLearning(BaseCallback):
         for name, values in (
             ("kl", [d.kl for d in decided]),
             ("advantage", [d.advantage for d in decided]),
-            ("requeries", [d.queries - 1 for d in decided]),
+            ("requeries", [len(d.talk) - 1 for d in decided]),
             ("overruled", overruled),
         ):
             self.logger.record(f"guidance/{name}", float(np.mean(values)))
