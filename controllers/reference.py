@@ -64,6 +64,9 @@ class ReferencePolicy(nn.Module):
         seed: of weights and of the order of training.
         device: ``auto``, ``cpu`` or ``cuda``.
 
+    Attributes:
+        fitted: answers that there were at the last :meth:`fit`.
+
     Raises:
         ConfigError: for a ``budget`` below 2.
     """
@@ -82,6 +85,7 @@ class ReferencePolicy(nn.Module):
         if budget < 2:
             raise ConfigError(f"the reference policy's budget is {budget}; give at least 2 answers")
         self.n_actions, self.budget, self.seed = n_actions, budget, seed
+        self.fitted = 0
         self.options = dict(features or {})
         self._space = spaces.Dict({key: _as_sb3_sees(observation_space[key]) for key in INPUTS})
         self._kept: dict[str, list[NDArray]] = {key: [] for key in (*INPUTS, _TARGETS)}
@@ -177,6 +181,7 @@ class ReferencePolicy(nn.Module):
                 best, since = now, 0
                 weights = {key: value.clone() for key, value in self.state_dict().items()}
         self.load_state_dict(weights)
+        self.fitted = self.answers
         return Distillation(epoch, *best)
 
     def log_probs(self, observation: Mapping[str, NDArray]) -> NDArray[np.float32]:
@@ -232,8 +237,9 @@ class ReferencePolicy(nn.Module):
             "features": self.options,
             "seed": self.seed,
         }
+        about = {"settings": json.dumps(settings), "fitted": str(self.fitted)}
         with atomic_write(Path(file)) as temporary:
-            save_file(tensors, temporary, {"settings": json.dumps(settings)})
+            save_file(tensors, temporary, about)
 
     @classmethod
     def load(
@@ -246,9 +252,10 @@ class ReferencePolicy(nn.Module):
         """
         try:
             with safe_open(file, framework="pt") as opened:
-                settings = json.loads(opened.metadata()["settings"])
+                about = opened.metadata()
                 tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
-            policy = cls(observation_space, **settings, device=device)
+            policy = cls(observation_space, **json.loads(about["settings"]), device=device)
+            policy.fitted = int(about["fitted"])
             policy.load_state_dict(
                 {
                     key.removeprefix("weights."): value

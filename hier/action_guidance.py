@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -10,10 +13,14 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from controllers.reference import ReferencePolicy
-from envs.errors import ConfigError
+from envs.errors import ConfigError, RunFolderError
+from envs.registry import domain_of
+from hier.config import HierConfig
+from hier.run_folder import add_member, read_member
 from hier.vec_env import HierarchicalVecEnv
 from perception.walker import make_walker
 
+MEMBER = "reference.safetensors"  # in a checkpoint, beside SB3's own files
 _PORTION = 0.25  # of the answers left, asked in each rollout: most early, some all along
 _NEWS = 0.05  # share of new answers from which it is worth learning again
 
@@ -43,7 +50,8 @@ class Distillation(BaseCallback):
     """Asks the planner for actions in states the controller visits, and distils the answers.
 
     In each rollout a quarter of the answers left is asked, in states drawn at random, so that the
-    reference sees states of each stage of training; then it learns from all so far. Logs
+    reference sees states of each stage of training; then it learns from all so far. What it learned
+    and was told is kept in the run's checkpoints (:class:`hier.run_folder.Part`). Logs
     ``guidance/action_answers``, ``guidance/action_kl`` and ``guidance/action_agreement``, the
     network against answers held out.
 
@@ -71,13 +79,46 @@ class Distillation(BaseCallback):
         self.planner = planner
         self.actions = action_names(domain)
         space: Any = env.observation_space
-        self.reference = ReferencePolicy(
-            space, len(self.actions), budget=answers, seed=seed, device="cpu"
+        self._follow(
+            ReferencePolicy(space, len(self.actions), budget=answers, seed=seed, device="cpu")
         )
-        env.hierarchy.reference = self.reference
         self._share = 0.0
-        self._fitted = 0
         self._rng = np.random.default_rng(seed)
+
+    def _follow(self, reference: ReferencePolicy) -> None:
+        self.reference = self.env.hierarchy.reference = reference
+
+    def save(self, checkpoint: Path) -> None:
+        """Add network and answers to a controller's checkpoint."""
+        with TemporaryDirectory() as folder:
+            file = Path(folder) / MEMBER
+            self.reference.save(file)
+            add_member(checkpoint, MEMBER, file.read_bytes())
+
+    def load(self, checkpoint: Path) -> None:
+        """Go on from :meth:`save`; a checkpoint without it leaves all as it is, with a warning.
+
+        Raises:
+            RunFolderError: if it does not fit this configuration.
+        """
+        content = read_member(checkpoint, MEMBER)
+        if content is None:
+            warnings.warn(
+                f"{checkpoint} was saved without the planner's actions; they are asked for anew",
+                stacklevel=2,
+            )
+            return
+        space: Any = self.env.observation_space
+        with TemporaryDirectory() as folder:
+            file = Path(folder) / MEMBER
+            file.write_bytes(content)
+            try:
+                self._follow(ReferencePolicy.load(file, space, device="cpu"))
+            except RunFolderError as error:
+                raise RunFolderError(
+                    f"the planner's actions in {checkpoint} do not fit this configuration "
+                    f"({error.__cause__}); choose the domain they were learned in"
+                ) from error
 
     def _on_rollout_start(self) -> None:
         assert isinstance(self.model, OnPolicyAlgorithm)
@@ -102,9 +143,18 @@ class Distillation(BaseCallback):
 
     def _on_rollout_end(self) -> None:
         answers = self.reference.answers
-        if answers >= 2 and answers - self._fitted > _NEWS * answers:
-            self._fitted = answers
+        if answers >= 2 and answers - self.reference.fitted > _NEWS * answers:
             result = self.reference.fit(max_epochs=20, patience=3)
             self.logger.record("guidance/action_answers", self.reference.answers)
             self.logger.record("guidance/action_kl", result.kl)
             self.logger.record("guidance/action_agreement", result.agreement)
+
+
+def build_distillation(
+    config: HierConfig, env: HierarchicalVecEnv, planner: Any
+) -> Distillation | None:
+    """What asks for the planner's actions; ``None`` where they do not count."""
+    if config.effective_guidance.actions == "none":
+        return None
+    domain, answers = domain_of(config.env.ids[0]), config.guidance.action_answers
+    return Distillation(env, planner, domain, answers=answers, seed=config.seed)

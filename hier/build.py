@@ -14,6 +14,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from controllers.build import build_controller, load_controller
 from controllers.guided import Guidance
+from envs.errors import ConfigError
 from envs.registry import domain_of, make_env, subgoal_space
 from hier.action_guidance import Indifferent, action_names
 from hier.config import HierConfig
@@ -47,9 +48,21 @@ class SeededEpisodes(gym.Wrapper):
 
 
 def build_planner_of(config: HierConfig, seed: int | None = None) -> Planner | None:
-    """The configured planner; ``None`` for flat reinforcement learning."""
+    """The configured planner; ``None`` for flat reinforcement learning.
+
+    Raises:
+        ConfigError: for a look-ahead under a privileged planner.
+    """
     seed = config.seed if seed is None else seed
-    return build_planner(config.planner.type, **{"seed": seed, **config.planner.arguments()})
+    planner = build_planner(config.planner.type, **{"seed": seed, **config.planner.arguments()})
+    guidance = config.effective_guidance
+    if planner is not None and planner.privileged and guidance.looks_ahead:
+        raise ConfigError(
+            f"guidance.lookahead is {guidance.lookahead}, but the planner {config.planner.type!r} "
+            "reads its answers off the simulator and cannot judge imagined states; set "
+            "guidance.lookahead=1 or choose planner.type=vlm, llm, endpoint or random"
+        )
+    return planner
 
 
 def build_hierarchy(

@@ -18,7 +18,7 @@ from hier.evaluation import Evaluation, evaluate_model
 from hier.guidance import NOT_TEXT_LOGS, SubgoalGuidance
 from hier.hierarchy import DONE
 from hier.recording import record_episodes
-from hier.run_folder import RunFolder
+from hier.run_folder import Part, RunFolder
 from hier.vec_env import HierarchicalVecEnv, SubgoalRecord
 from perception.video import gif_bytes, write_gif
 from planners.protocol import Planner
@@ -146,14 +146,14 @@ class Checkpoints(BaseCallback):
     Args:
         folder: the run.
         every: steps.
-        guidance: kept beside the controller.
+        parts: kept beside the controller.
     """
 
-    def __init__(self, folder: RunFolder, every: int, guidance: SubgoalGuidance | None = None):
+    def __init__(self, folder: RunFolder, every: int, parts: Sequence[Part] = ()):
         super().__init__()
         self.folder = folder
         self.every = every
-        self.guidance = guidance
+        self.parts = parts
         self._saved_at = 0
 
     def _on_training_start(self) -> None:
@@ -162,7 +162,7 @@ class Checkpoints(BaseCallback):
     def _on_rollout_start(self) -> None:
         if self.num_timesteps - self._saved_at >= self.every:
             self._saved_at = self.num_timesteps
-            self.folder.save_checkpoint(self.model, self.guidance)
+            self.folder.save_checkpoint(self.model, self.parts)
 
     def _on_step(self) -> bool:
         return True

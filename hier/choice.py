@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from envs.subgoal import Subgoal
 from hier.critic import SubgoalCritic
 from hier.linvit import Doubt, Temperature, divergence, doubted, soft_choice, soft_value
+from hier.lookahead import Imagine, LookAhead
 from perception.tracker import Outlook
-from planners.protocol import Planner, PlannerQuery, PlannerReply, check_reply
+from planners.protocol import Planner, PlannerQuery, ask
 
 
 @dataclass(slots=True)
@@ -25,7 +26,7 @@ class Decision:
         choice: index of the subgoal to pursue.
         log_probs: the planner's opinion, ``(n,)``.
         value: the planner's value of the state, NaN if it has none.
-        queries: how often the planner was asked for it.
+        queries: how often the planner was asked for it, imagined states included.
         advantage: Q̂(s,g) - V(s) of the choice, NaN without a critic.
         kl: KL(π ‖ p) of the distribution it was drawn from.
         talk: what was proposed in turn, with each proposal's advantage.
@@ -46,7 +47,11 @@ class Choice(Protocol):
     critic: SubgoalCritic | None
 
     def decide(
-        self, planner: Planner, queries: Sequence[PlannerQuery], outlooks: Sequence[Outlook]
+        self,
+        planner: Planner,
+        queries: Sequence[PlannerQuery],
+        outlooks: Sequence[Outlook],
+        imagine: Imagine | None = None,
     ) -> list[Decision]:
         """Ask the planner and choose.
 
@@ -54,6 +59,7 @@ class Choice(Protocol):
             planner: who proposes.
             queries: one per environment.
             outlooks: what a critic sees of each; empty where there is no critic.
+            imagine: what a subgoal will lead to; nothing is looked ahead without it.
 
         Raises:
             PlannerError: if the planner's answer cannot be used.
@@ -73,7 +79,11 @@ class PlannerChoice:
         self._rng = np.random.default_rng(seed)
 
     def decide(
-        self, planner: Planner, queries: Sequence[PlannerQuery], outlooks: Sequence[Outlook]
+        self,
+        planner: Planner,
+        queries: Sequence[PlannerQuery],
+        outlooks: Sequence[Outlook],
+        imagine: Imagine | None = None,
     ) -> list[Decision]:
         """See :class:`Choice`."""
         return [
@@ -110,6 +120,7 @@ class GuidedChoice:
         doubt: share of chance mixed into p once the critic is ready; none if omitted.
         seed: of the draws.
         tune: let a tuned λ follow these choices.
+        lookahead: also values what subgoals will lead to; ``None`` for Q̂ alone.
     """
 
     def __init__(
@@ -120,16 +131,22 @@ class GuidedChoice:
         doubt: Doubt | None = None,
         seed: int = 0,
         tune: bool = False,
+        lookahead: LookAhead | None = None,
     ):
         self.critic: SubgoalCritic | None = critic
         self.temperature = temperature
         self.requery = requery or Requery()
         self.doubt = doubt or Doubt(0.0)
         self.tune = tune
+        self.lookahead = lookahead
         self._rng = np.random.default_rng(seed)
 
     def decide(
-        self, planner: Planner, queries: Sequence[PlannerQuery], outlooks: Sequence[Outlook]
+        self,
+        planner: Planner,
+        queries: Sequence[PlannerQuery],
+        outlooks: Sequence[Outlook],
+        imagine: Imagine | None = None,
     ) -> list[Decision]:
         """See :class:`Choice`."""
         assert self.critic is not None
@@ -141,9 +158,16 @@ class GuidedChoice:
             ]
         values = self.critic.values(outlooks)
         kl_coef = self.temperature.value
+        doubt = self.doubt.value
+        priors = [doubted(reply.log_probs, doubt) for reply in replies]
+        imagined = [0] * len(queries)
+        if self.lookahead is not None and imagine is not None:
+            values, imagined = self.lookahead.deepen(
+                planner, self.critic, queries, priors, values,
+                kl_coef=kl_coef, doubt=doubt, imagine=imagine,
+            )  # fmt: skip
         decisions, states = [], []
-        for query, reply, q in zip(queries, replies, values, strict=True):
-            prior = doubted(reply.log_probs, self.doubt.value)
+        for query, reply, prior, q in zip(queries, replies, priors, values, strict=True):
             state = _Deliberation(query, q, float(soft_value(prior, q, kl_coef)))
             # ReAd alone leaves proposing to the planner.
             policy = reply.log_probs if math.isinf(kl_coef) else soft_choice(prior, q, kl_coef)
@@ -154,10 +178,10 @@ class GuidedChoice:
             states.append(state)
             decisions.append(Decision(-1, reply.log_probs, reply.value, kl=kl))
         self._ask_again(planner, states, kl_coef)
-        for decision, state in zip(decisions, states, strict=True):
+        for decision, state, extra in zip(decisions, states, imagined, strict=True):
             decision.choice = state.best()
             decision.advantage = state.advantage(decision.choice)
-            decision.queries = len(state.proposed)
+            decision.queries = len(state.proposed) + extra
             decision.talk = state.talk()
         return decisions
 
@@ -211,16 +235,6 @@ class _Deliberation:
             rejected=self.talk(),
             offered=self.query.candidates,
         )
-
-
-def ask(planner: Planner, queries: Sequence[PlannerQuery]) -> list[PlannerReply]:
-    """The planner's checked replies.
-
-    Raises:
-        PlannerError: if one cannot be used.
-    """
-    replies = planner.score(queries)
-    return [check_reply(r, query, planner) for query, r in zip(queries, replies, strict=True)]
 
 
 def draw(log_probs: NDArray, rng: np.random.Generator) -> int:

@@ -138,6 +138,11 @@ class GuidanceConfig(Section):
     advantage_threshold: float = Field(
         -0.01, ge=-10, le=0, description="advantage below which it is; halves at each round"
     )
+    lookahead: int = Field(
+        1, ge=1, le=2,
+        description="subgoals deep that soft_choice and re-queries look; 2 also asks the planner "
+        "about the states that the likeliest candidates will lead to; not for oracle and noisy",
+    )  # fmt: skip
     value_shaping: float = Field(
         0.0, ge=0, le=10,
         description="weight of potential-based shaping by the planner's value, which needs a value "
@@ -163,6 +168,11 @@ class GuidanceConfig(Section):
     def needs_critic(self) -> bool:
         """Whether anything here does."""
         return self.soft_choice != "none" or self.requery_rounds > 0
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether imagined states are judged; without a critic there is nobody to do it."""
+        return self.needs_critic and self.lookahead > 1
 
 
 class SafetyConfig(Section):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 import warnings
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,8 @@ from hier.choice import Choice, GuidedChoice, PlannerChoice, Requery
 from hier.config import HierConfig
 from hier.critic import SubgoalCritic, Transition
 from hier.linvit import Doubt, Temperature, doubted
+from hier.lookahead import LookAhead
+from hier.run_folder import add_member, read_member
 from hier.vec_env import HierarchicalVecEnv, SubgoalRecord
 from perception.tracker import outlook_sizes
 
@@ -60,6 +61,7 @@ class SubgoalGuidance:
         )
         self.doubt = Doubt(settings.doubt)
         self.requery = Requery(settings.requery_rounds, settings.advantage_threshold)
+        self.lookahead = LookAhead(config.controller.gamma) if settings.looks_ahead else None
 
     def choice(self, seed: int, *, training: bool) -> Choice:
         """Who decides among candidates; only in training does it move a tuned temperature."""
@@ -70,6 +72,7 @@ class SubgoalGuidance:
             self.doubt,
             seed=seed,
             tune=training,
+            lookahead=self.lookahead,
         )
 
     def save(self, checkpoint: Path) -> None:
@@ -79,9 +82,9 @@ class SubgoalGuidance:
             "kl_coef": self.temperature.value,
             "success": self.doubt.success,
         }
-        with io.BytesIO() as buffer, zipfile.ZipFile(checkpoint, "a") as archive:
-            torch.save(state, buffer)
-            archive.writestr(MEMBER, buffer.getvalue())
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        add_member(checkpoint, MEMBER, buffer.getvalue())
 
     def load(self, checkpoint: Path) -> None:
         """Go on from :meth:`save`; a checkpoint without it leaves all as it is, with a warning.
@@ -89,16 +92,14 @@ class SubgoalGuidance:
         Raises:
             RunFolderError: if it does not fit this configuration.
         """
-        with zipfile.ZipFile(checkpoint) as archive:
-            if MEMBER not in archive.namelist():
-                warnings.warn(
-                    f"{checkpoint} was saved without guidance; its critic starts anew",
-                    stacklevel=2,
-                )
-                return
-            content = io.BytesIO(archive.read(MEMBER))
+        content = read_member(checkpoint, MEMBER)
+        if content is None:
+            warnings.warn(
+                f"{checkpoint} was saved without guidance; its critic starts anew", stacklevel=2
+            )
+            return
         try:
-            state = torch.load(content, weights_only=True)
+            state = torch.load(io.BytesIO(content), weights_only=True)
             self.critic.load_state_dict(state["critic"])
             self.doubt.success = state["success"]
         except (RuntimeError, KeyError, ValueError) as error:
@@ -125,9 +126,9 @@ class GuidanceLearning(BaseCallback):
 
     Logged are the critic's ``critic_loss``, ``critic_value``, ``critic_target``,
     ``critic_spread`` and its calibration, see :meth:`hier.critic.SubgoalCritic.learn`; ``kl_coef``,
-    ``doubt``, ``kl`` (of the choice to the planner), ``advantage``, ``requeries`` per choice and the
-    share ``overruled`` (not the planner's likeliest); and as text ``talk``, the last proposals that
-    were questioned.
+    ``doubt``, ``kl`` (of the choice to the planner), ``advantage``, ``requeries`` per choice and
+    the share ``overruled`` (not the planner's likeliest); and as text ``talk``, the last proposals
+    that were questioned.
 
     Args:
         guidance: what learns.
@@ -205,7 +206,7 @@ class GuidanceLearning(BaseCallback):
         for name, values in (
             ("kl", [d.kl for d in decided]),
             ("advantage", [d.advantage for d in decided]),
-            ("requeries", [d.queries - 1 for d in decided]),
+            ("requeries", [len(d.talk) - 1 for d in decided]),
             ("overruled", overruled),
         ):
             self.logger.record(f"guidance/{name}", float(np.mean(values)))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from controllers.guided import REFERENCE
 from envs.errors import UnknownNameError
 from envs.subgoal import Expert, Percept, Subgoal, SubgoalSpace
 from hier.choice import Choice, Decision, PlannerChoice
+from hier.lookahead import Future
 from perception.grounding import FAR
 from perception.tracker import HAZARDS, WAIT, GridTracker, Outlook
 from planners.protocol import RECENT, Planner, PlannerQuery
@@ -200,11 +201,8 @@ class Hierarchy:
         queries = [self.query(i) for i in which]
         outlooks = []
         if self.choice.critic is not None:
-            outlooks = [
-                self.tracker.outlook(i, query.percept, query.candidates)
-                for i, query in zip(which, queries, strict=True)
-            ]
-        decisions = self.choice.decide(self.planner, queries, outlooks)
+            outlooks = [self.tracker.outlook(q.percept, q.candidates) for q in queries]
+        decisions = self.choice.decide(self.planner, queries, outlooks, self.imagine)
         for k, (i, query, decision) in enumerate(zip(which, queries, decisions, strict=True)):
             lane = self.lanes[i]
             lane.queries += decision.queries
@@ -222,16 +220,32 @@ class Hierarchy:
         lane = self.lanes[i]
         assert self.planner is not None
         expert = self._experts(i) if self.planner.privileged and self._experts else None
-        candidates = self.space.candidates(lane.percept)
-        if self.safety.forbid:
-            # Where everything is forbidden, something must still be pursued.
-            candidates = [g for g in candidates if self.safety.allows(g)] or candidates
         return PlannerQuery(
             percept=lane.percept,
-            candidates=candidates,
+            candidates=self._candidates(lane.percept),
             space=self.space,
             recent=tuple(lane.history[-RECENT:]),
             expert=expert,
+        )
+
+    def _candidates(self, percept: Any) -> list[Subgoal]:
+        candidates = self.space.candidates(percept)
+        if self.safety.forbid:
+            # Where everything is forbidden, something must still be pursued.
+            candidates = [g for g in candidates if self.safety.allows(g)] or candidates
+        return candidates
+
+    def imagine(self, query: PlannerQuery, subgoal: Subgoal) -> Future | None:
+        """What the planner would be asked once ``subgoal`` was achieved; ``None`` if untold."""
+        found = self.tracker.imagine(query.percept, subgoal)
+        if found is None:
+            return None
+        candidates = self._candidates(found.percept)
+        recent = (*query.recent, (subgoal, DONE))[-RECENT:]
+        return Future(
+            replace(query, percept=found.percept, candidates=candidates, recent=recent),
+            self.tracker.outlook(found.percept, candidates),
+            found.steps + 1,
         )
 
     def guard(self, actions: NDArray[np.integer]) -> tuple[NDArray, NDArray[np.bool_]]:

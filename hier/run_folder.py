@@ -10,9 +10,10 @@ import subprocess
 import sys
 import warnings
 import zipfile
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from envs.errors import RunFolderError
 from envs.files import atomic_write
@@ -48,6 +49,32 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return ""
     return head.stdout.strip()
+
+
+class Part(Protocol):
+    """What a run learns beside its controller and keeps in the same checkpoint."""
+
+    def save(self, checkpoint: Path) -> None:
+        """Add it to a controller's checkpoint."""
+
+    def load(self, checkpoint: Path) -> None:
+        """Go on from :meth:`save`; without it there, start anew, with a warning.
+
+        Raises:
+            RunFolderError: if it does not fit this configuration.
+        """
+
+
+def add_member(checkpoint: Path, name: str, content: bytes) -> None:
+    """Put a file into a checkpoint, beside SB3's own."""
+    with zipfile.ZipFile(checkpoint, "a", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr(name, content)
+
+
+def read_member(checkpoint: Path, name: str) -> bytes | None:
+    """A file that :func:`add_member` put there; ``None`` if there is none."""
+    with zipfile.ZipFile(checkpoint) as archive:
+        return archive.read(name) if name in archive.namelist() else None
 
 
 class RunFolder:
@@ -132,13 +159,13 @@ class RunFolder:
         """Checkpoints, oldest first."""
         return sorted(self.checkpoints.glob("step-*.zip"))
 
-    def save_checkpoint(self, model: Any, guidance: Any = None) -> Path:
-        """Write controller and guidance atomically and drop all but the newest few."""
+    def save_checkpoint(self, model: Any, parts: Sequence[Part] = ()) -> Path:
+        """Write the controller and ``parts`` atomically and drop all but the newest few."""
         path = self.checkpoints / f"step-{model.num_timesteps:010d}.zip"
         with atomic_write(path) as file:
             model.save(file)
-            if guidance is not None:
-                guidance.save(file)
+            for part in parts:
+                part.save(file)
         for old in self.checkpoint_files()[:-KEPT_CHECKPOINTS]:
             old.unlink()
         return path

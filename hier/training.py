@@ -8,20 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.logger import configure
 
 from controllers.build import load_controller
 from controllers.guided import AnnealGuidance
 from envs.errors import UserError
-from envs.registry import domain_of
-from hier.action_guidance import Distillation
+from hier.action_guidance import Distillation, build_distillation
 from hier.build import build_env, build_model, build_planner_of
 from hier.callbacks import Checkpoints, Evaluations, HierarchyLogger, StopOnSignal
 from hier.config import HierConfig
 from hier.evaluation import Evaluation
 from hier.guidance import GuidanceLearning, SubgoalGuidance, build_guidance
-from hier.run_folder import RunFolder
+from hier.run_folder import Part, RunFolder
 
 
 class TrainingError(UserError, RuntimeError):
@@ -74,9 +73,10 @@ def train(
     torch.set_num_threads(config.torch_threads)  # before the networks: it decides their last bits
     planner, guidance = build_planner_of(config), build_guidance(config)
     env = build_env(config, planner, guidance=guidance)
+    distillation = build_distillation(config, env, planner)
     model = build_model(config, env)
     run = RunFolder.create(config, folder)
-    return _learn(config, run, model, env, planner, guidance, progress)
+    return _learn(config, run, model, env, planner, guidance, distillation, progress)
 
 
 def resume(folder: str | Path, *, progress: bool = True) -> TrainResult:
@@ -93,12 +93,13 @@ def resume(folder: str | Path, *, progress: bool = True) -> TrainResult:
     torch.set_num_threads(config.torch_threads)
     planner, guidance = build_planner_of(config), build_guidance(config)
     env = build_env(config, planner, guidance=guidance)
+    distillation = build_distillation(config, env, planner)
     checkpoint = run.latest_checkpoint()
     model = load_controller(config.controller.algorithm, checkpoint, env, config.controller.device)
-    if guidance is not None:
-        guidance.load(checkpoint)
+    for part in _parts(guidance, distillation):
+        part.load(checkpoint)
     model.set_random_seed(config.seed + model.num_timesteps)
-    return _learn(config, run, model, env, planner, guidance, progress)
+    return _learn(config, run, model, env, planner, guidance, distillation, progress)
 
 
 def _learn(
@@ -108,6 +109,7 @@ def _learn(
     env: Any,
     planner: Any,
     guidance: SubgoalGuidance | None,
+    distillation: Distillation | None,
     progress: bool,
 ) -> TrainResult:
     started = time.perf_counter()
@@ -115,12 +117,13 @@ def _learn(
     stop, judge = StopOnSignal(), Evaluations(run, config, planner, guidance)
     every = min(2048, config.total_timesteps // 20)
     log = HierarchyLogger(env, config, every=every)
-    callbacks = [stop, log, Checkpoints(run, config.checkpoint_every, guidance)]
+    parts = _parts(guidance, distillation)
+    callbacks = [stop, log, Checkpoints(run, config.checkpoint_every, parts)]
     if guidance is not None:
         updates = config.guidance.critic.updates
         callbacks.append(GuidanceLearning(guidance, env, updates, every))
-    if config.effective_guidance.actions != "none":
-        callbacks += _action_guidance(config, env, planner)
+    if distillation is not None:
+        callbacks += [distillation, _annealing(config)]
     remaining = config.total_timesteps - model.num_timesteps
     began = time.perf_counter()
     with stop.listening():
@@ -140,7 +143,7 @@ def _learn(
                 f"hier train --resume {run.path})"
             ) from error
         finally:
-            run.save_checkpoint(model, guidance)
+            run.save_checkpoint(model, parts)
         learning = time.perf_counter() - began
         evaluation = None
         if not stop.stopped:
@@ -160,9 +163,12 @@ def _learn(
     )
 
 
-def _action_guidance(config: HierConfig, env: Any, planner: Any) -> list[BaseCallback]:
-    settings, domain = config.guidance, domain_of(config.env.ids[0])
-    return [
-        Distillation(env, planner, domain, answers=settings.action_answers, seed=config.seed),
-        AnnealGuidance(settings.action_coef, settings.action_coef_end, settings.action_coef_steps),
-    ]
+def _parts(*learned: Part | None) -> list[Part]:
+    return [part for part in learned if part is not None]
+
+
+def _annealing(config: HierConfig) -> AnnealGuidance:
+    settings = config.guidance
+    return AnnealGuidance(
+        settings.action_coef, settings.action_coef_end, settings.action_coef_steps
+    )

@@ -22,10 +22,10 @@ from envs.gridworld.cells import (
 )
 from envs.gridworld.compiled import compiled
 from envs.gridworld.missions import (
-    MAX_TOKENS,
     N_MENTIONS,
     VOCABULARY,
     decode_mission,
+    encode_mission,
     mentions,
 )
 from envs.gridworld.percept import GridPercept
@@ -33,6 +33,7 @@ from envs.gridworld.subgoals import GridworldSubgoals
 from envs.subgoal import Subgoal
 from perception.decoding import as_words, decode_frame, tile_table, unknown_tile
 from perception.grounding import FAR, ground, work_space
+from perception.imagination import Imagined, imagine
 from perception.map_image import map_codes
 from perception.memory import extend_map, start_map
 
@@ -157,7 +158,6 @@ class GridTracker:
         self._table = tile_table()
         self._frames = np.zeros((n, VIEW * 8, VIEW * 8, 3), np.uint8)
         self._missions = [""] * n
-        self._words = np.zeros((n, MAX_TOKENS), np.int64)
         self.maps = np.zeros((n, map_size, map_size), np.uint8)
         self.poses = np.zeros((n, 3), np.int64)
         self.views = np.zeros((n, VIEW, VIEW), np.uint8)
@@ -196,8 +196,7 @@ class GridTracker:
         if fresh:
             odometry = np.zeros_like(odometry)
             for i in which:
-                self._words[i] = observation["mission"][i]
-                self._missions[i] = decode_mission(self._words[i])
+                self._missions[i] = decode_mission(observation["mission"][i])
         env, unknown = _perceive_all(
             which, as_words(self._frames), odometry, fresh, *self._table, N_CODES, WALKABLE, NAMED,
             self.maps, self.poses, self._bounds, self.views, self._discoveries,
@@ -255,27 +254,32 @@ class GridTracker:
         )  # fmt: skip
         return g
 
-    def outlook(self, i: int, percept: GridPercept, subgoals: Sequence[Subgoal]) -> Outlook:
-        """How ``subgoals`` look to environment ``i`` now; new arrays.
+    def outlook(self, percept: GridPercept, subgoals: Sequence[Subgoal]) -> Outlook:
+        """How ``subgoals`` look from a percept, an imagined one too; new arrays.
 
         Args:
-            i: the environment.
-            percept: its latest.
+            percept: read at once.
             subgoals: at least one.
         """
         integers = np.array([GridworldSubgoals.as_integers(subgoal) for subgoal in subgoals])
         encodings = [self._subgoal_space.encode(subgoal) for subgoal in subgoals]
         places = np.zeros((len(subgoals), 4), np.float32)
         _place_each(
-            self.maps[i], self._bounds[i], self.poses[i], integers, KIND_OF, COLOR_OF, STATE_OF,
-            WALKABLE, REMOVABLE, *self._work, np.zeros((2, VIEW, VIEW), np.float32), places,
+            percept.map, np.array(percept.bounds),
+            np.array([percept.x, percept.y, percept.heading]), integers, KIND_OF, COLOR_OF,
+            STATE_OF, WALKABLE, REMOVABLE, *self._work, np.zeros((2, VIEW, VIEW), np.float32),
+            places,
         )  # fmt: skip
         named = np.array([mentions(percept.mission, subgoal) for subgoal in subgoals], np.float32)
         return Outlook(
             map_codes(percept, OUTLOOK),
-            self._words[i].copy(),
+            encode_mission(percept.mission),
             np.concatenate([np.stack(encodings), places, named], axis=1),
         )
+
+    def imagine(self, percept: GridPercept, subgoal: Subgoal) -> Imagined | None:
+        """What achieving a subgoal will lead to, see :func:`perception.imagination.imagine`."""
+        return imagine(percept, subgoal)
 
 
 @lru_cache

@@ -121,3 +121,13 @@ def check_reply(reply: Any, query: PlannerQuery, planner: Planner) -> PlannerRep
             f"planner {name} answered probabilities that sum to {total:.4g}; normalise log_probs"
         )
     return reply
+
+
+def ask(planner: Planner, queries: Sequence[PlannerQuery]) -> list[PlannerReply]:
+    """The planner's checked replies.
+
+    Raises:
+        PlannerError: if one cannot be used.
+    """
+    replies = planner.score(queries)
+    return [check_reply(r, query, planner) for query, r in zip(queries, replies, strict=True)]

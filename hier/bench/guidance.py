@@ -14,8 +14,8 @@ from hier.config import HierConfig
 LEVELS = {
     "BabyAI-UnlockPickup-v0": 40_960,
     "BabyAI-PutNextLocal-v0": 40_960,
-    "BabyAI-KeyCorridorS3R3-v0": 61_440,
-    "BabyAI-BlockedUnlockPickup-v0": 61_440,
+    "BabyAI-KeyCorridorS3R3-v0": 51_200,
+    "BabyAI-BlockedUnlockPickup-v0": 51_200,
 }
 LINVIT = ["guidance.soft_choice=annealed"]
 READ = ["guidance.requery_rounds=3"]
@@ -32,15 +32,16 @@ VARIANTS = {
 }
 
 OBEYED, GUIDED, GOOD = "obeyed", "LINVIT + ReAd", "good planner, obeyed"
-# Per level the planners that mislead there, and for how many steps each is lived with.
+GOOD_STEPS = 61_440
+ORACLE = ["planner.type=oracle"]
+NOISY = ["planner.type=noisy", "planner.options.accuracy=0.5"]
+ORDER = ["planner.type=mistaken", "planner.options.mistake=order"]
+COLOR = ["planner.type=mistaken", "planner.options.mistake=color"]
+# What is wrong with the planner, where, and for how many steps it is lived with.
 BAD_PLANNERS = {
-    "BabyAI-UnlockPickup-v0": {
-        "noisy": (["planner.type=noisy", "planner.options.accuracy=0.5"], 163_840),
-        "order": (["planner.type=mistaken", "planner.options.mistake=order"], 81_920),
-    },
-    "BabyAI-GoToLocal-v0": {
-        "color": (["planner.type=mistaken", "planner.options.mistake=color"], 61_440),
-    },
+    "noisy": (NOISY, "BabyAI-UnlockPickup-v0", 163_840),
+    "order": (ORDER, "BabyAI-UnlockPickup-v0", 81_920),
+    "color": (COLOR, "BabyAI-GoToLocal-v0", 40_960),
 }
 
 
@@ -76,33 +77,34 @@ def guidance(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Ro
 def bad_planner(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:
     """A noisy planner and two that are sure and wrong: obeyed, and under LINVIT with ReAd.
 
-    Beside them the oracle, obeyed, on the same level for as long.
+    Beside them the oracle, obeyed, on the same level.
     """
     base = HierConfig.load("demo", ["torch_threads=1", "eval.videos=0", "eval.every=0"])
     parent = kept_parent("bad-planner", quick)
     jobs = []
     for seed in seeds:
-        for level, planners in BAD_PLANNERS.items():
-            for name, (lines, steps) in planners.items():
-                for variant, more in (
-                    (GOOD, ["planner.type=oracle"]),
-                    (OBEYED, lines),
-                    (GUIDED, [*lines, *LINVIT, *READ]),
-                ):
-                    config = base.override(
-                        f"env.id={level}", f"seed={seed}", *_budget(steps, quick), *more
-                    )
-                    folder = f"{name}-{variant.replace(' + ', '-').split(',')[0]}-seed-{seed}"
-                    jobs.append((config, variant, parent / folder.replace(" ", "-")))
-    rows = train_all(jobs)
-    for row, (_, _, path) in zip(rows, jobs, strict=True):
-        row["mistake"] = path.name.split("-")[0]
+        for mistake, (lines, level, steps) in BAD_PLANNERS.items():
+            for variant, budget, more in (
+                (GOOD, min(steps, GOOD_STEPS), ORACLE),
+                (OBEYED, steps, lines),
+                (GUIDED, steps, [*lines, *LINVIT, *READ]),
+            ):
+                config = base.override(
+                    f"env.id={level}", f"seed={seed}", *_budget(budget, quick), *more
+                )
+                # Two mistakes are made on one level, and its good planner is the same.
+                of = short_name(level) if variant == GOOD else mistake
+                name = f"{of}-{variant.replace(',', '').replace(' + ', '-').replace(' ', '-')}"
+                jobs.append((config, variant, parent / f"{name}-seed-{seed}", mistake))
+    # No folder twice: what two tasks share is trained once.
+    trained = {folder: (config, variant, folder) for config, variant, folder, _ in jobs}
+    found = dict(zip(trained, train_all(list(trained.values())), strict=True))
+    rows = [{**found[folder], "mistake": mistake} for _, _, folder, mistake in jobs]
     figures: dict[str, Any] = {}
-    for planners in BAD_PLANNERS.values():
-        for name in planners:
-            for variant, key in ((GOOD, "good"), (OBEYED, "obeyed"), (GUIDED, "guided")):
-                some = [r for r in rows if (r["mistake"], r["variant"]) == (name, variant)]
-                figures |= _figures(some, f"{name}.{key}")
+    for mistake in BAD_PLANNERS:
+        for variant, key in ((GOOD, "good"), (OBEYED, "obeyed"), (GUIDED, "guided")):
+            some = [r for r in rows if (r["mistake"], r["variant"]) == (mistake, variant)]
+            figures |= _figures(some, f"{mistake}.{key}")
     return figures, rows
 
 

@@ -142,7 +142,7 @@ def test_saved_and_loaded_it_answers_the_same_and_counts_on(taught, tmp_path):
     again = ReferencePolicy.load(tmp_path / "reference.safetensors", SPACE, "cpu")
     observation, _ = asked(5, seed=2)
     assert np.array_equal(again.log_probs(observation), policy.log_probs(observation))
-    assert (again.answers, again.remaining) == (300, 0)
+    assert (again.answers, again.remaining, again.fitted) == (300, 0, 300)
     assert again.fit(max_epochs=0).kl == pytest.approx(result.kl, abs=1e-6)  # the same answers
     make(5).save(tmp_path / "empty.safetensors")
     assert ReferencePolicy.load(tmp_path / "empty.safetensors", SPACE, "cpu").remaining == 5
