@@ -22,6 +22,7 @@ from perception.walker import make_walker
 
 MEMBER = "reference.safetensors"  # in a checkpoint, beside SB3's own files
 _PORTION = 0.25  # of the answers left, asked in each rollout: most early, some all along
+_EPOCHS = 5  # over all answers so far, each time; the network goes on from what it knows
 _NEWS = 0.05  # share of new answers from which it is worth learning again
 
 
@@ -144,7 +145,7 @@ class Distillation(BaseCallback):
     def _on_rollout_end(self) -> None:
         answers = self.reference.answers
         if answers >= 2 and answers - self.reference.fitted > _NEWS * answers:
-            result = self.reference.fit(max_epochs=20, patience=3)
+            result = self.reference.fit(max_epochs=_EPOCHS)
             self.logger.record("guidance/action_answers", self.reference.answers)
             self.logger.record("guidance/action_kl", result.kl)
             self.logger.record("guidance/action_agreement", result.agreement)

@@ -82,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("name", nargs="?", help="suite; without one, list them")
     bench.add_argument("--quick", action="store_true", help="under a minute, for checking only")
     bench.add_argument("--seeds", type=int, nargs="+", help="training seeds")
+    bench.add_argument("--levels", nargs="+", metavar="ID", help="some of the suite's levels only")
     bench.add_argument("--out", metavar="FILE", help="write the result as JSON")
     bench.set_defaults(call=_bench)
     return parser
@@ -239,7 +240,7 @@ def _bench(args: argparse.Namespace) -> int:
     if args.name is None:
         _print_table(["suite", "what it shows"], [(name, s.purpose) for name, s in SUITES.items()])
         return 0
-    run_suite(args.name, quick=args.quick, seeds=args.seeds, out=args.out)
+    run_suite(args.name, quick=args.quick, seeds=args.seeds, levels=args.levels, out=args.out)
     return 0
 
 

@@ -160,7 +160,7 @@ class GuidanceConfig(Section):
     action_coef_end: float = Field(0.0, ge=0, le=100, description="its weight in the end")
     action_coef_steps: int = Field(30_000, ge=1, description="environment steps until then")
     action_answers: int = Field(
-        6000, ge=2, description="most answers asked of the planner, to distil its actions from"
+        4000, ge=2, description="most answers asked of the planner, to distil its actions from"
     )
     critic: CriticConfig = CriticConfig()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from stable_baselines3.common.callbacks import CallbackList
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import configure
 
 from controllers.build import load_controller
@@ -21,6 +21,7 @@ from hier.config import HierConfig
 from hier.evaluation import Evaluation
 from hier.guidance import GuidanceLearning, SubgoalGuidance, build_guidance
 from hier.run_folder import Part, RunFolder
+from hier.vec_env import HierarchicalVecEnv
 
 
 class TrainingError(UserError, RuntimeError):
@@ -119,11 +120,7 @@ def _learn(
     log = HierarchyLogger(env, config, every=every)
     parts = _parts(guidance, distillation)
     callbacks = [stop, log, Checkpoints(run, config.checkpoint_every, parts)]
-    if guidance is not None:
-        updates = config.guidance.critic.updates
-        callbacks.append(GuidanceLearning(guidance, env, updates, every))
-    if distillation is not None:
-        callbacks += [distillation, _annealing(config)]
+    callbacks += guidance_callbacks(config, env, guidance, distillation, every)
     remaining = config.total_timesteps - model.num_timesteps
     began = time.perf_counter()
     with stop.listening():
@@ -167,8 +164,28 @@ def _parts(*learned: Part | None) -> list[Part]:
     return [part for part in learned if part is not None]
 
 
-def _annealing(config: HierConfig) -> AnnealGuidance:
-    settings = config.guidance
-    return AnnealGuidance(
-        settings.action_coef, settings.action_coef_end, settings.action_coef_steps
-    )
+def guidance_callbacks(
+    config: HierConfig,
+    env: HierarchicalVecEnv,
+    guidance: SubgoalGuidance | None,
+    distillation: Distillation | None,
+    every: int,
+) -> list[BaseCallback]:
+    """What learns beside the controller.
+
+    Args:
+        config: of the run.
+        env: trained in.
+        guidance: of the choice among subgoals; ``None`` for none.
+        distillation: of the planner's actions; ``None`` for none.
+        every: environment steps between two log points.
+    """
+    settings, callbacks = config.guidance, list[BaseCallback]()
+    if guidance is not None:
+        callbacks.append(GuidanceLearning(guidance, env, settings.critic.updates, every))
+    if distillation is not None:
+        annealing = AnnealGuidance(
+            settings.action_coef, settings.action_coef_end, settings.action_coef_steps
+        )
+        callbacks += [distillation, annealing]
+    return callbacks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import os
 import platform
@@ -13,7 +14,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from envs.errors import UnknownNameError
+from envs.errors import ConfigError, UnknownNameError
 from envs.files import atomic_write
 from hier.run_folder import commit, versions
 
@@ -87,6 +88,7 @@ def run_suite(
     *,
     quick: bool = False,
     seeds: Sequence[int] | None = None,
+    levels: Sequence[str] | None = None,
     out: str | Path | None = None,
 ) -> dict[str, Any]:
     """Run a suite, print its table and its JSON, and write it to ``out``.
@@ -95,10 +97,12 @@ def run_suite(
         name: a key of :data:`SUITES`.
         quick: a variant under a minute that shows the suite works; its figures mean nothing.
         seeds: training seeds.
+        levels: some of the suite's own, for suites that let them be chosen.
         out: file for the JSON; a suite with a plot writes it beside, as PNG.
 
     Raises:
-        UnknownNameError: for an unknown suite.
+        UnknownNameError: for an unknown suite or level.
+        ConfigError: for ``levels`` where the suite's are fixed.
     """
     if name not in SUITES:
         raise UnknownNameError("suite", name, SUITES)
@@ -106,7 +110,9 @@ def run_suite(
     chosen = list(seeds) if seeds else list(suite.seeds[:1] if quick else suite.seeds)
     module, _, function = suite.function.partition(":")
     call = getattr(importlib.import_module(f"hier.bench.{module}"), function)
-    figures, rows = call(quick, chosen)
+    if levels and "levels" not in inspect.signature(call).parameters:
+        raise ConfigError(f"the levels of suite {name!r} are fixed; leave --levels out")
+    figures, rows = call(quick, chosen, **({"levels": levels} if levels else {}))
     result = {
         "name": name,
         "command": " ".join(["hier", *sys.argv[1:]]),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
+from envs.errors import UnknownNameError
 from hier.bench import Row
 from hier.bench.learning import kept_parent, train_all
 from hier.bench.zero_shot import short_name
@@ -45,19 +46,27 @@ BAD_PLANNERS = {
 }
 
 
-def guidance(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:
-    """Flat, the planner's subgoals, each part of guidance beside them, and all together."""
+def guidance(
+    quick: bool, seeds: Sequence[int], levels: Sequence[str] = tuple(LEVELS)
+) -> tuple[dict[str, Any], list[Row]]:
+    """Flat, the planner's subgoals, each part of guidance beside them, and all together.
+
+    Raises:
+        UnknownNameError: for a level that is none of :data:`LEVELS`.
+    """
+    for level in levels:
+        if level not in LEVELS:
+            raise UnknownNameError("level of this suite", level, LEVELS)
     base = HierConfig.load("demo", ["torch_threads=1", "eval.videos=0", "eval.every=0"])
-    levels = dict(list(LEVELS.items())[:1]) if quick else LEVELS
+    levels = levels[:1] if quick else levels
     parent = kept_parent("guidance", quick)
     jobs = []
     # Seed by seed, so that what an interrupted suite has done is comparable.
     for seed in seeds:
-        for level, steps in levels.items():
+        for level in levels:
             for variant, lines in VARIANTS.items():
-                config = base.override(
-                    f"env.id={level}", f"seed={seed}", *_budget(steps, quick), *lines
-                )
+                budget = _budget(LEVELS[level], quick)
+                config = base.override(f"env.id={level}", f"seed={seed}", *budget, *lines)
                 name = f"{short_name(level)}-{variant.replace('+ ', '').replace(' ', '-')}"
                 jobs.append((config, variant, parent / f"{name}-seed-{seed}"))
     rows = train_all(jobs)

@@ -11,15 +11,18 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from minigrid.wrappers import RGBImgPartialObsWrapper
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from envs.gridworld.missions import encode_mission
 from envs.registry import make_env
+from hier.action_guidance import build_distillation
 from hier.bench import Row
 from hier.build import build_env, build_model, build_planner_of
 from hier.config import HierConfig
-from hier.vec_env import HierarchicalVecEnv
+from hier.guidance import build_guidance
+from hier.training import guidance_callbacks
 
 RENDER_LEVELS = (
     "BabyAI-GoToRedBall-v0", "BabyAI-GoToLocal-v0", "BabyAI-PickupLoc-v0", "BabyAI-PutNextLocal-v0",
@@ -128,19 +131,32 @@ class OfficialObservation(gym.ObservationWrapper):
         }
 
 
+PLAIN = "plain SB3 PPO"
+GUIDED = ["guidance.soft_choice=annealed", "guidance.requery_rounds=3", "guidance.critic.warmup=0"]
+SPEED_VARIANTS: dict[str, list[str]] = {
+    "hierarchical": ["planner.type=oracle"],
+    "with LINVIT and ReAd": ["planner.type=oracle", *GUIDED],
+    "with the planner that ships and all guidance": [
+        *GUIDED, "guidance.actions=loss", "guidance.value_shaping=0.5",
+    ],
+}  # fmt: skip
+
+
 def train_speed(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:
     """Training steps per second: the whole hierarchical loop against plain SB3 PPO.
 
     Same level, network, ``n_envs`` and update settings; the peer has no planner and takes its
-    frames from MiniGrid's own wrapper. The two alternate; medians over the repeats.
+    frames from MiniGrid's own wrapper. All take turns; medians over the repeats.
     """
     steps, repeats = (2_048, 1) if quick else (8_192, 3)
     rows: list[Row] = []
     for preset in ("demo",) if quick else ("demo", "key-corridor"):
-        config = HierConfig.load(preset, [f"seed={seeds[0]}", "planner.type=oracle"])
+        base = HierConfig.load(preset, [f"seed={seeds[0]}"])
         for repeat in range(repeats):
-            for variant, make in (("hierarchical", _ours), ("plain SB3 PPO", _plain)):
-                rate = _training_rate(config, make(config), steps)
+            for variant, lines in {**SPEED_VARIANTS, PLAIN: ["planner.type=none"]}.items():
+                config = base.override(*lines)
+                env, callbacks = _plain(config) if variant == PLAIN else _ours(config)
+                rate = _training_rate(config, env, callbacks, steps)
                 rows.append(
                     {
                         "level": config.env.ids[0],
@@ -153,41 +169,49 @@ def train_speed(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list
                 )
                 print(f"{config.env.ids[0]} {variant}: {rate:.0f} steps/s", flush=True)
     figures: dict[str, Any] = {}
-    ratios = []
-    for level in dict.fromkeys(row["level"] for row in rows):
-        rates = {
-            variant: [
-                row["steps_per_s"]
-                for row in rows
-                if row["level"] == level and row["variant"] == variant
-            ]
-            for variant in ("hierarchical", "plain SB3 PPO")
-        }
-        pairs = [a / b for a, b in zip(*rates.values(), strict=True)]
-        ratios += pairs
-        figures |= {f"{level}.ratio": median(pairs), f"{level}.ratio.worst": min(pairs)}
-    return {"ratio": median(ratios), "ratio.worst": min(ratios), **figures}, rows
+    for variant in SPEED_VARIANTS:
+        key = "ratio" if variant == "hierarchical" else f"{variant.replace(' ', '_')}.ratio"
+        pairs = {level: _pairs(rows, level, variant) for level in {row["level"] for row in rows}}
+        every = [pair for some in pairs.values() for pair in some]
+        figures |= {key: median(every), f"{key}.worst": min(every)}
+        for level, some in pairs.items():
+            figures |= {f"{level}.{key}": median(some), f"{level}.{key}.worst": min(some)}
+    return figures, rows
 
 
-def _ours(config: HierConfig) -> HierarchicalVecEnv:
-    return build_env(config, build_planner_of(config))
+def _pairs(rows: Sequence[Row], level: str, variant: str) -> list[float]:
+    """Steps per second of ``variant`` over those of the peer, turn by turn."""
+    ours, peer = (
+        [row["steps_per_s"] for row in rows if (row["level"], row["variant"]) == (level, name)]
+        for name in (variant, PLAIN)
+    )
+    return [a / b for a, b in zip(ours, peer, strict=True)]
 
 
-def _plain(config: HierConfig) -> DummyVecEnv:
-    space = _ours(config).observation_space
+def _ours(config: HierConfig) -> tuple[VecEnv, list[BaseCallback]]:
+    planner, guidance = build_planner_of(config), build_guidance(config)
+    env = build_env(config, planner, guidance=guidance)
+    distillation = build_distillation(config, env, planner)
+    return env, guidance_callbacks(config, env, guidance, distillation, every=2048)
+
+
+def _plain(config: HierConfig) -> tuple[DummyVecEnv, list[BaseCallback]]:
+    space = build_env(config, None).observation_space
     assert isinstance(space, spaces.Dict)
     env_id = config.env.ids[0]
-    return DummyVecEnv(
-        [lambda: Monitor(OfficialObservation(official_env(env_id), space))] * config.env.n_envs
-    )
+    make = lambda: Monitor(OfficialObservation(official_env(env_id), space))  # noqa: E731
+    return DummyVecEnv([make] * config.env.n_envs), []
 
 
-def _training_rate(config: HierConfig, env: Any, steps: int) -> float:
+def _training_rate(
+    config: HierConfig, env: Any, callbacks: list[BaseCallback], steps: int
+) -> float:
     import torch
 
     torch.set_num_threads(config.torch_threads)
     model = build_model(config, env)
-    model.learn(config.env.n_envs * 128)  # warm up: compiled code, caches, allocator
+    # Warm up: compiled code, caches, allocator, and the critic, which then has its say.
+    model.learn(config.env.n_envs * 128, callback=CallbackList(callbacks))
     started = time.perf_counter()
-    model.learn(steps, reset_num_timesteps=False)
+    model.learn(steps, callback=CallbackList(callbacks), reset_num_timesteps=False)
     return steps / (time.perf_counter() - started)
