@@ -36,6 +36,7 @@ class TrainResult:
         folder: the run.
         env_steps: environment steps learned from, over all sittings.
         episodes, planner_queries: ended and asked in this sitting's training.
+        violations: unsafe steps taken in those episodes.
         evaluation: the final one; ``None`` if training was interrupted.
         seconds: wall time of this sitting, evaluation included.
         interrupted: a signal ended it early; :func:`resume` goes on.
@@ -45,6 +46,7 @@ class TrainResult:
     env_steps: int
     episodes: int
     planner_queries: int
+    violations: int
     evaluation: Evaluation | None
     seconds: float
     interrupted: bool
@@ -149,6 +151,7 @@ def _learn(
         env_steps=model.num_timesteps,
         episodes=log.episodes,
         planner_queries=env.hierarchy.queries,
+        violations=log.violations,
         evaluation=evaluation,
         seconds=time.perf_counter() - started,
         interrupted=stop.stopped,

@@ -47,6 +47,9 @@ def train_job(job: tuple[HierConfig, str, Path]) -> Row:
         "eval_episodes": int(summary["episodes"]),
         "mean_length": summary["mean_length"],
         "subgoals_done": summary["subgoals_done"],
+        "violations": summary["violations"],
+        "prevented": summary["prevented"],
+        "train_violations": result.violations / max(result.episodes, 1),
         "seconds": round(result.seconds, 1),
         "curve": curve,
     }
