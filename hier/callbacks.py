@@ -40,7 +40,7 @@ class HierarchyLogger(BaseCallback):
         self.env = env
         self.config = config
         self.every = every
-        self.episodes = 0
+        self.episodes = self.violations = 0
         self._records: list[SubgoalRecord] = []
         self._episodes: list[dict[str, Any]] = []
         self._logged_at = 0
@@ -65,6 +65,7 @@ class HierarchyLogger(BaseCallback):
             if "episode" in info:
                 self._episodes.append(info)
                 self.episodes += 1
+                self.violations += info["violations"]
         return True
 
     def _on_rollout_end(self) -> None:

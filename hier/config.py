@@ -99,7 +99,7 @@ class CriticConfig(Section):
     updates: float = Field(0.2, ge=0, le=20, description="gradient steps per closed subgoal")
     batch_size: int = Field(256, ge=1, description="subgoals per gradient step")
     capacity: int = Field(20_000, ge=1, description="closed subgoals kept to learn from")
-    warmup: int = Field(5000, ge=0, description="closed subgoals before it has a say")
+    warmup: int = Field(30_000, ge=0, description="environment steps before it has a say")
     warmup_rewards: int = Field(
         30, ge=0, description="closed subgoals that earned something, after which it has it sooner"
     )

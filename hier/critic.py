@@ -85,6 +85,7 @@ class Transition:
         discount: γ^τ, 0 if the episode ended with it.
         after: the state in which the next one was chosen; ``None`` at an episode's end.
         log_probs: the prior there, over ``after``'s candidates.
+        duration: τ, environment steps.
     """
 
     before: Outlook
@@ -93,6 +94,7 @@ class Transition:
     discount: float
     after: Outlook | None = None
     log_probs: NDArray[np.floating] | None = None
+    duration: int = 1
 
 
 class TransitionBuffer:
@@ -160,7 +162,7 @@ class SubgoalCritic:
             (-1 takes the smaller, 0 their mean, +1 the larger); targets take the smaller.
         capacity: transitions kept.
         batch_size: of an update.
-        warmup: transitions before the critic has a say.
+        warmup: environment steps, over all transitions, before the critic has a say.
         warmup_rewards: transitions with reward, after which it has it sooner.
         seed: of weights and draws.
     """
@@ -176,7 +178,7 @@ class SubgoalCritic:
         optimism: float = -1.0,
         capacity: int = 20_000,
         batch_size: int = 64,
-        warmup: int = 5000,
+        warmup: int = 30_000,
         warmup_rewards: int = 30,
         seed: int = 0,
     ):
@@ -191,13 +193,13 @@ class SubgoalCritic:
         self.capacity, self.batch_size = capacity, batch_size
         self.warmup, self.warmup_rewards = warmup, warmup_rewards
         self.buffer: TransitionBuffer | None = None
-        self.seen = self.rewarded = self.updates = 0
+        self.steps = self.rewarded = self.updates = 0
         self._rng = np.random.default_rng(seed)
 
     @property
     def ready(self) -> bool:
         """Whether it has learned enough to have a say."""
-        warm = self.seen >= self.warmup or self.rewarded >= self.warmup_rewards
+        warm = self.steps >= self.warmup or self.rewarded >= self.warmup_rewards
         return warm and self.updates > 0
 
     @torch.no_grad()
@@ -222,7 +224,7 @@ class SubgoalCritic:
         if self.buffer is None:
             self.buffer = TransitionBuffer(self.capacity, transition.before)
         self.buffer.add(transition)
-        self.seen += 1
+        self.steps += transition.duration
         self.rewarded += transition.reward != 0
 
     def learn(self, updates: int, kl_coef: float) -> dict[str, float]:
@@ -278,7 +280,7 @@ class SubgoalCritic:
             "twins": self.twins.state_dict(),
             "copies": self.copies.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "seen": self.seen,
+            "steps": self.steps,
             "rewarded": self.rewarded,
             "updates": self.updates,
         }
@@ -288,5 +290,5 @@ class SubgoalCritic:
         self.twins.load_state_dict(state["twins"])
         self.copies.load_state_dict(state["copies"])
         self.optimizer.load_state_dict(state["optimizer"])
-        for name in ("seen", "rewarded", "updates"):
+        for name in ("steps", "rewarded", "updates"):
             setattr(self, name, state[name])

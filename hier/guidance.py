@@ -172,6 +172,7 @@ class GuidanceLearning(BaseCallback):
             choice=record.decision.choice,
             reward=record.reward,
             discount=0.0 if record.terminal else self.env.gamma**record.duration,
+            duration=record.duration,
             after=after.outlook if after else None,
             log_probs=prior,
         )

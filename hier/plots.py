@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -106,6 +107,58 @@ def _band(axes: Any, curves: list[Any], color: str, label: str) -> None:
     axes.fill_between(
         steps, [min(v) for v in values], [max(v) for v in values], color=color, alpha=0.15, lw=0
     )
+
+
+def plot_disturbance(result: dict[str, Any], path: Path) -> None:
+    """Success by disturbance, with and without re-planning.
+
+    Args:
+        result: of the ``disturbance`` suite.
+        path: PNG to write.
+    """
+    figure, axes = _axes(result["name"], "", "success where it took place")
+    _bars(axes, [(r["disturbance"], r["variant"], r["success"]) for r in result["rows"]])
+    _save(figure, axes, path)
+
+
+def plot_lava(result: dict[str, Any], path: Path) -> None:
+    """Success and violations by level, with and without the safety filter.
+
+    Args:
+        result: of the ``lava`` suite.
+        path: PNG to write.
+    """
+    figure, axes = _axes(result["name"], "", "share of episodes")  # lava ends an episode
+    measures = {
+        "success": "success",
+        "violations": "violations",
+        "train_violations": "violations\nin training",
+    }
+    values = [
+        (f"{row['level'].split('-')[1]}\n{label}", row["variant"], row.get(key))
+        for key, label in measures.items()
+        for row in result["rows"]
+    ]
+    _bars(axes, sorted(values, key=lambda value: value[0].split("\n")[0]))
+    axes.tick_params(axis="x", labelsize=7)
+    _save(figure, axes, path)
+
+
+def _bars(axes: Any, values: Sequence[tuple[str, str, float | None]]) -> None:
+    """Bars of medians with a point per seed, from ``(group, variant, value)``."""
+    groups = list(dict.fromkeys(group for group, _, _ in values))
+    variants = list(dict.fromkeys(variant for _, variant, _ in values))
+    width = 0.8 / len(variants)
+    for k, (variant, color) in enumerate(zip(variants, COLORS, strict=False)):
+        label = f"{variant} (median)"
+        for place, group in enumerate(groups):
+            x = place + (k - (len(variants) - 1) / 2) * width
+            some = [v for g, name, v in values if (g, name) == (group, variant) and v is not None]
+            if some:
+                axes.bar(x, median(some), 0.9 * width, color=color, alpha=0.6, label=label)
+                axes.plot([x] * len(some), some, ".", color=color)
+                label = ""
+    axes.set_xticks(range(len(groups)), groups)
 
 
 def _axes(title: str, x: str, y: str) -> tuple[Any, Any]:

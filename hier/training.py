@@ -37,6 +37,7 @@ class TrainResult:
         env_steps: environment steps learned from, over all sittings.
         episodes, planner_queries: ended and asked in this sitting's training.
         planner_share: of the wall time of learning, spent on choosing subgoals.
+        violations: unsafe steps taken in those episodes.
         evaluation: the final one; ``None`` if training was interrupted.
         seconds: wall time of this sitting, evaluation included.
         interrupted: a signal ended it early; :func:`resume` goes on.
@@ -47,6 +48,7 @@ class TrainResult:
     episodes: int
     planner_queries: int
     planner_share: float
+    violations: int
     evaluation: Evaluation | None
     seconds: float
     interrupted: bool
@@ -154,6 +156,7 @@ def _learn(
         episodes=log.episodes,
         planner_queries=env.hierarchy.queries,
         planner_share=env.hierarchy.seconds["planner"] / learning,
+        violations=log.violations,
         evaluation=evaluation,
         seconds=time.perf_counter() - started,
         interrupted=stop.stopped,

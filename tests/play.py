@@ -120,7 +120,7 @@ class Play:
         before = self.reset(seed)
         for action in first:
             before = self.step(action)
-        expert = self.env.expert()
+        expert = self.env.get_wrapper_attr("expert")()
         subgoal: Subgoal | None = None
         duration = 0
         while not self.ended:

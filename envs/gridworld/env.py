@@ -118,6 +118,16 @@ class GridworldEnv(gym.Wrapper, gym.utils.RecordConstructorArgs):
         observation = self._observation(_motion(before, self._pose))
         return observation, float(reward), bool(terminated), bool(truncated), info
 
+    def see_changes(self) -> NDArray[np.uint8]:
+        """Take in what was changed in the simulator since the last step; the frame that shows it.
+
+        For wrappers that meddle with a running episode.
+        """
+        if hasattr(self.simulator, "update_objs_poss"):
+            self.simulator.update_objs_poss()
+        self.renderer.reset()
+        return self.renderer.render()
+
     def render(self) -> NDArray[np.uint8]:
         """The level from above, with the agent's view lit; for people, not for agents."""
         return self.simulator.get_full_render(highlight=True, tile_size=32)

@@ -51,10 +51,10 @@ def _on_side(where, x, y, start):
 
 
 @compiled
-def _keeps_ways_open(cells, x, y, ax, ay, walkable, kind_of):
-    # Where BabyAI's bot drops things. Among the eight cells around, the free ones stay connected
-    # (free and occupied change over at most twice), and whatever else is there, a door above all,
-    # keeps a free cell beside it in the ring.
+def keeps_ways_open(cells, x, y, ax, ay, walkable, kind_of):
+    # Where BabyAI's bot drops things. Among the eight cells around, the free ones (the agent's
+    # too) stay connected, free and occupied changing over at most twice; and whatever else is
+    # there, a door above all, keeps a free cell beside it in the ring.
     dxs = (-1, 0, 1, 1, 1, 0, -1, -1)
     dys = (-1, -1, -1, 0, 1, 1, 1, 0)
     changes = 0
@@ -104,7 +104,7 @@ def _points_at(
         return (
             code == EMPTY
             and not underfoot
-            and (lenient or _keeps_ways_open(cells, x, y, ax, ay, walkable, kind_of))
+            and (lenient or keeps_ways_open(cells, x, y, ax, ay, walkable, kind_of))
         )
     if underfoot and not (lenient and (verb == 1 or verb == 5)):
         return False

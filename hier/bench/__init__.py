@@ -55,8 +55,16 @@ SUITES: dict[str, Suite] = {
         "guidance:guidance",
         plot="plot_panels",
     ),
+    "disturbance": Suite(
+        "success with and without re-planning when the level changes during the episode",
+        "disturbance:disturbance",
+        plot="plot_disturbance",
+    ),
     "key-corridor": Suite(
         "KeyCorridorS3R3 from percepts alone", "learning:key_corridor", plot="plot_curves"
+    ),
+    "lava": Suite(
+        "success and violations with and without the safety filter", "lava:lava", plot="plot_lava"
     ),
     "planner": Suite(
         "scoring 12 candidates in 16 environments against generating", "planner:planner", (0,)

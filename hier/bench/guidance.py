@@ -41,7 +41,7 @@ COLOR = ["planner.type=mistaken", "planner.options.mistake=color"]
 # What is wrong with the planner, where, and for how many steps it is lived with.
 BAD_PLANNERS = {
     "noisy": (NOISY, "BabyAI-UnlockPickup-v0", 163_840),
-    "order": (ORDER, "BabyAI-UnlockPickup-v0", 81_920),
+    "order": (ORDER, "BabyAI-UnlockPickup-v0", 163_840),
     "color": (COLOR, "BabyAI-GoToLocal-v0", 40_960),
 }
 

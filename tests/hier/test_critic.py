@@ -100,7 +100,7 @@ class TestBehaviour:
         other = critic(seed=3)
         other.load_state_dict(torch.load(tmp_path / "critic.pt", weights_only=True))
         assert other.values([state(0)])[0].tolist() == first.values([state(0)])[0].tolist()
-        assert other.seen == first.seen and other.ready
+        assert other.steps == first.steps and other.ready
 
     def test_old_transitions_make_room_and_many_candidates_are_cut(self):
         found = critic(capacity=100)
@@ -110,7 +110,7 @@ class TestBehaviour:
         log_p = np.full(many, -np.log(many), np.float32)
         for i in range(250):
             found.add(Transition(state(0), 0, float(i), 0.5, after, log_p))
-        assert len(found.buffer) == 100 and found.seen == 250
+        assert len(found.buffer) == 100 and found.steps == 250
         batch = found.buffer.sample(500, np.random.default_rng(0))
         assert batch["reward"].min() == 150 and batch["reward"].max() == 249
         assert batch["log_probs"].shape == (500, MAX_CANDIDATES)

@@ -188,7 +188,7 @@ class TestTraining:
     def test_what_was_learned_travels_with_the_checkpoint(self, guided):
         trained = open_trained(guided.folder)
         assert trained.guidance is not None and trained.guidance.critic.ready
-        assert trained.guidance.critic.seen > 100
+        assert trained.guidance.critic.steps > 100
         with zipfile.ZipFile(trained.folder.latest_checkpoint()) as archive:
             assert MEMBER in archive.namelist()
         assert evaluate(guided.folder, episodes=8, progress=False).episodes
@@ -208,9 +208,9 @@ class TestTraining:
         shutil.copytree(guided.folder, folder)
         text = (folder / "config.yaml").read_text()
         (folder / "config.yaml").write_text(text.replace("3072", "4096"))
-        before = open_trained(folder).guidance.critic.seen
+        before = open_trained(folder).guidance.critic.steps
         resume(folder, progress=False)
-        assert open_trained(folder).guidance.critic.seen > before
+        assert open_trained(folder).guidance.critic.steps > before
 
     def test_a_run_without_guidance_can_be_guided_later(self, tmp_path):
         config = HierConfig.load("demo", [*SMALL, "total_timesteps=512"])
