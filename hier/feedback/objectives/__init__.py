@@ -1,0 +1,47 @@
+"""What subgoals earned, as losses on the planner's distribution over candidates.
+
+The planner draws from a closed set, so its policy is log p(g|s), the scores of whole answers
+normalised over the candidates, and every gradient below goes through that. Prompts and whatever
+the environment says are never scored, so no gradient reaches their tokens as targets.
+
+===============  ====================================================  =================
+name             what it does                                          paper
+===============  ====================================================  =================
+``awr``          imitates what turned out well, the more the better    arXiv 1910.00177, 2405.14314
+``archer``       policy gradient with an off-policy critic's advantage arXiv 2402.19446
+``grpo``         clipped ratio, advantages relative to a group         arXiv 2402.03300
+``step_dpo``     prefers the better of two subgoals of one state       arXiv 2411.03817
+``inverse_rl``   rewards what looks like a successful episode          arXiv 2411.03817
+===============  ====================================================  =================
+"""
+
+from __future__ import annotations
+
+from envs.errors import UnknownNameError
+from hier.feedback.objectives.archer import Archer
+from hier.feedback.objectives.awr import AWR
+from hier.feedback.objectives.base import Lessons, Objective, kl_to_reference
+from hier.feedback.objectives.grpo import GRPO
+from hier.feedback.objectives.inverse_rl import InverseRL
+from hier.feedback.objectives.step_dpo import StepDPO
+
+__all__ = ["OBJECTIVES", "Lessons", "Objective", "kl_to_reference", "objective_class"]
+
+OBJECTIVES: dict[str, type[Objective]] = {
+    "awr": AWR,
+    "archer": Archer,
+    "grpo": GRPO,
+    "step_dpo": StepDPO,
+    "inverse_rl": InverseRL,
+}
+
+
+def objective_class(name: str) -> type[Objective]:
+    """The objective called ``name``.
+
+    Raises:
+        UnknownNameError: for an unknown name.
+    """
+    if name not in OBJECTIVES:
+        raise UnknownNameError("feedback.objective", name, OBJECTIVES)
+    return OBJECTIVES[name]

@@ -1,0 +1,29 @@
+"""Advantage-weighted regression, as ReAd fine-tunes its planner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from hier.feedback.objectives.base import Lessons, Objective
+
+
+@dataclass(frozen=True)
+class AWR(Objective):
+    """``L = -E[min(exp(A(s,g) / β), w) log p(g|s)]`` (arXiv 1910.00177, eq. 11; ReAd, 2405.14314).
+
+    Where the pursued subgoals were drawn from μ its optimum is p ∝ μ exp(A / β).
+
+    Attributes:
+        beta: β, in the advantage's units; a smaller one is pickier.
+        most: w, the largest weight.
+    """
+
+    beta: float = 0.05
+    most: float = 20.0
+
+    def loss(self, lessons: Lessons) -> Tensor:
+        """See the class."""
+        weight = (lessons.advantage / self.beta).exp().clamp(max=self.most)
+        return -(weight * lessons.of(lessons.choice)).mean()

@@ -1,0 +1,42 @@
+"""Group-relative policy optimisation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hier.feedback.objectives.base import Lessons, Objective
+
+
+@dataclass(frozen=True)
+class GRPO(Objective):
+    """``L = -E[min(ρ Â, clip(ρ, 1-ε, 1+ε) Â)]`` with ``ρ = p(g|s) / μ(g|s)`` and, within a group,
+    ``Â = (G - mean G) / std G`` (arXiv 2402.03300, eq. 3; Agent-R1, 2511.14460).
+
+    G is the return after the choice, and a group what was tried from one state or level. A group of
+    one, or in which all fared alike, teaches nothing. The ratio is that of whole answers.
+
+    Attributes:
+        clip: ε.
+    """
+
+    clip: float = 0.2
+
+    def loss(self, lessons: Lessons) -> Tensor:
+        """See the class."""
+        gain = relative(lessons.outcome, lessons.group)
+        ratio = (lessons.of(lessons.choice) - lessons.behaviour).exp()
+        held = ratio.clamp(1 - self.clip, 1 + self.clip)
+        return -torch.minimum(ratio * gain, held * gain).mean()
+
+
+def relative(outcome: Tensor, group: Tensor) -> Tensor:
+    """``(n,)`` outcomes less their group's mean, over its standard deviation; 0 without one."""
+    _, member = group.unique(return_inverse=True)
+    size = torch.zeros_like(outcome).index_add(0, member, torch.ones_like(outcome))
+    mean = torch.zeros_like(outcome).index_add(0, member, outcome)[member] / size[member]
+    square = torch.zeros_like(outcome).index_add(0, member, (outcome - mean) ** 2)
+    deviation = (square[member] / size[member]).sqrt()
+    return torch.where(deviation > 1e-6, (outcome - mean) / deviation.clamp(min=1e-6), 0.0)

@@ -1,0 +1,41 @@
+"""StepAgent's inverse reinforcement learning: a discriminator pays for each step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from hier.feedback.objectives.base import Lessons, Objective
+
+
+@dataclass(frozen=True)
+class InverseRL(Objective):
+    """``L = -E_s Σ_g p(g|s) (log D(s,g) - log(1 - D(s,g)))`` (arXiv 2411.03817; GAIL, 1606.03476).
+
+    D tells subgoals of successful episodes from the planner's own; its logit is the reward, and the
+    expectation over the closed set is exact.
+
+    Attributes:
+        most: largest reward, either way, in logits.
+    """
+
+    most: float = 5.0
+
+    def loss(self, lessons: Lessons) -> Tensor:
+        """See the class."""
+        there = torch.isfinite(lessons.log_probs)
+        p = lessons.log_probs.exp()
+        pay = lessons.appeal.masked_fill(~there, 0.0).clamp(-self.most, self.most)
+        return -(p * pay).sum(dim=1).mean()
+
+
+def discriminator_loss(successful: Tensor, own: Tensor) -> Tensor:
+    """Logistic loss of a discriminator from its logits of both sides, ``(n,)`` and ``(k,)``.
+
+    Where both sides are alike its minimum is D = 1/2 everywhere, that is log 2.
+    """
+    told = functional.softplus(-successful).mean() + functional.softplus(own).mean()
+    return told / 2
