@@ -118,9 +118,10 @@ class LanguagePlanner:
         Raises:
             PlannerError: if the tokenizer cannot tell two candidates apart.
         """
-        return self._tokens([str(candidate) for candidate in query.candidates])
+        return self.answers_of([str(candidate) for candidate in query.candidates])
 
-    def _tokens(self, words: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+    def answers_of(self, words: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+        """Sentences as token ids; errors as :meth:`answers`."""
         answers = tuple(self._answer(answer) for answer in words)
         if len(set(answers)) < len(set(words)):
             raise PlannerError(
@@ -193,7 +194,7 @@ class LanguagePlanner:
             self.prompt(query, WHICH_ACTION.format(subgoal=subgoal))
             for query, subgoal in zip(queries, subgoals, strict=True)
         ]
-        replies = self._scored(prompts, [self._tokens(actions)] * len(prompts))
+        replies = self._scored(prompts, [self.answers_of(actions)] * len(prompts))
         return [reply.log_probs for reply in replies]
 
     def _scored(

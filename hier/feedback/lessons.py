@@ -1,0 +1,209 @@
+"""What was pursued and what came of it, kept for the planner to learn from."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from envs.errors import ConfigError, RunFolderError
+from envs.files import atomic_write
+from planners.prompts import Prompt
+
+SHARD = 1000  # lessons in a file
+
+
+@dataclass(slots=True)
+class Lesson:
+    """One closed subgoal as the planner is told of it.
+
+    Attributes:
+        question: what it was asked.
+        pictures: what it was shown, as PNG files.
+        candidates: sentences it chose from.
+        log_probs: its opinion then, log p(g|s) of each.
+        choice: index of the one pursued.
+        behaviour: log-probability with which that was chosen, its own or guidance's.
+        reward: R, discounted environment reward over the subgoal's steps.
+        discount: γ^τ; 0 if the episode ended with it.
+        duration: τ, environment steps.
+        outcome: ``done``, ``failed``, ``timeout`` or ``episode end``.
+        version: the planner's then.
+        level: environment id.
+        success: whether the episode succeeded.
+        returned: discounted return from the choice to the episode's end.
+        advantage: Q(s,g) - V(s) by a critic, NaN without one.
+    """
+
+    question: str
+    pictures: tuple[bytes, ...]
+    candidates: tuple[str, ...]
+    log_probs: tuple[float, ...]
+    choice: int
+    behaviour: float
+    reward: float
+    discount: float
+    duration: int
+    outcome: str
+    version: int
+    level: str = ""
+    success: bool = False
+    returned: float = float("nan")
+    advantage: float = float("nan")
+
+    @property
+    def prompt(self) -> Prompt:
+        """The question with its pictures unpacked."""
+        images = tuple(np.asarray(Image.open(io.BytesIO(png))) for png in self.pictures)
+        return Prompt(self.question, images)
+
+
+def as_png(picture: NDArray[np.uint8]) -> bytes:
+    """A picture ``(height, width, 3)`` uint8, packed without loss."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+class FeedbackBuffer:
+    """The newest lessons of whole episodes.
+
+    A lesson waits for its episode to end, for only then is its return known.
+
+    Args:
+        capacity: lessons kept.
+        staleness: how many versions of the planner a lesson may be old to be drawn; ``None`` for
+            any age.
+
+    Raises:
+        ConfigError: for a capacity below 1 or a negative staleness.
+    """
+
+    def __init__(self, capacity: int, staleness: int | None = None):
+        if capacity < 1 or (staleness is not None and staleness < 0):
+            raise ConfigError(
+                f"a feedback buffer of {capacity} lessons, {staleness} versions old, holds none; "
+                "give a capacity of at least 1 and a staleness of at least 0"
+            )
+        self.staleness = staleness
+        self._lessons: deque[Lesson] = deque(maxlen=capacity)
+        self._waiting: dict[int, list[Lesson]] = {}
+
+    def __len__(self) -> int:
+        return len(self._lessons)
+
+    def __iter__(self) -> Iterator[Lesson]:
+        return iter(self._lessons)
+
+    def add(self, lane: int, lesson: Lesson, *, success: bool | None = None) -> None:
+        """Take a lesson from an environment.
+
+        Args:
+            lane: the environment.
+            lesson: the next of its episode.
+            success: how the episode ended with it; ``None`` while it goes on.
+        """
+        episode = self._waiting.setdefault(lane, [])
+        episode.append(lesson)
+        if success is None:
+            return
+        returned = 0.0
+        for one in reversed(episode):
+            returned = one.reward + one.discount * returned
+            one.returned, one.success = returned, success
+        self._lessons.extend(episode)
+        del self._waiting[lane]
+
+    def usable(self, version: int) -> list[Lesson]:
+        """Lessons young enough for a planner of this version, oldest first."""
+        if self.staleness is None:
+            return list(self._lessons)
+        return [one for one in self._lessons if version - one.version <= self.staleness]
+
+    def save(self, folder: str | Path) -> None:
+        """Write the lessons as a dataset, see :func:`write_lessons`."""
+        write_lessons(self._lessons, folder)
+
+
+def write_lessons(lessons: Iterable[Lesson], folder: str | Path) -> None:
+    """Write lessons as tar files of JSON and PNG members.
+
+    It is the WebDataset layout, so others read it too:
+    ``datasets.load_dataset("webdataset", data_files="FOLDER/*.tar")``.
+    """
+    folder, every = Path(folder), list(lessons)
+    for start in range(0, max(len(every), 1), SHARD):
+        with (
+            atomic_write(folder / f"lessons-{start // SHARD:05d}.tar") as file,
+            tarfile.open(file, "w") as archive,
+        ):
+            for number, lesson in enumerate(every[start : start + SHARD], start):
+                about = {k: _plain(v) for k, v in asdict(lesson).items() if k != "pictures"}
+                _put(archive, f"{number:08d}.json", json.dumps(about).encode())
+                for k, png in enumerate(lesson.pictures):
+                    _put(archive, f"{number:08d}.{k}.png", png)
+
+
+def read_lessons(folder: str | Path) -> list[Lesson]:
+    """Lessons that :func:`write_lessons` wrote.
+
+    Raises:
+        RunFolderError: if there are none, or a file is damaged.
+    """
+    files = sorted(Path(folder).glob("lessons-*.tar"))
+    if not files:
+        raise RunFolderError(f"{folder} holds no lessons-*.tar; name a folder of stored feedback")
+    lessons = []
+    for file in files:
+        try:
+            with tarfile.open(file) as archive:
+                lessons += _lessons_of(archive)
+        except (tarfile.TarError, ValueError, KeyError, TypeError, EOFError) as error:
+            raise RunFolderError(
+                f"{file} is damaged ({type(error).__name__}: {error}); delete it to use the others"
+            ) from error
+    return lessons
+
+
+def _lessons_of(archive: tarfile.TarFile) -> list[Lesson]:
+    about: dict[str, dict[str, Any]] = {}
+    pictures: dict[str, list[bytes]] = {}
+    for member in archive:
+        opened = archive.extractfile(member)
+        assert opened is not None
+        key, _, kind = member.name.partition(".")
+        if kind == "json":
+            about[key] = json.loads(opened.read())
+        else:
+            pictures.setdefault(key, []).append(opened.read())
+    return [
+        Lesson(**_restored(values), pictures=tuple(pictures.get(key, ())))
+        for key, values in about.items()
+    ]
+
+
+def _restored(values: dict[str, Any]) -> dict[str, Any]:
+    known = {field.name for field in fields(Lesson)} - {"pictures"}
+    if set(values) != known:
+        raise ValueError(f"fields {sorted(set(values) ^ known)} are unknown or missing")
+    restored = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return {k: float("nan") if v is None else v for k, v in restored.items()}
+
+
+def _plain(value: Any) -> Any:
+    return None if value != value else value  # JSON has no NaN
+
+
+def _put(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    archive.addfile(member, io.BytesIO(content))
