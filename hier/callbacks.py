@@ -16,12 +16,11 @@ from stable_baselines3.common.logger import HParam, TensorBoardOutputFormat
 from hier.config import HierConfig
 from hier.evaluation import Evaluation, evaluate_model
 from hier.guidance import NOT_TEXT_LOGS, SubgoalGuidance
-from hier.hierarchy import DONE
 from hier.recording import record_episodes
 from hier.run_folder import Part, RunFolder
 from hier.vec_env import HierarchicalVecEnv, SubgoalRecord
 from perception.video import gif_bytes, write_gif
-from planners.protocol import Planner
+from planners.protocol import DONE, Planner
 
 GIF_FPS = 6
 

@@ -15,7 +15,7 @@ from hier.critic import SubgoalCritic
 from hier.linvit import Doubt, Temperature, divergence, doubted, soft_choice, soft_value
 from hier.lookahead import Imagine, LookAhead
 from perception.tracker import Outlook
-from planners.protocol import Planner, PlannerQuery, ask
+from planners.protocol import DONE, Planner, PlannerQuery, PlannerReply, ask
 
 
 @dataclass(slots=True)
@@ -158,13 +158,12 @@ class GuidedChoice:
             ]
         values = self.critic.values(outlooks)
         kl_coef = self.temperature.value
-        doubt = self.doubt.value
-        priors = [doubted(reply.log_probs, doubt) for reply in replies]
+        priors = [self._prior(*pair) for pair in zip(queries, replies, strict=True)]
         imagined = [0] * len(queries)
         if self.lookahead is not None and imagine is not None:
             values, imagined = self.lookahead.deepen(
                 planner, self.critic, queries, priors, values,
-                kl_coef=kl_coef, doubt=doubt, imagine=imagine,
+                kl_coef=kl_coef, doubt=self.doubt.share(), imagine=imagine,
             )  # fmt: skip
         decisions, states = [], []
         for query, reply, prior, q in zip(queries, replies, priors, values, strict=True):
@@ -185,6 +184,12 @@ class GuidedChoice:
             decision.talk = state.talk()
         return decisions
 
+    def _prior(self, query: PlannerQuery, reply: PlannerReply) -> NDArray[np.float64]:
+        """The planner's opinion, doubted."""
+        favourite = query.candidates[int(np.argmax(reply.log_probs))]
+        last = next((how for g, how in reversed(query.recent) if g == favourite), DONE)
+        return doubted(reply.log_probs, self.doubt.share(again=last != DONE))
+
     def _ask_again(self, planner: Planner, states: Sequence[_Deliberation], kl_coef: float) -> None:
         threshold = self.requery.threshold
         for _ in range(self.requery.rounds):
@@ -196,7 +201,7 @@ class GuidedChoice:
                 left = state.left()
                 policy: NDArray = reply.log_probs
                 if not math.isinf(kl_coef):
-                    prior = doubted(reply.log_probs, self.doubt.value)
+                    prior = doubted(reply.log_probs, self.doubt.share())
                     policy = soft_choice(prior, state.values[left], kl_coef)
                 state.propose(left[draw(policy, self._rng)])
             threshold /= 2

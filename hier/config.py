@@ -132,6 +132,11 @@ class GuidanceConfig(Section):
         "say, times the share of training episodes that fail; a planner that is sure and wrong "
         "could not be overruled otherwise",
     )  # fmt: skip
+    doubt_again: float = Field(
+        0.8, ge=0, le=1,
+        description="the same where the planner would repeat a subgoal that failed or timed out "
+        "when last tried in this episode; at least doubt",
+    )  # fmt: skip
     requery_rounds: int = Field(
         0, ge=0, le=10, description="times the planner is asked again when the critic disagrees"
     )

@@ -59,7 +59,7 @@ class SubgoalGuidance:
             steps=settings.kl_coef_steps,
             target_kl=settings.target_kl,
         )
-        self.doubt = Doubt(settings.doubt)
+        self.doubt = Doubt(settings.doubt, settings.doubt_again)
         self.requery = Requery(settings.requery_rounds, settings.advantage_threshold)
         self.lookahead = LookAhead(config.controller.gamma) if settings.looks_ahead else None
 
@@ -166,7 +166,7 @@ class GuidanceLearning(BaseCallback):
         after = None if record.terminal else self.env.hierarchy.lanes[i].pursuit
         prior = None
         if after is not None and after.decision is not None:
-            prior = doubted(after.decision.log_probs, self.guidance.doubt.value)
+            prior = doubted(after.decision.log_probs, self.guidance.doubt.share())
         transition = Transition(
             before=record.outlook,
             choice=record.decision.choice,
@@ -198,7 +198,7 @@ class GuidanceLearning(BaseCallback):
             mean = np.mean([report[name] for report in self._reports])
             self.logger.record(f"guidance/critic_{name}", mean)
         self.logger.record("guidance/kl_coef", self.guidance.temperature.value)
-        self.logger.record("guidance/doubt", self.guidance.doubt.value)
+        self.logger.record("guidance/doubt", self.guidance.doubt.share())
         decided = [r.decision for r in self._records if not math.isnan(r.decision.advantage)]
         if not decided:
             return

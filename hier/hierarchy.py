@@ -18,9 +18,8 @@ from hier.choice import Choice, Decision, PlannerChoice
 from hier.lookahead import Future
 from perception.grounding import FAR
 from perception.tracker import HAZARDS, WAIT, GridTracker, Outlook
-from planners.protocol import RECENT, Planner, PlannerQuery
+from planners.protocol import DONE, FAILED, RECENT, TIMEOUT, Planner, PlannerQuery
 
-DONE, FAILED, TIMEOUT = "done", "failed", "timeout"
 EPISODE_END = "episode end"  # the episode ended first
 
 

@@ -77,16 +77,17 @@ class Doubt:
 
     Args:
         most: share of chance while nothing succeeds; it falls in proportion to failure.
+        again: the same where the planner would repeat what was not achieved when last tried.
         rate: weight of the newest episode in the running mean of success.
     """
 
-    def __init__(self, most: float, rate: float = 0.02):
-        self.most, self.rate, self.success = most, rate, 0.0
+    def __init__(self, most: float, again: float = 0.0, rate: float = 0.02):
+        self.most, self.again, self.rate = most, max(most, again), rate
+        self.success = 0.0
 
-    @property
-    def value(self) -> float:
-        """The share now, in [0, most]."""
-        return self.most * (1.0 - self.success)
+    def share(self, again: bool = False) -> float:
+        """The share of chance now, in [0, 1]; ``again`` where the planner repeats itself."""
+        return (self.again if again else self.most) * (1.0 - self.success)
 
     def saw(self, success: bool) -> None:
         """Take in how a training episode ended."""

@@ -94,8 +94,9 @@ def plot_panels(result: dict[str, Any], path: Path) -> None:
     for axes in grid[:, 0]:
         axes.set_ylabel("success, last 100 episodes")
     handles, labels = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, frameon=False, loc="lower center", ncols=len(variants))
-    _write(figure, path, bottom=0.06)
+    wide = min(len(variants), 3 * columns)
+    figure.legend(handles, labels, frameon=False, loc="lower center", ncols=wide)
+    _write(figure, path, bottom=-(-len(variants) // wide) * 0.24 / (3.4 * lines))
 
 
 def _band(axes: Any, curves: list[Any], color: str, label: str) -> None:

@@ -13,6 +13,7 @@ from envs.errors import UserError
 from envs.subgoal import Expert, Subgoal, SubgoalSpace
 
 RECENT = 8  # past subgoals a planner is told about
+DONE, FAILED, TIMEOUT = "done", "failed", "timeout"  # how a subgoal ends
 
 
 class PlannerError(UserError, RuntimeError):

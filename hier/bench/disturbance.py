@@ -17,8 +17,14 @@ from hier.bench import Row
 from hier.bench.learning import kept_parent, side_by_side, success_figures, train_all
 from hier.build import Trained, build_planner_of, open_trained
 from hier.config import HierConfig
-from hier.hierarchy import DONE
-from planners.protocol import Planner, PlannerQuery, PlannerReply, certain_of, uniform_over
+from planners.protocol import (
+    DONE,
+    Planner,
+    PlannerQuery,
+    PlannerReply,
+    certain_of,
+    uniform_over,
+)
 
 NONE = "none"
 RE_PLANNING, PLAN_FIXED = "re-planning", "plan fixed"

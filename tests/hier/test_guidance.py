@@ -2,6 +2,7 @@
 
 import math
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from hier.action_guidance import build_distillation
 from hier.build import build_env, build_planner_of, open_trained
 from hier.choice import GuidedChoice, PlannerChoice, Requery
 from hier.guidance import MEMBER
-from hier.linvit import Temperature, soft_choice, soft_value
+from hier.linvit import Doubt, Temperature, doubted, soft_choice, soft_value
 from hier.run_folder import RunFolder, add_member
 from hier.training import TrainingError
 from planners.language import VLMPlanner
@@ -83,6 +84,22 @@ class TestChoice:
         for d in decisions[:20]:
             assert d.advantage == pytest.approx(values[d.choice] - value, abs=1e-5)
             assert d.log_probs == pytest.approx(LOG_P, abs=1e-5)
+
+    @pytest.mark.parametrize(
+        ("recent", "share"),
+        [((), 0.0), ((("explore", "done"),), 0.0), ((("explore", "timeout"),), 0.8),
+         ((("explore", "failed"), ("go to the red ball", "done")), 0.8),
+         ((("explore", "failed"), ("explore", "done")), 0.0)],
+    )  # fmt: skip
+    def test_a_planner_that_repeats_what_failed_is_doubted_more(self, recent, share):
+        tried = [(SUBGOALS[["explore", "go to the red ball"].index(g)], how) for g, how in recent]
+        choice = GuidedChoice(
+            FixedCritic([0, 0, 0, 0]), Temperature("fixed", 1.0), doubt=Doubt(0.0, again=0.8)
+        )
+        asked = [replace(query(), recent=tried)] * 4000
+        decisions = choice.decide(FixedPlanner(), asked, [None] * 4000)
+        found = np.bincount([d.choice for d in decisions], minlength=4) / 4000
+        assert found == pytest.approx(np.exp(doubted(LOG_P, share)), abs=0.03)
 
     def test_a_tuned_temperature_moves_in_training_only(self):
         for tune in (True, False):

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from hier.linvit import Temperature, divergence, doubted, soft_choice, soft_value
+from hier.linvit import Doubt, Temperature, divergence, doubted, soft_choice, soft_value
 
 RNG = np.random.default_rng(0)
 CASES = [
@@ -98,3 +98,15 @@ class TestTemperature:
         temperature.at(10**6)
         temperature.saw(5.0)
         assert temperature.value == 0.2
+
+
+def test_doubt_falls_as_plans_succeed():
+    doubt = Doubt(0.2, again=0.8)
+    assert (doubt.share(), doubt.share(again=True)) == (0.2, 0.8)
+    for _ in range(400):
+        doubt.saw(True)
+    assert doubt.share() < 1e-3 and doubt.share(again=True) < 1e-3
+    for _ in range(400):
+        doubt.saw(False)
+    assert doubt.share() == pytest.approx(0.2, abs=1e-3)
+    assert Doubt(0.3, again=0.1).share(again=True) == 0.3
