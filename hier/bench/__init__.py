@@ -50,6 +50,11 @@ SUITES: dict[str, Suite] = {
         "guidance:bad_planner",
         plot="plot_panels",
     ),
+    "wrong-order": Suite(
+        "the same for one that would open the door before fetching the key",
+        "guidance:wrong_order",
+        plot="plot_panels",
+    ),
     "guidance": Suite(
         "what each part of guidance is worth, on four levels",
         "guidance:guidance",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
@@ -38,12 +38,14 @@ ORACLE = ["planner.type=oracle"]
 NOISY = ["planner.type=noisy", "planner.options.accuracy=0.5"]
 ORDER = ["planner.type=mistaken", "planner.options.mistake=order"]
 COLOR = ["planner.type=mistaken", "planner.options.mistake=color"]
-# What is wrong with the planner, where, and for how many steps it is lived with.
+# What is wrong with the planner, on what level, and for how many steps it is lived with.
 BAD_PLANNERS = {
-    "noisy": (NOISY, "BabyAI-UnlockPickup-v0", 163_840),
-    "order": (ORDER, "BabyAI-UnlockPickup-v0", 163_840),
-    "color": (COLOR, "BabyAI-GoToLocal-v0", 40_960),
+    "noisy": (NOISY, ["env.id=BabyAI-UnlockPickup-v0"], 163_840),
+    "color": (COLOR, ["env.id=BabyAI-GoToLocal-v0"], 40_960),
 }
+# The level's own 72 steps leave no time to find out that a locked door does not open.
+PATIENT = ["env.id=BabyAI-UnlockPickup-v0", "env.max_steps=200", "subgoal.max_duration=20"]
+WRONG_ORDER = {"order": (ORDER, PATIENT, 245_760)}
 
 
 def guidance(
@@ -84,33 +86,40 @@ def guidance(
 
 
 def bad_planner(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:
-    """A noisy planner and two that are sure and wrong: obeyed, and under LINVIT with ReAd.
+    """A noisy planner, and one that names the wrong colour: obeyed, and under LINVIT with ReAd."""
+    return _misled("bad-planner", BAD_PLANNERS, quick, seeds)
 
-    Beside them the oracle, obeyed, on the same level.
-    """
+
+def wrong_order(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:
+    """A planner that would open the door before fetching the key; as :func:`bad_planner`."""
+    return _misled("wrong-order", WRONG_ORDER, quick, seeds)
+
+
+def _misled(
+    suite: str,
+    planners: Mapping[str, tuple[list[str], list[str], int]],
+    quick: bool,
+    seeds: Sequence[int],
+) -> tuple[dict[str, Any], list[Row]]:
     base = HierConfig.load("demo", ["torch_threads=1", "eval.videos=0", "eval.every=0"])
-    parent = kept_parent("bad-planner", quick)
-    jobs = []
+    parent = kept_parent(suite, quick)
+    jobs, mistakes = [], []
     for seed in seeds:
-        for mistake, (lines, level, steps) in BAD_PLANNERS.items():
-            for variant, budget, more in (
+        for mistake, (wrong, level, steps) in planners.items():
+            for variant, budget, lines in (
                 (GOOD, min(steps, GOOD_STEPS), ORACLE),
-                (OBEYED, steps, lines),
-                (GUIDED, steps, [*lines, *LINVIT, *READ]),
+                (OBEYED, steps, wrong),
+                (GUIDED, steps, [*wrong, *LINVIT, *READ]),
             ):
-                config = base.override(
-                    f"env.id={level}", f"seed={seed}", *_budget(budget, quick), *more
-                )
-                # Two mistakes are made on one level, and its good planner is the same.
-                of = short_name(level) if variant == GOOD else mistake
-                name = f"{of}-{variant.replace(',', '').replace(' + ', '-').replace(' ', '-')}"
-                jobs.append((config, variant, parent / f"{name}-seed-{seed}", mistake))
-    # No folder twice: what two tasks share is trained once.
-    trained = {folder: (config, variant, folder) for config, variant, folder, _ in jobs}
-    found = dict(zip(trained, train_all(list(trained.values())), strict=True))
-    rows = [{**found[folder], "mistake": mistake} for _, _, folder, mistake in jobs]
+                config = base.override(*level, f"seed={seed}", *_budget(budget, quick), *lines)
+                name = variant.replace(",", "").replace(" + ", "-").replace(" ", "-")
+                jobs.append((config, variant, parent / f"{mistake}-{name}-seed-{seed}"))
+                mistakes.append(mistake)
+    rows = [
+        {**row, "mistake": mistake} for row, mistake in zip(train_all(jobs), mistakes, strict=True)
+    ]
     figures: dict[str, Any] = {}
-    for mistake in BAD_PLANNERS:
+    for mistake in planners:
         for variant, key in ((GOOD, "good"), (OBEYED, "obeyed"), (GUIDED, "guided")):
             some = [r for r in rows if (r["mistake"], r["variant"]) == (mistake, variant)]
             figures |= _figures(some, f"{mistake}.{key}")
