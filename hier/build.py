@@ -188,12 +188,16 @@ class Trained:
 def open_trained(run: str | Path, overrides: Sequence[str] = ()) -> Trained:
     """A run with ``overrides`` of its configuration, at its newest checkpoint.
 
+    Where its planner learned from feedback, that is the planner, unless ``overrides`` name another.
+
     Raises:
         RunFolderError: if the folder is no run or has no readable checkpoint.
         ConfigError: for a wrong override.
     """
     folder = RunFolder.open(run)
     config = folder.config().override(*overrides)
+    if folder.planner.exists() and not any(line.startswith("planner.") for line in overrides):
+        config = config.with_planner(folder.planner)
     controller = config.controller
     checkpoint = folder.latest_checkpoint()
     model = load_controller(controller.algorithm, checkpoint, device=controller.device)

@@ -27,6 +27,7 @@ class Decision:
         log_probs: the planner's opinion, ``(n,)``.
         value: the planner's value of the state, NaN if it has none.
         queries: how often the planner was asked for it, imagined states included.
+        log_prob: of the choice, under the distribution it was first drawn from.
         advantage: Q̂(s,g) - V(s) of the choice, NaN without a critic.
         kl: KL(π ‖ p) of the distribution it was drawn from.
         talk: what was proposed in turn, with each proposal's advantage.
@@ -36,6 +37,7 @@ class Decision:
     log_probs: NDArray[np.float32]
     value: float = float("nan")
     queries: int = 1
+    log_prob: float = 0.0
     advantage: float = float("nan")
     kl: float = 0.0
     talk: list[tuple[Subgoal, float]] = field(default_factory=list)
@@ -86,10 +88,7 @@ class PlannerChoice:
         imagine: Imagine | None = None,
     ) -> list[Decision]:
         """See :class:`Choice`."""
-        return [
-            Decision(draw(reply.log_probs, self._rng), reply.log_probs, reply.value)
-            for reply in ask(planner, queries)
-        ]
+        return [obey(reply, self._rng) for reply in ask(planner, queries)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +151,7 @@ class GuidedChoice:
         assert self.critic is not None
         replies = ask(planner, queries)
         if not self.critic.ready:
-            return [
-                Decision(draw(reply.log_probs, self._rng), reply.log_probs, reply.value)
-                for reply in replies
-            ]
+            return [obey(reply, self._rng) for reply in replies]
         values = self.critic.values(outlooks)
         kl_coef = self.temperature.value
         priors = [self._prior(*pair) for pair in zip(queries, replies, strict=True)]
@@ -173,12 +169,14 @@ class GuidedChoice:
             kl = divergence(policy, prior)
             if self.tune:
                 self.temperature.saw(kl)
+            state.policy = policy
             state.propose(draw(policy, self._rng))
             states.append(state)
             decisions.append(Decision(-1, reply.log_probs, reply.value, kl=kl))
         self._ask_again(planner, states, kl_coef)
         for decision, state, extra in zip(decisions, states, imagined, strict=True):
             decision.choice = state.best()
+            decision.log_prob = float(state.policy[decision.choice])
             decision.advantage = state.advantage(decision.choice)
             decision.queries = len(state.proposed) + extra
             decision.talk = state.talk()
@@ -213,6 +211,7 @@ class _Deliberation:
     def __init__(self, query: PlannerQuery, values: NDArray[np.float32], value: float):
         self.query, self.values, self.value = query, values, value
         self.proposed: list[int] = []
+        self.policy: NDArray = np.zeros(len(values))
 
     def propose(self, choice: int) -> None:
         self.proposed.append(choice)
@@ -240,6 +239,12 @@ class _Deliberation:
             rejected=self.talk(),
             offered=self.query.candidates,
         )
+
+
+def obey(reply: PlannerReply, rng: np.random.Generator) -> Decision:
+    """A draw from the planner's own distribution."""
+    choice = draw(reply.log_probs, rng)
+    return Decision(choice, reply.log_probs, reply.value, log_prob=float(reply.log_probs[choice]))
 
 
 def draw(log_probs: NDArray, rng: np.random.Generator) -> int:

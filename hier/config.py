@@ -5,6 +5,7 @@ Every key is documented where it is declared; ``hier train --keys`` prints them 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
@@ -180,6 +181,29 @@ class GuidanceConfig(Section):
         return self.needs_critic and self.lookahead > 1
 
 
+class FeedbackConfig(Section):
+    """How the planner learns from what its subgoals earned."""
+
+    objective: Literal["none", "awr", "archer", "grpo", "step_dpo"] = Field(
+        "none", description="what it learns by; none leaves the planner as it is"
+    )
+    every: int = Field(4096, ge=1, description="environment steps between two lessons' rounds")
+    updates: int = Field(16, ge=1, le=1000, description="gradient steps in a round")
+    warmup: int = Field(500, ge=1, description="closed subgoals before the first round")
+    batch_size: int = Field(32, ge=2, description="closed subgoals per gradient step")
+    learning_rate: float = Field(1e-4, gt=0, le=1, description="of AdamW")
+    kl_coef: float = Field(
+        0.1, ge=0, le=1000, description="weight of KL to the planner as it was at first, per nat"
+    )
+    capacity: int = Field(5000, ge=1, description="closed subgoals kept to learn from")
+    staleness: int | None = Field(
+        20, ge=0, description="rounds after which one is too old to learn from; null for never"
+    )
+    max_share: float = Field(
+        0.25, gt=0, le=1, description="most of the wall time; rounds wait until they fit"
+    )
+
+
 class SafetyConfig(Section):
     """What the agent must not do."""
 
@@ -241,9 +265,16 @@ class HierConfig(Settings):
     planner: PlannerConfig = PlannerConfig()
     subgoal: SubgoalConfig = SubgoalConfig()
     guidance: GuidanceConfig = GuidanceConfig()
+    feedback: FeedbackConfig = FeedbackConfig()
     safety: SafetyConfig = SafetyConfig()
     controller: ControllerConfig = ControllerConfig()
     eval: EvalConfig = EvalConfig()
+
+    def with_planner(self, folder: Path) -> HierConfig:
+        """The same with the planner saved in ``folder``."""
+        options = {key: value for key, value in self.planner.options.items() if key != "lora"}
+        planner = self.planner.model_copy(update={"model": str(folder), "options": options})
+        return self.model_copy(update={"planner": planner})
 
     @property
     def effective_guidance(self) -> GuidanceConfig:

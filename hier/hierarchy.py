@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from perception.grounding import FAR
 from perception.tracker import HAZARDS, WAIT, GridTracker, Outlook
 from planners.protocol import DONE, FAILED, RECENT, TIMEOUT, Planner, PlannerQuery
 
+if TYPE_CHECKING:
+    from planners.prompts import Prompt  # which imports torch
+
 EPISODE_END = "episode end"  # the episode ended first
 
 
@@ -32,6 +35,7 @@ class Pursuit:
         candidates: what it was chosen from.
         decision: the choice, with the planner's opinion.
         outlook: the state as a critic sees it; ``None`` without a critic.
+        prompt: what the planner was asked, where :attr:`Hierarchy.prompts` is set.
         duration: environment steps so far (the τ of the SMDP).
     """
 
@@ -39,6 +43,7 @@ class Pursuit:
     candidates: Sequence[Subgoal] = ()
     decision: Decision | None = None
     outlook: Outlook | None = None
+    prompt: Prompt | None = None
     duration: int = 0
 
 
@@ -112,6 +117,7 @@ class Hierarchy:
     Attributes:
         reference: gives the controller :data:`controllers.guided.REFERENCE`; ``None`` for
             controllers without guidance.
+        prompts: how a planner that learns from feedback is asked; kept with each pursuit.
         queries: put to the planner so far.
         seconds: spent so far, by ``perception`` and ``planner``.
     """
@@ -134,6 +140,7 @@ class Hierarchy:
         self.max_duration = max_duration
         self.lanes = [Lane() for _ in range(n)]
         self.reference: Reference | None = None
+        self.prompts: Callable[[PlannerQuery], Prompt] | None = None
         self.queries = 0
         self.seconds = {"perception": 0.0, "planner": 0.0}
         self._experts = experts
@@ -198,6 +205,7 @@ class Hierarchy:
             return
         started = time.perf_counter()
         queries = [self.query(i) for i in which]
+        prompts = [self.prompts(query) for query in queries] if self.prompts else []
         outlooks = []
         if self.choice.critic is not None:
             outlooks = [self.tracker.outlook(q.percept, q.candidates) for q in queries]
@@ -208,7 +216,8 @@ class Hierarchy:
             self.queries += decision.queries
             subgoal = query.candidates[decision.choice]
             outlook = outlooks[k] if outlooks else None
-            lane.pursuit = Pursuit(subgoal, query.candidates, decision, outlook)
+            prompt = prompts[k] if prompts else None
+            lane.pursuit = Pursuit(subgoal, query.candidates, decision, outlook, prompt)
             self.tracker.pursue(i, subgoal)
             self._vectors[i] = self.space.encode(subgoal)
         self.seconds["planner"] += time.perf_counter() - started

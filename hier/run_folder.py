@@ -81,7 +81,7 @@ class RunFolder:
     """Paths and files of one run.
 
     ``config.yaml``, ``run.json`` (command, versions, seed), ``tensorboard/``, ``checkpoints/``,
-    ``evaluations.jsonl`` and ``videos/``.
+    ``evaluations.jsonl``, ``videos/`` and, where it learns from feedback, ``planner/``.
 
     Args:
         path: the folder.
@@ -93,6 +93,7 @@ class RunFolder:
         self.tensorboard = self.path / "tensorboard"
         self.checkpoints = self.path / "checkpoints"
         self.videos = self.path / "videos"
+        self.planner = self.path / "planner"  # as feedback has left it
         self.evaluations_file = self.path / "evaluations.jsonl"
 
     @classmethod

@@ -19,6 +19,7 @@ from hier.build import build_env, build_model, build_planner_of
 from hier.callbacks import Checkpoints, Evaluations, HierarchyLogger, StopOnSignal
 from hier.config import HierConfig
 from hier.evaluation import Evaluation
+from hier.feedback.loop import FeedbackLearning, build_feedback
 from hier.guidance import GuidanceLearning, SubgoalGuidance, build_guidance
 from hier.run_folder import Part, RunFolder
 from hier.vec_env import HierarchicalVecEnv
@@ -79,7 +80,8 @@ def train(
     distillation = build_distillation(config, env, planner)
     model = build_model(config, env)
     run = RunFolder.create(config, folder)
-    return _learn(config, run, model, env, planner, guidance, distillation, progress)
+    feedback = build_feedback(config, env, planner, run.planner)
+    return _learn(config, run, model, env, planner, guidance, distillation, feedback, progress)
 
 
 def resume(folder: str | Path, *, progress: bool = True) -> TrainResult:
@@ -99,10 +101,11 @@ def resume(folder: str | Path, *, progress: bool = True) -> TrainResult:
     distillation = build_distillation(config, env, planner)
     checkpoint = run.latest_checkpoint()
     model = load_controller(config.controller.algorithm, checkpoint, env, config.controller.device)
-    for part in _parts(guidance, distillation):
+    feedback = build_feedback(config, env, planner, run.planner)
+    for part in _parts(guidance, distillation, feedback):
         part.load(checkpoint)
     model.set_random_seed(config.seed + model.num_timesteps)
-    return _learn(config, run, model, env, planner, guidance, distillation, progress)
+    return _learn(config, run, model, env, planner, guidance, distillation, feedback, progress)
 
 
 def _learn(
@@ -113,6 +116,7 @@ def _learn(
     planner: Any,
     guidance: SubgoalGuidance | None,
     distillation: Distillation | None,
+    feedback: FeedbackLearning | None,
     progress: bool,
 ) -> TrainResult:
     started = time.perf_counter()
@@ -120,9 +124,10 @@ def _learn(
     stop, judge = StopOnSignal(), Evaluations(run, config, planner, guidance)
     every = min(2048, config.total_timesteps // 20)
     log = HierarchyLogger(env, config, every=every)
-    parts = _parts(guidance, distillation)
+    parts = _parts(guidance, distillation, feedback)
     callbacks = [stop, log, Checkpoints(run, config.checkpoint_every, parts)]
     callbacks += guidance_callbacks(config, env, guidance, distillation, every)
+    callbacks += [feedback] if feedback is not None else []
     remaining = config.total_timesteps - model.num_timesteps
     began = time.perf_counter()
     with stop.listening():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium import spaces
@@ -20,6 +20,9 @@ from hier.choice import Decision
 from hier.hierarchy import DONE, EPISODE_END, Hierarchy
 from perception.tracker import Outlook
 
+if TYPE_CHECKING:
+    from planners.prompts import Prompt  # which imports torch
+
 
 @dataclass(frozen=True, slots=True)
 class SubgoalRecord:
@@ -30,6 +33,7 @@ class SubgoalRecord:
         candidates: what it was chosen from.
         decision: the choice, with the planner's opinion at the start.
         outlook: the state at the start as a critic sees it; ``None`` without a critic.
+        prompt: what the planner was asked; ``None`` unless it learns from feedback.
         duration: τ, environment steps.
         reward: R = Σ γ^i r_i over those steps, environment reward only.
         outcome: ``done``, ``failed``, ``timeout`` or ``episode end``.
@@ -41,6 +45,7 @@ class SubgoalRecord:
     candidates: Sequence[Subgoal]
     decision: Decision
     outlook: Outlook | None
+    prompt: Prompt | None
     duration: int
     reward: float
     outcome: str
@@ -246,6 +251,7 @@ class HierarchicalVecEnv(VecEnvWrapper):
             candidates=pursuit.candidates,
             decision=pursuit.decision,
             outlook=pursuit.outlook,
+            prompt=pursuit.prompt,
             duration=pursuit.duration,
             reward=account.subgoal_reward,
             outcome=outcome,

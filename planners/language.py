@@ -243,6 +243,15 @@ class LanguagePlanner:
             replies.append(PlannerReply(log_probs.float().cpu().numpy(), value))
         return replies
 
+    def take_weights(self, folder: str | Path) -> None:
+        """Become the planner that was saved in ``folder``; the frozen reference stays as it is.
+
+        Raises:
+            PlannerError: if its weights are missing, damaged or another model's.
+        """
+        self.loaded.take_weights(folder)
+        self.version = _saved_version(str(folder))
+
     def save(self, folder: str | Path, card: str = "") -> None:
         """Write the model (see :meth:`planners.models.PlannerModel.save`) and the version."""
         self.loaded.save(folder, card, {SETTINGS: json.dumps({"version": self.version})})

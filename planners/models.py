@@ -102,6 +102,29 @@ class PlannerModel:
                 "before training, or train a LoRA adapter (planner.options.lora)"
             )
 
+    def take_weights(self, folder: str | Path) -> None:
+        """Load the weights that :meth:`save` wrote into this model, adapter or whole.
+
+        Raises:
+            PlannerError: if they are missing, damaged or another model's.
+        """
+        if self.adapted:
+            from peft import set_peft_model_state_dict
+
+            with explained(str(folder)):
+                state = load_file(Path(folder) / "adapter_model.safetensors", str(self.device))
+                set_peft_model_state_dict(self.module, state)
+            return
+        images = hasattr(self.processor, "image_processor")
+        other = load_model(folder, images=images, device=str(self.device))
+        try:
+            self.module.load_state_dict(other.module.state_dict())
+        except RuntimeError as error:
+            raise PlannerError(
+                f"{folder} holds another model than {self.source!r} ({str(error)[:120]}); name "
+                "the folder of this run's planner"
+            ) from error
+
     def save(
         self, folder: str | Path, card: str = "", more: Mapping[str, str] | None = None
     ) -> None:

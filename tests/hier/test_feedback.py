@@ -3,15 +3,19 @@
 import io
 import json
 import math
+import shutil
 import tarfile
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from envs import make_env, subgoal_space
 from envs.errors import ConfigError, RunFolderError
+from hier import HierConfig, evaluate, resume, train
+from hier.build import build_planner_of, open_trained
 from hier.feedback.learner import FeedbackError, PlannerLearner
 from hier.feedback.lessons import (
     FeedbackBuffer,
@@ -215,3 +219,59 @@ class TestLearner:
         now = planner.loaded.module.state_dict()
         assert all(torch.equal(now[key], value) for key, value in weights.items())
         assert planner.version == 0
+
+
+SMALL = [
+    "planner.type=vlm", "total_timesteps=1536", "env.n_envs=8", "env.max_steps=40",
+    "controller.options.n_steps=32", "eval.episodes=2", "eval.every=0", "eval.videos=0",
+    "torch_threads=1", "subgoal.max_duration=8", "feedback.objective=awr", "feedback.every=256",
+    "feedback.warmup=20", "feedback.updates=2", "feedback.max_share=1", "checkpoint_every=512",
+    "feedback.learning_rate=1e-3",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory):
+    config = HierConfig.load("demo", SMALL)
+    return train(config, folder=tmp_path_factory.mktemp("loop") / "run", progress=False)
+
+
+class TestLoop:
+    def test_the_planner_learns_while_the_controller_does(self, taught):
+        events = EventAccumulator(str(taught.folder / "tensorboard"))
+        events.Reload()
+        versions = [e.value for e in events.Scalars("feedback/version")]
+        assert versions == sorted(versions) and versions[-1] >= 2
+        for name in ("loss", "kl", "entropy", "return", "lessons", "share"):
+            assert all(math.isfinite(e.value) for e in events.Scalars(f"feedback/{name}"))
+        assert events.Scalars("feedback/kl")[-1].value > 0
+
+    def test_what_it_became_is_kept_and_acts(self, taught):
+        before, after = VLMPlanner(device="cpu"), VLMPlanner(str(taught.folder / "planner"))
+        assert after.version >= 2 and before.version == 0
+        one, other = (p.loaded.module.state_dict() for p in (before, after))
+        assert any(not torch.equal(one[key], other[key]) for key in one)
+        trained = open_trained(taught.folder)
+        assert build_planner_of(trained.config).version == after.version
+        plain = open_trained(taught.folder, ["planner.type=random"])
+        assert plain.config.planner.type == "random"
+        assert evaluate(taught.folder, episodes=2, progress=False).episodes
+
+    def test_a_resumed_run_goes_on_from_it(self, taught, tmp_path):
+        folder = tmp_path / "run"
+        shutil.copytree(taught.folder, folder)
+        text = (folder / "config.yaml").read_text()
+        (folder / "config.yaml").write_text(text.replace("1536", "2304"))
+        before = VLMPlanner(str(folder / "planner")).version
+        resume(folder, progress=False)
+        assert VLMPlanner(str(folder / "planner")).version > before
+
+    def test_without_it_nothing_is_kept(self, tmp_path):
+        config = HierConfig.load("demo", [*SMALL, "feedback.objective=none"])
+        folder = train(config, folder=tmp_path / "run", progress=False).folder
+        assert not (folder / "planner").exists()
+
+    def test_a_planner_without_weights_is_refused(self, tmp_path):
+        config = HierConfig.load("demo", [*SMALL, "planner.type=oracle"])
+        with pytest.raises(ConfigError, match="no weights to fine-tune"):
+            train(config, folder=tmp_path / "run", progress=False)
