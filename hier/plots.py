@@ -82,7 +82,7 @@ def plot_panels(result: dict[str, Any], path: Path) -> None:
     )
     for axes, (level, mistake) in zip(grid.flat, tasks, strict=False):
         name = level.removeprefix("BabyAI-").removesuffix("-v0")
-        _dress(axes, f"{name}, {mistake}" if mistake else name, "environment steps", "")
+        _dress(axes, f"{name}, {mistake}" if mistake else name, "thousand environment steps", "")
         for variant, color in zip(variants, COLORS, strict=False):
             curves = [
                 row["training_curve"]
@@ -104,9 +104,10 @@ def _band(axes: Any, curves: list[Any], color: str, label: str) -> None:
     at = [dict(map(tuple, curve)) for curve in curves]
     steps = sorted(set.intersection(*(set(curve) for curve in at))) if at else []
     values = [[curve[step] for curve in at] for step in steps]
-    axes.plot(steps, [median(some) for some in values], color=color, linewidth=2, label=label)
+    thousands = [step / 1000 for step in steps]
+    axes.plot(thousands, [median(some) for some in values], color=color, linewidth=2, label=label)
     axes.fill_between(
-        steps, [min(v) for v in values], [max(v) for v in values], color=color, alpha=0.15, lw=0
+        thousands, [min(v) for v in values], [max(v) for v in values], color=color, alpha=0.15, lw=0
     )
 
 
