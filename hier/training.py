@@ -79,8 +79,8 @@ def train(
     env = build_env(config, planner, guidance=guidance)
     distillation = build_distillation(config, env, planner)
     model = build_model(config, env)
+    feedback = build_feedback(config, env, planner)
     run = RunFolder.create(config, folder)
-    feedback = build_feedback(config, env, planner, run.planner)
     return _learn(config, run, model, env, planner, guidance, distillation, feedback, progress)
 
 
@@ -101,7 +101,7 @@ def resume(folder: str | Path, *, progress: bool = True) -> TrainResult:
     distillation = build_distillation(config, env, planner)
     checkpoint = run.latest_checkpoint()
     model = load_controller(config.controller.algorithm, checkpoint, env, config.controller.device)
-    feedback = build_feedback(config, env, planner, run.planner)
+    feedback = build_feedback(config, env, planner)
     for part in _parts(guidance, distillation, feedback):
         part.load(checkpoint)
     model.set_random_seed(config.seed + model.num_timesteps)

@@ -14,6 +14,7 @@ from hier.config import HierConfig
 from hier.feedback.learner import PlannerLearner
 from hier.feedback.lessons import FeedbackBuffer, Lesson, as_png
 from hier.feedback.objectives import objective_class
+from hier.run_folder import RunFolder
 from hier.vec_env import HierarchicalVecEnv, SubgoalRecord
 from planners.language import LanguagePlanner
 
@@ -29,15 +30,12 @@ class FeedbackLearning(BaseCallback):
         config: of the run.
         env: trained in.
         planner: learns.
-        folder: where the planner is saved, beside the checkpoints.
     """
 
-    def __init__(
-        self, config: HierConfig, env: HierarchicalVecEnv, planner: LanguagePlanner, folder: Path
-    ):
+    def __init__(self, config: HierConfig, env: HierarchicalVecEnv, planner: LanguagePlanner):
         super().__init__()
         settings = config.feedback
-        self.env, self.planner, self.folder = env, planner, folder
+        self.env, self.planner = env, planner
         self.every, self.updates = settings.every, settings.updates
         self.warmup, self.max_share = settings.warmup, settings.max_share
         self.buffer = FeedbackBuffer(settings.capacity, settings.staleness)
@@ -101,17 +99,21 @@ class FeedbackLearning(BaseCallback):
         self.logger.record("feedback/share", self._seconds / max(wall, 1e-9))
 
     def save(self, checkpoint: Path) -> None:
-        """Keep the planner in its folder, whole or not at all."""
-        self.planner.save(self.folder)
+        """Keep the planner in its own folder of the run, whole or not at all."""
+        self.planner.save(_folder(checkpoint))
 
     def load(self, checkpoint: Path) -> None:
         """Give the planner the weights that it was saved with; the reference stays as it is."""
-        if self.folder.exists():
-            self.planner.take_weights(self.folder)
+        if _folder(checkpoint).exists():
+            self.planner.take_weights(_folder(checkpoint))
+
+
+def _folder(checkpoint: Path) -> Path:
+    return RunFolder(checkpoint.parent.parent).planner
 
 
 def build_feedback(
-    config: HierConfig, env: HierarchicalVecEnv, planner: Any, folder: Path
+    config: HierConfig, env: HierarchicalVecEnv, planner: Any
 ) -> FeedbackLearning | None:
     """What teaches the planner; ``None`` where it does not learn.
 
@@ -125,4 +127,4 @@ def build_feedback(
             f"the planner {type(planner).__name__} has no weights to fine-tune; choose "
             "planner.type=vlm or llm, or feedback.objective=none"
         )
-    return FeedbackLearning(config, env, planner, folder)
+    return FeedbackLearning(config, env, planner)
