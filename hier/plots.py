@@ -120,7 +120,7 @@ def plot_disturbance(result: dict[str, Any], path: Path) -> None:
     """
     figure, axes = _axes(result["name"], "", "success where it took place")
     _bars(axes, [(r["disturbance"], r["variant"], r["success"]) for r in result["rows"]])
-    _save(figure, axes, path)
+    _save(figure, axes, path, below=True)
 
 
 def plot_lava(result: dict[str, Any], path: Path) -> None:
@@ -142,8 +142,8 @@ def plot_lava(result: dict[str, Any], path: Path) -> None:
         for row in result["rows"]
     ]
     _bars(axes, sorted(values, key=lambda value: value[0].split("\n")[0]))
-    axes.tick_params(axis="x", labelsize=7)
-    _save(figure, axes, path)
+    axes.tick_params(axis="x", labelsize=6)
+    _save(figure, axes, path, below=True)
 
 
 def _bars(axes: Any, values: Sequence[tuple[str, str, float | None]]) -> None:
@@ -176,9 +176,13 @@ def _dress(axes: Any, title: str, x: str, y: str) -> None:
         axes.spines[side].set_visible(False)
 
 
-def _save(figure: Any, axes: Any, path: Path) -> None:
-    axes.legend(frameon=False, loc="best")
-    _write(figure, path)
+def _save(figure: Any, axes: Any, path: Path, below: bool = False) -> None:
+    if below:
+        handles, labels = axes.get_legend_handles_labels()
+        figure.legend(handles, labels, frameon=False, loc="lower center", ncols=len(labels))
+    else:
+        axes.legend(frameon=False, loc="best")
+    _write(figure, path, bottom=0.07 if below else 0.0)
 
 
 def _write(figure: Any, path: Path, bottom: float = 0.0) -> None:
