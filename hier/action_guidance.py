@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -102,12 +101,9 @@ class Distillation(BaseCallback):
         Raises:
             RunFolderError: if it does not fit this configuration.
         """
-        content = read_member(checkpoint, MEMBER)
+        missing = "the planner's actions; they are asked for anew"
+        content = read_member(checkpoint, MEMBER, missing)
         if content is None:
-            warnings.warn(
-                f"{checkpoint} was saved without the planner's actions; they are asked for anew",
-                stacklevel=2,
-            )
             return
         space: Any = self.env.observation_space
         with TemporaryDirectory() as folder:

@@ -163,13 +163,12 @@ class GuidedChoice:
             )  # fmt: skip
         decisions, states = [], []
         for query, reply, prior, q in zip(queries, replies, priors, values, strict=True):
-            state = _Deliberation(query, q, float(soft_value(prior, q, kl_coef)))
             # ReAd alone leaves proposing to the planner.
             policy = reply.log_probs if math.isinf(kl_coef) else soft_choice(prior, q, kl_coef)
             kl = divergence(policy, prior)
             if self.tune:
                 self.temperature.saw(kl)
-            state.policy = policy
+            state = _Deliberation(query, q, float(soft_value(prior, q, kl_coef)), policy)
             state.propose(draw(policy, self._rng))
             states.append(state)
             decisions.append(Decision(-1, reply.log_probs, reply.value, kl=kl))
@@ -208,10 +207,11 @@ class GuidedChoice:
 class _Deliberation:
     """One environment's proposals so far."""
 
-    def __init__(self, query: PlannerQuery, values: NDArray[np.float32], value: float):
-        self.query, self.values, self.value = query, values, value
+    def __init__(
+        self, query: PlannerQuery, values: NDArray[np.float32], value: float, policy: NDArray
+    ):
+        self.query, self.values, self.value, self.policy = query, values, value, policy
         self.proposed: list[int] = []
-        self.policy: NDArray = np.zeros(len(values))
 
     def propose(self, choice: int) -> None:
         self.proposed.append(choice)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -92,11 +91,8 @@ class SubgoalGuidance:
         Raises:
             RunFolderError: if it does not fit this configuration.
         """
-        content = read_member(checkpoint, MEMBER)
+        content = read_member(checkpoint, MEMBER, "guidance; its critic starts anew")
         if content is None:
-            warnings.warn(
-                f"{checkpoint} was saved without guidance; its critic starts anew", stacklevel=2
-            )
             return
         try:
             state = torch.load(io.BytesIO(content), weights_only=True)
@@ -171,7 +167,7 @@ class GuidanceLearning(BaseCallback):
             before=record.outlook,
             choice=record.decision.choice,
             reward=record.reward,
-            discount=0.0 if record.terminal else self.env.gamma**record.duration,
+            discount=record.discount,
             duration=record.duration,
             after=after.outlook if after else None,
             log_probs=prior,

@@ -71,10 +71,16 @@ def add_member(checkpoint: Path, name: str, content: bytes) -> None:
         archive.writestr(name, content)
 
 
-def read_member(checkpoint: Path, name: str) -> bytes | None:
-    """A file that :func:`add_member` put there; ``None`` if there is none."""
+def read_member(checkpoint: Path, name: str, missing: str) -> bytes | None:
+    """A file that :func:`add_member` put there.
+
+    Without it ``None``, with a warning: ``missing`` says what was not saved and what follows.
+    """
     with zipfile.ZipFile(checkpoint) as archive:
-        return archive.read(name) if name in archive.namelist() else None
+        if name in archive.namelist():
+            return archive.read(name)
+    warnings.warn(f"{checkpoint} was saved without {missing}", stacklevel=3)
+    return None
 
 
 class RunFolder:

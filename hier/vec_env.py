@@ -35,6 +35,7 @@ class SubgoalRecord:
         outlook: the state at the start as a critic sees it; ``None`` without a critic.
         prompt: what the planner was asked; ``None`` unless it learns from feedback.
         duration: τ, environment steps.
+        discount: γ^τ; 0 if the episode ended with it.
         reward: R = Σ γ^i r_i over those steps, environment reward only.
         outcome: ``done``, ``failed``, ``timeout`` or ``episode end``.
         terminal: whether the episode ended with it.
@@ -47,6 +48,7 @@ class SubgoalRecord:
     outlook: Outlook | None
     prompt: Prompt | None
     duration: int
+    discount: float
     reward: float
     outcome: str
     terminal: bool
@@ -253,6 +255,7 @@ class HierarchicalVecEnv(VecEnvWrapper):
             outlook=pursuit.outlook,
             prompt=pursuit.prompt,
             duration=pursuit.duration,
+            discount=0.0 if terminal else self.gamma**pursuit.duration,
             reward=account.subgoal_reward,
             outcome=outcome,
             terminal=terminal,

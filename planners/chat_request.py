@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from planners.pictures import enlarged
+from planners.pictures import as_png, enlarged
 from planners.prompts import situation
 from planners.protocol import PlannerQuery
 
@@ -108,9 +107,5 @@ def picture_url(picture: NDArray[np.uint8], scale: int | None = None) -> str:
         picture: ``(height, width, 3)`` uint8.
         scale: by how much; ``None`` gives the longer side about ``IMAGE_SIZE`` pixels.
     """
-    from PIL import Image
-
     scale = scale or max(1, round(IMAGE_SIZE / max(picture.shape)))
-    file = io.BytesIO()
-    Image.fromarray(enlarged(picture, scale)).save(file, "PNG", compress_level=1)
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    return "data:image/png;base64," + base64.b64encode(as_png(enlarged(picture, scale))).decode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +34,15 @@ def check_images(images: Any) -> tuple[str, ...]:
 def pictures_of(percept: Any, names: tuple[str, ...]) -> list[NDArray[np.uint8]]:
     """The pictures called ``names``, ``(height, width, 3)`` uint8 each; read at once."""
     return [_PICTURES[name](percept) for name in names]
+
+
+def as_png(picture: NDArray[np.uint8]) -> bytes:
+    """A picture ``(height, width, 3)`` uint8 as a PNG file, packed without loss."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "PNG", compress_level=1)
+    return file.getvalue()
 
 
 def enlarged(picture: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from envs.errors import ConfigError, UnknownNameError
-from envs.subgoal import Subgoal
 from planners.protocol import PlannerError, PlannerQuery, PlannerReply, certain_of, uniform_over
 
 
@@ -26,12 +25,7 @@ class OraclePlanner:
         Raises:
             PlannerError: if a query carries no expert.
         """
-        replies = []
-        for query in queries:
-            choice = _ask_expert(query)
-            n = len(query.candidates)
-            replies.append(uniform_over(n) if choice is None else certain_of(choice, n))
-        return replies
+        return _from_expert(queries, lambda query, right: right)
 
 
 class NoisyPlanner:
@@ -63,17 +57,13 @@ class NoisyPlanner:
 
     def score(self, queries: Sequence[PlannerQuery]) -> list[PlannerReply]:
         """See :class:`planners.protocol.Planner` and :class:`OraclePlanner`."""
-        replies = []
-        for query in queries:
-            n = len(query.candidates)
-            choice = _ask_expert(query)
-            if choice is None:
-                replies.append(uniform_over(n))
-                continue
-            if n > 1 and self._rng.random() >= self.accuracy:
-                choice = (choice + 1 + int(self._rng.integers(n - 1))) % n
-            replies.append(certain_of(choice, n))
-        return replies
+        return _from_expert(queries, self._perhaps)
+
+    def _perhaps(self, query: PlannerQuery, right: int) -> int:
+        n = len(query.candidates)
+        if n > 1 and self._rng.random() >= self.accuracy:
+            return (right + 1 + int(self._rng.integers(n - 1))) % n
+        return right
 
 
 MISTAKES = ("color", "order")
@@ -100,17 +90,10 @@ class MistakenPlanner:
 
     def score(self, queries: Sequence[PlannerQuery]) -> list[PlannerReply]:
         """See :class:`planners.protocol.Planner` and :class:`OraclePlanner`."""
-        replies = []
-        for query in queries:
-            n = len(query.candidates)
-            right = _ask_expert(query)
-            if right is None:
-                replies.append(uniform_over(n))
-            else:
-                replies.append(certain_of(self._instead(query.candidates, right), n))
-        return replies
+        return _from_expert(queries, self._instead)
 
-    def _instead(self, candidates: Sequence[Subgoal], right: int) -> int:
+    def _instead(self, query: PlannerQuery, right: int) -> int:
+        candidates = query.candidates
         meant = candidates[right]
         if self.mistake == "order":
             wrong = [g for g in candidates if g.verb == "open"]
@@ -129,6 +112,17 @@ class RandomPlanner:
     def score(self, queries: Sequence[PlannerQuery]) -> list[PlannerReply]:
         """See :class:`planners.protocol.Planner`."""
         return [uniform_over(len(query.candidates)) for query in queries]
+
+
+def _from_expert(
+    queries: Sequence[PlannerQuery], said: Callable[[PlannerQuery, int], int]
+) -> list[PlannerReply]:
+    """Replies sure of what is ``said`` for the expert's answer; no preference where it has none."""
+    replies = []
+    for query in queries:
+        right, n = _ask_expert(query), len(query.candidates)
+        replies.append(uniform_over(n) if right is None else certain_of(said(query, right), n))
+    return replies
 
 
 def _ask_expert(query: PlannerQuery) -> int | None:

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from hier.bench import Row
-from hier.bench.learning import kept_parent, side_by_side, train_all
+from hier.bench.learning import judged, kept_parent, side_by_side, train_all
 from hier.bench.zero_shot import short_name
 from hier.config import HierConfig
 from hier.evaluation import evaluate
@@ -59,16 +59,10 @@ def _judge(folder: Path) -> Row:
     torch.set_num_threads(1)
     config = HierConfig.load(folder / "config.yaml")
     evaluation = evaluate(folder, overrides=["safety.filter=true"], progress=False)
-    summary = evaluation.summary()
-    print(f"{LATER}, seed {config.seed}: {summary['success_rate']:.0%}", flush=True)
+    print(f"{LATER}, seed {config.seed}: {evaluation.success_rate:.0%}", flush=True)
     return {
         "level": config.env.ids[0],
         "variant": LATER,
         "seed": config.seed,
-        "success": summary["success_rate"],
-        "eval_episodes": int(summary["episodes"]),
-        "mean_length": summary["mean_length"],
-        "subgoals_done": summary["subgoals_done"],
-        "violations": summary["violations"],
-        "prevented": summary["prevented"],
+        **judged(evaluation),
     }

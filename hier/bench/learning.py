@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from envs.files import atomic_write
 from hier.bench import Row
 from hier.config import HierConfig
+from hier.run_folder import RunFolder, commit
 
 if TYPE_CHECKING:
-    from hier.run_folder import RunFolder
+    from hier.evaluation import Evaluation  # which imports torch
 
 Job = TypeVar("Job")
 
@@ -27,7 +28,8 @@ WORKERS = 2  # trainings at a time, one torch thread each: the best use of two c
 def train_job(job: tuple[HierConfig, str, Path]) -> Row:
     """Train and judge one configuration; ``(config, variant, folder)`` to a result row.
 
-    The row is kept in the folder, and a folder that has one is not trained again.
+    The row is kept in the folder, and a folder that has one of this configuration is not trained
+    again. A run of another configuration is left alone.
     """
     import warnings
 
@@ -36,14 +38,12 @@ def train_job(job: tuple[HierConfig, str, Path]) -> Row:
     warnings.simplefilter("ignore")
     config, variant, folder = job
     kept = folder / "row.json"
-    if kept.exists():
-        return json.loads(kept.read_text())
-    shutil.rmtree(folder, ignore_errors=True)  # a run that was cut off
+    if (folder / "config.yaml").is_file() and RunFolder.open(folder).config() == config:
+        if kept.exists():
+            return json.loads(kept.read_text())
+        shutil.rmtree(folder)  # a run that was cut off
     result = train(config, folder=folder, progress=False)
     assert result.evaluation is not None
-    summary = result.evaluation.summary()
-    from hier.run_folder import RunFolder
-
     run = RunFolder.open(folder)
     curve = [[entry["env_steps"], entry["success_rate"]] for entry in run.evaluations()]
     row = {
@@ -56,12 +56,7 @@ def train_job(job: tuple[HierConfig, str, Path]) -> Row:
         "demonstrations": 0,
         "planner_queries": result.planner_queries,
         "planner_share": round(result.planner_share, 3),
-        "success": summary["success_rate"],
-        "eval_episodes": int(summary["episodes"]),
-        "mean_length": summary["mean_length"],
-        "subgoals_done": summary["subgoals_done"],
-        "violations": summary["violations"],
-        "prevented": summary["prevented"],
+        **judged(result.evaluation),
         "train_violations": result.violations / max(result.episodes, 1),
         "seconds": round(result.seconds, 1),
         "curve": curve,
@@ -75,6 +70,17 @@ def train_job(job: tuple[HierConfig, str, Path]) -> Row:
     with atomic_write(kept) as file:
         file.write_text(json.dumps(row))
     return row
+
+
+def judged(evaluation: Evaluation) -> Row:
+    """What a row says of an evaluation."""
+    summary = evaluation.summary()
+    same = ("mean_length", "subgoals_done", "violations", "prevented")
+    return {
+        "success": summary["success_rate"],
+        "eval_episodes": int(summary["episodes"]),
+        **{name: summary[name] for name in same},
+    }
 
 
 def training_curve(run: RunFolder) -> list[list[float]]:
@@ -119,8 +125,6 @@ def new_parent(name: str) -> Path:
 
 def kept_parent(name: str, quick: bool) -> Path:
     """The folder of a long suite's runs at this commit, where a suite cut off goes on."""
-    from hier.run_folder import commit
-
     now = commit()
     if quick or not now or now.endswith("dirty"):
         return new_parent(name)

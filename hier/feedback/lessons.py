@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from envs.errors import ConfigError, RunFolderError
@@ -65,13 +64,6 @@ class Lesson:
         """The question with its pictures unpacked."""
         images = tuple(np.asarray(Image.open(io.BytesIO(png))) for png in self.pictures)
         return Prompt(self.question, images)
-
-
-def as_png(picture: NDArray[np.uint8]) -> bytes:
-    """A picture ``(height, width, 3)`` uint8, packed without loss."""
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
 
 
 class FeedbackBuffer:
@@ -128,10 +120,6 @@ class FeedbackBuffer:
         if self.staleness is None:
             return list(self._lessons)
         return [one for one in self._lessons if version - one.version <= self.staleness]
-
-    def save(self, folder: str | Path) -> None:
-        """Write the lessons as a dataset, see :func:`write_lessons`."""
-        write_lessons(self._lessons, folder)
 
 
 def write_lessons(lessons: Iterable[Lesson], folder: str | Path) -> None:

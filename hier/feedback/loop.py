@@ -12,11 +12,12 @@ from stable_baselines3.common.callbacks import BaseCallback
 from envs.errors import ConfigError
 from hier.config import HierConfig
 from hier.feedback.learner import PlannerLearner
-from hier.feedback.lessons import FeedbackBuffer, Lesson, as_png
+from hier.feedback.lessons import FeedbackBuffer, Lesson
 from hier.feedback.objectives import objective_class
 from hier.run_folder import RunFolder
 from hier.vec_env import HierarchicalVecEnv, SubgoalRecord
 from planners.language import LanguagePlanner
+from planners.pictures import as_png
 
 
 class FeedbackLearning(BaseCallback):
@@ -74,7 +75,7 @@ class FeedbackLearning(BaseCallback):
             choice=record.decision.choice,
             behaviour=record.decision.log_prob,
             reward=record.reward,
-            discount=0.0 if record.terminal else self.env.gamma**record.duration,
+            discount=record.discount,
             duration=record.duration,
             outcome=record.outcome,
             version=record.planner_version,

@@ -5,6 +5,7 @@ import json
 import pytest
 from PIL import Image
 
+from envs.errors import RunFolderError
 from hier.bench.guidance import OBEYED, steps_to
 from hier.bench.learning import train_job
 from hier.config import HierConfig
@@ -63,3 +64,10 @@ def test_panels_are_drawn_though_seeds_begin_at_different_steps(tmp_path):
     ]
     plot_panels({"rows": rows}, tmp_path / "panels.png")
     assert Image.open(tmp_path / "panels.png").width > 800
+
+
+def test_a_run_of_another_configuration_is_left_alone(job, row):
+    config, variant, folder = job
+    with pytest.raises(RunFolderError, match="already holds a run"):
+        train_job((config.override("seed=7"), variant, folder))
+    assert train_job(job)["success"] == row["success"]

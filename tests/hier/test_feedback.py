@@ -20,7 +20,6 @@ from hier.feedback.learner import FeedbackError, PlannerLearner
 from hier.feedback.lessons import (
     FeedbackBuffer,
     Lesson,
-    as_png,
     read_lessons,
     write_lessons,
 )
@@ -28,6 +27,7 @@ from hier.feedback.objectives import AWR, GRPO, Archer, InverseRL, StepDPO
 from perception.tracker import make_tracker
 from planners import PlannerQuery
 from planners.language import VLMPlanner
+from planners.pictures import as_png
 
 
 def lesson(**given):
