@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -164,4 +165,20 @@ def load_controller(
         raise RunFolderError(
             f"{file} is not a readable {name} checkpoint ({type(error).__name__}: {error}); "
             "use an older one from the same folder"
+        ) from error
+
+
+def begin_as(model: BaseAlgorithm, file: Path) -> None:
+    """Give a new controller the networks of a saved one; its optimiser starts anew.
+
+    Raises:
+        RunFolderError: if the file is damaged or its networks have another shape.
+    """
+    try:
+        _, saved, _ = load_from_zip_file(file, device=model.device, load_data=False)
+        model.set_parameters({"policy": saved["policy"]}, exact_match=False)
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise RunFolderError(
+            f"the controller in {file} does not fit this configuration ({str(error)[:200]}); "
+            "choose the algorithm, domain and sizes it was trained with"
         ) from error

@@ -1,8 +1,9 @@
-"""Files that are whole or absent."""
+"""Files and folders that are whole or absent."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,3 +28,25 @@ def atomic_write(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def replace_folder(new: Path, folder: Path) -> None:
+    """Move a folder that is written and flushed to where another may be, which is deleted.
+
+    Between two renames there is no ``folder``; :func:`recover_folder` ends that after a crash.
+    """
+    if not folder.exists():
+        new.rename(folder)
+        return
+    old = folder.with_name(f".{folder.name}-old")
+    shutil.rmtree(old, ignore_errors=True)
+    folder.rename(old)
+    new.rename(folder)
+    shutil.rmtree(old)
+
+
+def recover_folder(folder: Path) -> None:
+    """Bring back what :func:`replace_folder` was about to replace when it was killed."""
+    old = folder.with_name(f".{folder.name}-old")
+    if old.is_dir() and not folder.exists():
+        old.rename(folder)

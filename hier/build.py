@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
-from controllers.build import build_controller, load_controller
+from controllers.build import begin_as, build_controller, load_controller
 from controllers.guided import Guidance
 from envs.errors import ConfigError
 from envs.registry import domain_of, make_env, subgoal_space
@@ -25,6 +26,24 @@ from hier.vec_env import HierarchicalVecEnv, RewardWeights, experts_of
 from perception.tracker import make_tracker
 from planners.protocol import Planner
 from planners.registry import build_planner
+
+
+class SharedLevels(gym.Wrapper):
+    """Plays levels that others with the same seed play too: equal starts for group comparison.
+
+    Args:
+        env: any environment.
+        seed: of the sequence of level seeds; these lie beyond those of evaluations.
+    """
+
+    def __init__(self, env: gym.Env, seed: Sequence[int]):
+        super().__init__(env)
+        self._levels = np.random.default_rng(seed)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        """Start the sequence's next episode; an explicit ``seed`` is ignored."""
+        chosen = int(self._levels.integers(10**9, 2**31 - 1))
+        return self.env.reset(seed=chosen, options=options)
 
 
 class SeededEpisodes(gym.Wrapper):
@@ -124,10 +143,16 @@ def build_env(
     """
     ids = [env_id] if env_id else config.env.ids
     n = config.env.n_envs if seeds is None else len(seeds)
+    share = config.feedback.levels_shared_by if seeds is None else 1
     makers: list[Any] = []
     for i in range(n):
-        make = partial(make_env, ids[i % len(ids)], max_steps=config.env.max_steps)
-        makers.append(make if seeds is None else partial(_seeded, make, seeds[i]))
+        level = ids[(i // share) % len(ids)]
+        make = partial(make_env, level, max_steps=config.env.max_steps)
+        if seeds is not None:
+            make = partial(_wrapped, SeededEpisodes, make, seeds[i])
+        elif share > 1:
+            make = partial(_wrapped, SharedLevels, make, [config.seed, i // share])
+        makers.append(make)
     venv: VecEnv = DummyVecEnv(makers)
     seed = config.seed if seed is None else seed
     hierarchy = build_hierarchy(
@@ -145,17 +170,21 @@ def build_env(
         shaping=config.subgoal.shaping,
         value=config.effective_guidance.value_shaping if seeds is None else 0.0,
     )
-    return HierarchicalVecEnv(venv, hierarchy, rewards, config.controller.gamma)
+    return HierarchicalVecEnv(venv, hierarchy, rewards, config.controller.gamma, config.upper_gamma)
 
 
-def _seeded(make: Any, seeds: Sequence[int]) -> gym.Env:
-    return SeededEpisodes(make(), seeds)
+def _wrapped(wrapper: Any, make: Any, seeds: Sequence[int]) -> gym.Env:
+    return wrapper(make(), seeds)
 
 
 def build_model(config: HierConfig, env: VecEnv) -> BaseAlgorithm:
-    """The configured SB3 algorithm, untrained."""
+    """The configured SB3 algorithm, untrained unless it begins as another run's.
+
+    Raises:
+        RunFolderError: if ``controller.start`` is no run, or of another shape.
+    """
     controller, guided = config.controller, config.effective_guidance
-    return build_controller(
+    model = build_controller(
         controller.algorithm,
         env,
         gamma=controller.gamma,
@@ -166,6 +195,9 @@ def build_model(config: HierConfig, env: VecEnv) -> BaseAlgorithm:
         options=controller.options,
         guidance=Guidance(guided.actions, guided.action_coef) if guided.actions != "none" else None,
     )
+    if controller.start is not None:
+        begin_as(model, RunFolder.open(controller.start).latest_checkpoint())
+    return model
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
@@ -168,6 +168,16 @@ class Checkpoints(BaseCallback):
         return True
 
 
+class Judged(Protocol):
+    """What wants to know of evaluations."""
+
+    def show(self) -> None:
+        """Log what an evaluation is to show beside its own figures."""
+
+    def judged(self, success: float) -> None:
+        """Take in the share of successful episodes of an evaluation on the way."""
+
+
 class Evaluations(BaseCallback):
     """Judges the controller every so many steps, between rollouts, and draws an episode.
 
@@ -176,6 +186,7 @@ class Evaluations(BaseCallback):
         config: of the run.
         planner: who proposes, as in training.
         guidance: what else decides, as in training.
+        student: told of evaluations; what learns from feedback.
     """
 
     def __init__(
@@ -184,12 +195,14 @@ class Evaluations(BaseCallback):
         config: HierConfig,
         planner: Planner | None,
         guidance: SubgoalGuidance | None = None,
+        student: Judged | None = None,
     ):
         super().__init__()
         self.folder = folder
         self.config = config
         self.planner = planner
         self.guidance = guidance
+        self.student = student
         self._judged_at = 0
 
     def _on_training_start(self) -> None:
@@ -199,7 +212,9 @@ class Evaluations(BaseCallback):
         every = self.config.eval.every
         if every and self.num_timesteps - self._judged_at >= every:
             self._judged_at = self.num_timesteps
-            self.judge(self.config.eval.episodes_during)
+            found = self.judge(self.config.eval.episodes_during)
+            if self.student is not None:
+                self.student.judged(found.success_rate)
 
     def judge(self, episodes: int, progress: bool = False) -> Evaluation:
         """Evaluate now; log, store and draw the result."""
@@ -217,6 +232,8 @@ class Evaluations(BaseCallback):
             "success_rate", "mean_return", "mean_length", "queries_per_episode", "violations",
         ):  # fmt: skip
             self.logger.record(f"eval/{name}", summary[name])
+        if self.student is not None:
+            self.student.show()
         self._draw()
         self.logger.dump(self.num_timesteps)
         return evaluation

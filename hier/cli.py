@@ -68,7 +68,25 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--seed", type=int, default=0, help="level seed")
     plan.add_argument("--steps", type=int, default=0, help="random moves first")
     plan.add_argument("--out", metavar="FILE", default="plan.png", help="picture (plan.png)")
+    plan.add_argument(
+        "--compare", nargs="+", metavar="PLANNER",
+        help="models side by side: hub ids, planner folders, or runs with feedback",
+    )  # fmt: skip
     plan.set_defaults(call=_plan)
+
+    tune = commands.add_parser(
+        "tune-planner", help="fine-tune a planner on the feedback that runs have stored"
+    )
+    tune.add_argument(
+        "runs",
+        nargs="+",
+        metavar="RUN|key=value",
+        help="runs with feedback.store=true, and dotted overrides",
+    )
+    tune.add_argument("--updates", type=int, help="gradient steps (twice through the lessons)")
+    tune.add_argument("--out", metavar="DIR", help="planner's folder (RUN/tuned of the first run)")
+    tune.add_argument("--quiet", action="store_true", help="no progress bar")
+    tune.set_defaults(call=_tune)
 
     envs = commands.add_parser("envs", help="list environments")
     envs.add_argument("match", nargs="?", default="", help="only ids with this in them")
@@ -202,6 +220,8 @@ def _plan(args: argparse.Namespace) -> int:
 
     saved = Path(args.preset) / "config.yaml"
     config = HierConfig.load(saved if saved.is_file() else args.preset, args.overrides)
+    if args.compare:
+        return _compare(config, args)
     proposal = propose(config, seed=args.seed, steps=args.steps)
     with atomic_write(Path(args.out)) as file:
         Image.fromarray(proposal.picture).save(file)
@@ -212,6 +232,44 @@ def _plan(args: argparse.Namespace) -> int:
         [(f"{p:.3f}", g, "chosen" if g == str(proposal.chosen) else "") for p, g in ranked],
     )
     print(f"picture: {args.out}")
+    return 0
+
+
+def _compare(config: Any, args: argparse.Namespace) -> int:
+    from PIL import Image
+
+    from envs.files import atomic_write
+    from hier.recording import compare
+
+    found = compare(config, args.compare, seed=args.seed, steps=args.steps)
+    with atomic_write(Path(args.out)) as file:
+        Image.fromarray(found.picture).save(file)
+    print(f"mission: {found.mission}\n{found.scene}")
+    order = found.probabilities.max(axis=0).argsort()[::-1]
+    _print_table(
+        ["subgoal", *args.compare],
+        [[found.candidates[i], *(f"{p:.3f}" for p in found.probabilities[:, i])] for i in order],
+    )
+    print(f"picture: {args.out}")
+    return 0
+
+
+def _tune(args: argparse.Namespace) -> int:
+    from hier.feedback.tuning import tune_planner
+
+    runs = [text for text in args.runs if "=" not in text]
+    overrides = [text for text in args.runs if "=" in text]
+    if not runs:
+        raise UserError("name at least one run folder")
+    result = tune_planner(
+        runs, overrides, out=args.out, updates=args.updates, progress=not args.quiet
+    )
+    if result.main:
+        names = list(result.reports[0]) if result.reports else []
+        _print_table(names, [[f"{r[name]:.4g}" for name in names] for r in result.reports])
+        print(f"lessons         {result.lessons}")
+        print(f"planner         {result.planner}")
+        print(f"use it          hier train demo planner.model={result.planner}")
     return 0
 
 

@@ -96,6 +96,11 @@ class SubgoalConfig(Section):
 class CriticConfig(Section):
     """The critic of subgoals, made when something in ``guidance`` needs it."""
 
+    gamma: float | None = Field(
+        None, gt=0, le=1,
+        description="discount per environment step of subgoals' values and of feedback's returns; "
+        "the controller's if null. Long tasks want more, such as 0.99",
+    )  # fmt: skip
     learning_rate: float = Field(1e-3, gt=0, description="of Adam")
     updates: float = Field(0.2, ge=0, le=20, description="gradient steps per closed subgoal")
     batch_size: int = Field(256, ge=1, description="subgoals per gradient step")
@@ -184,12 +189,16 @@ class GuidanceConfig(Section):
 class FeedbackConfig(Section):
     """How the planner learns from what its subgoals earned."""
 
-    objective: Literal["none", "awr", "archer", "grpo", "step_dpo"] = Field(
+    objective: Literal["none", "awr", "archer", "grpo", "step_dpo", "inverse_rl"] = Field(
         "none", description="what it learns by; none leaves the planner as it is"
     )
     every: int = Field(4096, ge=1, description="environment steps between two lessons' rounds")
     updates: int = Field(16, ge=1, le=1000, description="gradient steps in a round")
-    warmup: int = Field(500, ge=1, description="closed subgoals before the first round")
+    warmup: int = Field(
+        500,
+        ge=1,
+        description="closed subgoals before the first round; it also waits for the critic",
+    )
     batch_size: int = Field(32, ge=2, description="closed subgoals per gradient step")
     learning_rate: float = Field(1e-4, gt=0, le=1, description="of AdamW")
     kl_coef: float = Field(
@@ -199,9 +208,30 @@ class FeedbackConfig(Section):
     staleness: int | None = Field(
         20, ge=0, description="rounds after which one is too old to learn from; null for never"
     )
+    group: int = Field(
+        4, ge=2, description="environments that play the same levels at a time, for grpo"
+    )
+    guard: float = Field(
+        0.2, gt=0, le=1,
+        description="fall of an evaluation's success below the best so far at which the planner "
+        "goes back to its best; 1 for never",
+    )  # fmt: skip
+    store: bool = Field(
+        False, description="keep every closed subgoal in RUN/lessons, for hier tune-planner"
+    )
     max_share: float = Field(
         0.25, gt=0, le=1, description="most of the wall time; rounds wait until they fit"
     )
+
+    @property
+    def needs_outlook(self) -> bool:
+        """Whether it learns by a critic or a discriminator, which see states."""
+        return self.objective in ("awr", "archer", "step_dpo", "inverse_rl")
+
+    @property
+    def levels_shared_by(self) -> int:
+        """How many environments play the same levels in training."""
+        return self.group if self.objective == "grpo" else 1
 
 
 class SafetyConfig(Section):
@@ -220,6 +250,9 @@ class ControllerConfig(Section):
     """Who acts: an SB3 algorithm and its network."""
 
     algorithm: str = Field("ppo", description="ppo, a2c, dqn or recurrent_ppo")
+    start: str | None = Field(
+        None, description="run whose controller this one begins as; a new one if null"
+    )
     gamma: float = Field(0.97, gt=0, le=1, description="discount per environment step")
     reward_scale: float = Field(2.0, gt=0, description="factor on the environment's own reward")
     features_dim: int = Field(128, ge=1, description="width of the features")
@@ -280,6 +313,18 @@ class HierConfig(Settings):
     def effective_guidance(self) -> GuidanceConfig:
         """Guidance as configured; all off without a planner, so that a flat twin is one flag."""
         return GuidanceConfig() if self.planner.type == "none" else self.guidance
+
+    @property
+    def needs_critic(self) -> bool:
+        """Whether a critic of subgoals is learned, for guidance or for feedback."""
+        feedback = self.planner.type != "none" and self.feedback.needs_outlook
+        return self.effective_guidance.needs_critic or feedback
+
+    @property
+    def upper_gamma(self) -> float:
+        """Discount per environment step of the upper level."""
+        gamma = self.guidance.critic.gamma
+        return self.controller.gamma if gamma is None else gamma
 
     @property
     def greedy_evaluation(self) -> bool:

@@ -74,6 +74,19 @@ class SubgoalQ(nn.Module):
         return torch.stack([head(x).squeeze(-1) for head in self.heads])
 
 
+def as_tensors(outlooks: Sequence[Outlook]) -> tuple[Tensor, Tensor, Tensor]:
+    """Map, mission and candidates for :class:`SubgoalQ`; states with fewer are filled with 0."""
+    most = max(len(o.subgoals) for o in outlooks)
+    subgoals = np.zeros((len(outlooks), most, outlooks[0].subgoals.shape[1]), np.float32)
+    for row, outlook in zip(subgoals, outlooks, strict=True):
+        row[: len(outlook.subgoals)] = outlook.subgoals
+    return (
+        torch.from_numpy(np.stack([o.map for o in outlooks]).astype(np.int64)),
+        torch.from_numpy(np.stack([o.mission for o in outlooks]).astype(np.int64)),
+        torch.from_numpy(subgoals),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Transition:
     """One closed subgoal and what came after it.
@@ -208,16 +221,9 @@ class SubgoalCritic:
 
         All candidates of all states go through the twins in one pass.
         """
-        counts = [len(o.subgoals) for o in outlooks]
-        most = max(counts)
-        subgoals = np.zeros((len(outlooks), most, outlooks[0].subgoals.shape[1]), np.float32)
-        for row, outlook in zip(subgoals, outlooks, strict=True):
-            row[: len(outlook.subgoals)] = outlook.subgoals
-        map_ = torch.from_numpy(np.stack([o.map for o in outlooks]).astype(np.int64))
-        mission = torch.from_numpy(np.stack([o.mission for o in outlooks]))
-        one, two = self.twins(map_, mission, torch.from_numpy(subgoals))
+        one, two = self.twins(*as_tensors(outlooks))
         found = ((one + two) / 2 + self.optimism * (one - two).abs() / 2).numpy()
-        return [row[:n] for row, n in zip(found, counts, strict=True)]
+        return [row[: len(o.subgoals)] for row, o in zip(found, outlooks, strict=True)]
 
     def add(self, transition: Transition) -> None:
         """Learn from one more transition, from now on."""

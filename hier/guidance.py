@@ -29,7 +29,7 @@ class SubgoalGuidance:
     """What a run's choices among subgoals are guided by: critic and temperature.
 
     Args:
-        config: of the run; something in ``guidance`` needs a critic.
+        config: of the run; guidance or feedback needs a critic.
     """
 
     def __init__(self, config: HierConfig):
@@ -60,7 +60,7 @@ class SubgoalGuidance:
         )
         self.doubt = Doubt(settings.doubt, settings.doubt_again)
         self.requery = Requery(settings.requery_rounds, settings.advantage_threshold)
-        self.lookahead = LookAhead(config.controller.gamma) if settings.looks_ahead else None
+        self.lookahead = LookAhead(config.upper_gamma) if settings.looks_ahead else None
 
     def choice(self, seed: int, *, training: bool) -> Choice:
         """Who decides among candidates; only in training does it move a tuned temperature."""
@@ -108,8 +108,8 @@ class SubgoalGuidance:
 
 
 def build_guidance(config: HierConfig) -> SubgoalGuidance | None:
-    """What guides this run's choices; ``None`` where the planner alone decides."""
-    return SubgoalGuidance(config) if config.effective_guidance.needs_critic else None
+    """What guides this run's choices, or only values them; ``None`` without a critic."""
+    return SubgoalGuidance(config) if config.needs_critic else None
 
 
 def build_choice(guidance: SubgoalGuidance | None, seed: int, *, training: bool) -> Choice:

@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.errors import ConfigError, RunFolderError
 from envs.registry import make_env
 from envs.subgoal import Subgoal
 from hier.build import build_hierarchy, build_planner_of, open_trained
 from hier.config import HierConfig
 from hier.guidance import SubgoalGuidance
 from hier.hierarchy import EPISODE_END, Hierarchy
+from hier.run_folder import RunFolder
 from perception.drawing import draw_scene
 from perception.video import write_gif, write_mp4
-from planners.protocol import Planner
+from planners.protocol import Planner, PlannerQuery, PlannerReply, ask
 
 Observation = dict[str, NDArray]
 
@@ -195,20 +197,88 @@ def record(
     return written
 
 
-def propose(config: HierConfig, *, seed: int = 0, steps: int = 0) -> Proposal:
-    """Show what the configured planner sees and proposes on one frame.
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What several planners say to the same question.
+
+    Attributes:
+        mission, scene: the instruction, and the percept in words.
+        candidates: the closed set.
+        probabilities: ``(n_planners, n_candidates)``.
+        picture: them side by side, ``(height, width, 3)`` uint8.
+    """
+
+    mission: str
+    scene: str
+    candidates: list[Subgoal]
+    probabilities: NDArray[np.float64]
+    picture: NDArray[np.uint8]
+
+
+def compare(
+    config: HierConfig, models: Sequence[str], *, seed: int = 0, steps: int = 0
+) -> Comparison:
+    """Show what several planner models propose on the same frame.
 
     Args:
-        config: names the level and the planner, which must not be ``none``.
+        config: names the level, and the planner's type and options.
+        models: hub ids, folders of planners, names of planners that ship, or run folders, which
+            stand for the planner that feedback made there.
         seed: of the level.
-        steps: random steps to take first, so that there is something to remember.
+        steps: random steps to take first.
 
     Raises:
-        ConfigError: for ``planner.type=none``.
+        PlannerError: if a model cannot be loaded.
+        RunFolderError: for a run whose planner did not learn.
     """
-    from envs.errors import ConfigError
+    planners = [
+        build_planner_of(config.override(f"planner.model={_planner_of(model)}")) for model in models
+    ]
+    hierarchy, _ = _frame(config, planners[0], seed, steps)
+    query = hierarchy.query(0)
+    replies = [ask(planner, [query])[0] for planner in planners if planner is not None]
+    return Comparison(
+        mission=query.percept.mission,
+        scene=query.space.describe(query.percept),
+        candidates=list(query.candidates),
+        probabilities=np.exp([reply.log_probs.astype(np.float64) for reply in replies]),
+        picture=beside(query, list(zip(models, replies, strict=True))),
+    )
 
-    planner = build_planner_of(config)
+
+def beside(query: PlannerQuery, replies: Sequence[tuple[str, PlannerReply]]) -> NDArray[np.uint8]:
+    """What several planners say to one question, ``(height, width, 3)`` uint8, side by side.
+
+    Args:
+        query: the question.
+        replies: a caption and a reply each.
+    """
+    pictures = [
+        draw_scene(
+            query.percept, query.space, query.candidates[int(np.argmax(reply.log_probs))],
+            query.candidates, reply.log_probs, caption=caption,
+        )
+        for caption, reply in replies
+    ]  # fmt: skip
+    return np.concatenate(pictures, axis=1)
+
+
+def _planner_of(model: str) -> str:
+    run = RunFolder(model)
+    if not run.config_file.is_file():
+        return model
+    if not run.planner.exists():
+        raise RunFolderError(
+            f"the run {model} keeps no planner, for it learned nothing (feedback.objective=none); "
+            "name a planner's folder or hub id"
+        )
+    return str(run.planner)
+
+
+def _frame(
+    config: HierConfig, planner: Planner | None, seed: int, steps: int
+) -> tuple[Hierarchy, Any]:
+    """Hierarchy and simulator of one level after some random steps, about to plan."""
     if planner is None:
         raise ConfigError("planner.type=none proposes nothing; choose another planner to look at")
     env = make_env(config.env.ids[0], max_steps=config.env.max_steps)
@@ -221,6 +291,21 @@ def propose(config: HierConfig, *, seed: int = 0, steps: int = 0) -> Proposal:
             hierarchy.begin(_batch(observation))
         else:
             hierarchy.advance(_batch(observation))
+    return hierarchy, env
+
+
+def propose(config: HierConfig, *, seed: int = 0, steps: int = 0) -> Proposal:
+    """Show what the configured planner sees and proposes on one frame.
+
+    Args:
+        config: names the level and the planner, which must not be ``none``.
+        seed: of the level.
+        steps: random steps to take first, so that there is something to remember.
+
+    Raises:
+        ConfigError: for ``planner.type=none``.
+    """
+    hierarchy, env = _frame(config, build_planner_of(config), seed, steps)
     hierarchy.plan([0])
     lane = hierarchy.lanes[0]
     assert lane.pursuit.subgoal is not None and lane.pursuit.decision is not None

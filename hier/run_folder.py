@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from envs.errors import RunFolderError
-from envs.files import atomic_write
+from envs.files import atomic_write, recover_folder
 from hier.config import HierConfig
 from hier.settings import Settings
 
@@ -87,7 +87,8 @@ class RunFolder:
     """Paths and files of one run.
 
     ``config.yaml``, ``run.json`` (command, versions, seed), ``tensorboard/``, ``checkpoints/``,
-    ``evaluations.jsonl``, ``videos/`` and, where it learns from feedback, ``planner/``.
+    ``evaluations.jsonl``, ``videos/`` and, where it learns from feedback, ``planner/`` and
+    ``lessons/``.
 
     Args:
         path: the folder.
@@ -100,6 +101,7 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.videos = self.path / "videos"
         self.planner = self.path / "planner"  # as feedback has left it
+        self.lessons = self.path / "lessons"
         self.evaluations_file = self.path / "evaluations.jsonl"
 
     @classmethod
@@ -145,6 +147,7 @@ class RunFolder:
             RunFolderError: if there is none, naming the newest runs beside it.
         """
         run = cls(path)
+        recover_folder(run.planner)
         if not run.config_file.is_file():
             state = "has no config.yaml" if run.path.is_dir() else "does not exist"
             others = sorted(
@@ -167,12 +170,23 @@ class RunFolder:
         return sorted(self.checkpoints.glob("step-*.zip"))
 
     def save_checkpoint(self, model: Any, parts: Sequence[Part] = ()) -> Path:
-        """Write the controller and ``parts`` atomically and drop all but the newest few."""
+        """Write the controller and ``parts`` atomically and drop all but the newest few.
+
+        Raises:
+            RunFolderError: if it cannot be written; earlier ones are untouched.
+        """
         path = self.checkpoints / f"step-{model.num_timesteps:010d}.zip"
-        with atomic_write(path) as file:
-            model.save(file)
-            for part in parts:
-                part.save(file)
+        try:
+            with atomic_write(path) as file:
+                model.save(file)
+                for part in parts:
+                    part.save(file)
+        except OSError as error:
+            kept = [old.name for old in self.checkpoint_files()]
+            raise RunFolderError(
+                f"checkpoint {path} cannot be written ({error}); free some disk space, then go on "
+                f"with hier train --resume {self.path} from {kept[-1] if kept else 'the start'}"
+            ) from error
         for old in self.checkpoint_files()[:-KEPT_CHECKPOINTS]:
             old.unlink()
         return path

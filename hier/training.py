@@ -79,7 +79,7 @@ def train(
     env = build_env(config, planner, guidance=guidance)
     distillation = build_distillation(config, env, planner)
     model = build_model(config, env)
-    feedback = build_feedback(config, env, planner)
+    feedback = build_feedback(config, env, planner, guidance)
     run = RunFolder.create(config, folder)
     return _learn(config, run, model, env, planner, guidance, distillation, feedback, progress)
 
@@ -101,7 +101,7 @@ def resume(folder: str | Path, *, progress: bool = True) -> TrainResult:
     distillation = build_distillation(config, env, planner)
     checkpoint = run.latest_checkpoint()
     model = load_controller(config.controller.algorithm, checkpoint, env, config.controller.device)
-    feedback = build_feedback(config, env, planner)
+    feedback = build_feedback(config, env, planner, guidance)
     for part in _parts(guidance, distillation, feedback):
         part.load(checkpoint)
     model.set_random_seed(config.seed + model.num_timesteps)
@@ -121,7 +121,8 @@ def _learn(
 ) -> TrainResult:
     started = time.perf_counter()
     model.set_logger(configure(str(run.tensorboard), ["tensorboard"]))
-    stop, judge = StopOnSignal(), Evaluations(run, config, planner, guidance)
+    stop = StopOnSignal()
+    judge = Evaluations(run, config, planner, guidance, feedback)
     every = min(2048, config.total_timesteps // 20)
     log = HierarchyLogger(env, config, every=every)
     parts = _parts(guidance, distillation, feedback)

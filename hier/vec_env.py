@@ -112,10 +112,18 @@ class HierarchicalVecEnv(VecEnvWrapper):
         venv: environments of one domain, from :func:`envs.make_env`.
         hierarchy: for ``venv.num_envs`` environments; without a planner this is flat RL.
         rewards: what the controller is paid.
-        gamma: discount per step of shaping and of a record's reward.
+        gamma: discount per step of the controller and its shaping.
+        upper_gamma: discount per step of the upper level, that of records; ``gamma`` if omitted.
     """
 
-    def __init__(self, venv: VecEnv, hierarchy: Hierarchy, rewards: RewardWeights, gamma: float):
+    def __init__(
+        self,
+        venv: VecEnv,
+        hierarchy: Hierarchy,
+        rewards: RewardWeights,
+        gamma: float,
+        upper_gamma: float | None = None,
+    ):
         assert isinstance(venv.observation_space, spaces.Dict)
         image, mission = venv.observation_space["image"], venv.observation_space["mission"]
         size = hierarchy.space.encoding_size + hierarchy.tracker.grounding.place.shape[1]
@@ -133,6 +141,7 @@ class HierarchicalVecEnv(VecEnvWrapper):
         self.hierarchy = hierarchy
         self.rewards = rewards
         self.gamma = gamma
+        self.upper_gamma = gamma if upper_gamma is None else upper_gamma
         self.seconds = {"env": 0.0}
         self._accounts = [_Account() for _ in range(self.num_envs)]
         self._values = np.zeros(self.num_envs)  # the planner's, where its shaping is on
@@ -196,7 +205,7 @@ class HierarchicalVecEnv(VecEnvWrapper):
         account.episode_return += reward
         account.length += 1
         account.subgoal_reward += account.discount * reward
-        account.discount *= self.gamma
+        account.discount *= self.upper_gamma
 
     def _pay(self, i: int, outcome: str | None) -> float:
         """Bonus and shaping for the step just taken."""
@@ -255,7 +264,7 @@ class HierarchicalVecEnv(VecEnvWrapper):
             outlook=pursuit.outlook,
             prompt=pursuit.prompt,
             duration=pursuit.duration,
-            discount=0.0 if terminal else self.gamma**pursuit.duration,
+            discount=0.0 if terminal else self.upper_gamma**pursuit.duration,
             reward=account.subgoal_reward,
             outcome=outcome,
             terminal=terminal,

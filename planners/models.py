@@ -16,11 +16,13 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers.models.auto import modeling_auto
 
 from envs.errors import ConfigError, UnknownNameError
+from envs.files import recover_folder, replace_folder
 from planners.processors import explained, load_processor, load_tokenizer, quiet
 from planners.protocol import PlannerError
 
@@ -137,6 +139,9 @@ class PlannerModel:
             folder: where to.
             card: Markdown text of the model card: command, data, scores, limits.
             more: further text files by name.
+
+        Raises:
+            PlannerError: if it cannot be written; an earlier one is then untouched.
         """
         folder = Path(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -156,13 +161,12 @@ class PlannerModel:
                     with open(file, "rb") as written:
                         os.fsync(written.fileno())
             temporary.chmod(0o755)
-            if folder.exists():
-                old = temporary.with_name(temporary.name + "-old")
-                folder.rename(old)
-                temporary.rename(folder)
-                shutil.rmtree(old)
-            else:
-                temporary.rename(folder)
+            replace_folder(temporary, folder)
+        except (OSError, SafetensorError) as error:
+            raise PlannerError(
+                f"the planner cannot be written to {folder} ({error}); what was saved there before "
+                "is untouched. Free some disk space, or choose another folder"
+            ) from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -218,6 +222,7 @@ def load_model(
         ConfigError: for an unknown ``dtype`` or ``device``.
     """
     name = folder_of(source)
+    recover_folder(Path(name))
     if dtype not in _DTYPES:
         raise UnknownNameError("dtype", dtype, _DTYPES)
     place = _device(device)

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from envs.errors import ConfigError, UserError
+from hier.critic import SubgoalCritic
+from hier.feedback.discriminator import Discriminator
 from hier.feedback.lessons import Lesson
 from hier.feedback.objectives import InverseRL, Lessons, Objective, kl_to_reference
+from hier.feedback.objectives.grpo import relative
 from planners.language import LanguagePlanner
 from planners.prompts import Prompt
 
@@ -22,24 +28,67 @@ class FeedbackError(UserError, RuntimeError):
     """The planner could not learn; it is as it was before."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """What all lessons of a round say together, for its batches.
+
+    Attributes:
+        unit: standard deviation of their returns; advantages are measured in it.
+        baseline: mean return by level.
+        gain: per lesson, by its ``id``, :attr:`hier.feedback.objectives.Lessons.gain`.
+    """
+
+    unit: float
+    baseline: dict[str, float]
+    gain: dict[int, float]
+
+    @classmethod
+    def of(cls, lessons: Sequence[Lesson]) -> _Scale:
+        by_level = defaultdict(list)
+        for one in lessons:
+            by_level[one.level].append(one.returned)
+        groups = {name: k for k, name in enumerate(dict.fromkeys(_group(one) for one in lessons))}
+        gain = relative(
+            torch.tensor([one.score for one in lessons]),
+            torch.tensor([groups[_group(one)] for one in lessons]),
+        )
+        return cls(
+            unit=max(float(np.std([one.returned for one in lessons])), 1e-3),
+            baseline={level: float(np.mean(some)) for level, some in by_level.items()},
+            gain={id(one): value for one, value in zip(lessons, gain.tolist(), strict=True)},
+        )
+
+
+def _group(lesson: Lesson) -> str:
+    return lesson.group or lesson.level
+
+
 class PlannerLearner:
     """Fine-tunes a planner: all weights of a small one, the LoRA adapter of a large one.
 
     Each update descends on ``objective + kl_coef KL(p ‖ p_ref)``, with the planner as it was at the
-    start as the reference. The value head is left alone.
+    start as the reference. The value head is left alone. Advantages come from ``critic``, else from
+    the lessons, else they are the return less its mean on the level; all are measured in standard
+    deviations of the lessons' returns, so that coefficients mean the same on every level.
+
+    Under ``accelerate launch`` each process takes its part of every batch and the gradients are
+    averaged: the update is that of one process on the whole batch.
 
     Args:
         planner: learns; its version goes up with each call of :meth:`learn`.
         objective: what is made of the lessons.
         kl_coef: weight of the KL, per nat.
         learning_rate: of AdamW.
-        batch_size: lessons per update.
+        batch_size: lessons per update, over all processes.
         max_grad_norm: gradients are scaled down to this norm.
         seed: of the draws.
-        appeal: a discriminator: per lesson its logit for each candidate; ``inverse_rl`` needs one.
+        critic: values the candidates of lessons that have an outlook.
+        discriminator: ``inverse_rl`` needs one.
+        accelerator: a ``accelerate.Accelerator`` where there are several processes.
 
     Raises:
-        ConfigError: for ``inverse_rl`` without ``appeal``.
+        ConfigError: for ``inverse_rl`` without a discriminator, or a batch that cannot be shared
+            evenly.
     """
 
     def __init__(
@@ -52,11 +101,24 @@ class PlannerLearner:
         batch_size: int = 32,
         max_grad_norm: float = 1.0,
         seed: int = 0,
-        appeal: Callable[[Sequence[Lesson]], Sequence[Tensor]] | None = None,
+        critic: SubgoalCritic | None = None,
+        discriminator: Discriminator | None = None,
+        accelerator: Any = None,
     ):
-        if isinstance(objective, InverseRL) and appeal is None:
-            raise ConfigError("the objective inverse_rl learns from a discriminator; give appeal")
-        self.planner, self.objective, self._appeal = planner, objective, appeal
+        if isinstance(objective, InverseRL) and discriminator is None:
+            raise ConfigError(
+                "the objective inverse_rl needs a discriminator of states, which stored lessons do "
+                "not have; use it in training, or choose awr, archer, grpo or step_dpo"
+            )
+        self._rank = accelerator.process_index if accelerator else 0
+        self._processes = accelerator.num_processes if accelerator else 1
+        if batch_size % self._processes:
+            raise ConfigError(
+                f"feedback.batch_size is {batch_size}, which {self._processes} processes cannot "
+                "share evenly; choose a multiple"
+            )
+        self.planner, self.objective, self.critic = planner, objective, critic
+        self.discriminator, self.accelerator = discriminator, accelerator
         self.kl_coef, self.batch_size, self.max_grad_norm = kl_coef, batch_size, max_grad_norm
         model = planner.loaded
         model.keep_reference()
@@ -75,83 +137,117 @@ class PlannerLearner:
 
         Returns:
             Means over the updates: ``loss`` of the objective, ``kl`` to the reference in nats,
-            ``grad_norm`` before clipping, ``entropy`` over the candidates.
+            ``grad_norm`` before clipping, ``entropy`` over the candidates; and
+            ``discriminator_loss`` where there is one.
 
         Raises:
             FeedbackError: if a loss or gradient is not finite; the planner is then as it was.
         """
-        before = [weight.detach().clone() for weight in self._weights]
+        if not updates:
+            return {}
+        before = self.weights()
+        scale = _Scale.of(lessons)
         reports: list[dict[str, float]] = []
+        told = self.discriminator.learn(lessons, updates) if self.discriminator else math.nan
         for _ in range(updates):
             which = self._rng.integers(len(lessons), size=self.batch_size)
-            report = self._update([lessons[i] for i in which])
-            if report is None:
-                with torch.no_grad():
-                    for weight, old in zip(self._weights, before, strict=True):
-                        weight.copy_(old)
-                self.optimizer.state.clear()
+            mine = which[self._rank :: self._processes]
+            report = self._update(self._batch([lessons[i] for i in mine], scale))
+            if not np.isfinite(list(report.values())).all():
+                self.restore(before)
                 name = type(self.objective).__name__
                 raise FeedbackError(
                     f"{name}'s loss became infinite or NaN after {len(reports)} updates; the "
                     "planner is as it was before them. Lower the learning rate, or raise kl_coef"
                 )
             reports.append(report)
-        if updates:
-            self.planner.version += 1  # what it said before is void
-        return {key: float(np.mean([r[key] for r in reports])) for key in (reports or [{}])[0]}
+        self.planner.version += 1  # what it said before is void
+        means = {key: float(np.mean([r[key] for r in reports])) for key in reports[0]}
+        return means if math.isnan(told) else {**means, "discriminator_loss": told}
 
-    def _update(self, lessons: Sequence[Lesson]) -> dict[str, float] | None:
-        batch = self.batch(lessons)
+    def weights(self) -> list[Tensor]:
+        """A copy of all that learns."""
+        return [weight.detach().clone() for weight in self._weights]
+
+    def restore(self, weights: Sequence[Tensor]) -> None:
+        """Go back to weights from :meth:`weights`; the optimiser starts anew."""
+        with torch.no_grad():
+            for weight, old in zip(self._weights, weights, strict=True):
+                weight.copy_(old)
+        self.optimizer.state.clear()
+
+    def _update(self, batch: Lessons) -> dict[str, float]:
+        """One step, unless it would not be finite; what to report of it."""
         loss, kl = self.objective.loss(batch), kl_to_reference(batch)
         self.optimizer.zero_grad()
         (loss + self.kl_coef * kl).backward()
-        norm = torch.nn.utils.clip_grad_norm_(self._weights, self.max_grad_norm)
-        if not math.isfinite(float(loss.detach()) + float(kl.detach()) + float(norm)):
-            return None
-        self.optimizer.step()
-        p = batch.log_probs.detach().exp()
-        entropy = -torch.where(p > 0, p * batch.log_probs.detach(), 0.0).sum(dim=1).mean()
-        return {
-            "loss": float(loss.detach()),
-            "kl": float(kl.detach()),
-            "grad_norm": float(norm),
-            "entropy": float(entropy),
-        }
+        entropy = -batch.mean(batch.log_probs).mean()
+        told = torch.stack([loss, kl, entropy]).detach()
+        if self._processes > 1:
+            for weight in self._weights:
+                assert weight.grad is not None
+                weight.grad = self.accelerator.reduce(weight.grad, "mean")
+            told = self.accelerator.reduce(told, "mean")
+        norm = float(torch.nn.utils.clip_grad_norm_(self._weights, self.max_grad_norm))
+        names = ("loss", "kl", "entropy")
+        report = {**dict(zip(names, told.tolist(), strict=True)), "grad_norm": norm}
+        if np.isfinite(list(report.values())).all():
+            self.optimizer.step()
+        return report
 
-    def batch(self, lessons: Sequence[Lesson]) -> Lessons:
+    def _batch(self, lessons: Sequence[Lesson], scale: _Scale) -> Lessons:
         """The lessons under the planner as it is now, with a graph."""
         prompts = [lesson.prompt for lesson in lessons]
         answers = [self.planner.answers_of(lesson.candidates) for lesson in lessons]
         log_probs = self._log_probs(prompts, answers, grad=True)
         with self.planner.loaded.reference() as network:
             reference = self._log_probs(prompts, answers, network=network)
-        place = log_probs.device
-        rivals = []
-        for row, lesson in zip(log_probs.detach().tolist(), lessons, strict=True):
-            others = [i for i in range(len(lesson.candidates)) if i != lesson.choice]
-            rivals.append(max(others, key=row.__getitem__, default=lesson.choice))
+        now = log_probs.detach().exp().cpu().numpy()
+        choice = np.array([one.choice for one in lessons])
+        rivals = now.copy()
+        rivals[np.arange(len(lessons)), choice] = -1.0
+        rival = np.where([len(one.candidates) > 1 for one in lessons], rivals.argmax(1), choice)
+        values = self._values(lessons, now.shape) / scale.unit
+        mean = (now * np.nan_to_num(values)).sum(axis=1)
+        rows = np.arange(len(lessons))
+        advantage = values[rows, choice] - mean
+        margin = values[rows, choice] - values[rows, rival]
+        stored = np.array([self._stored(one, scale) for one in lessons]) / scale.unit
+        known = ~np.isnan(advantage)
+        advantage = np.where(known, advantage, stored)
 
-        def tensor(values: Sequence[Any], dtype: torch.dtype = torch.float32) -> Tensor:
-            return torch.tensor(values, dtype=dtype, device=place)
+        def tensor(values: NDArray, dtype: torch.dtype = torch.float32) -> Tensor:
+            return torch.tensor(values, dtype=dtype, device=log_probs.device)
 
-        returned = np.array([lesson.returned for lesson in lessons])
-        advantage = np.array([lesson.advantage for lesson in lessons])
-        # Without a critic the mean return is the baseline.
-        advantage = np.where(np.isnan(advantage), returned - returned.mean(), advantage)
-        levels = {level: k for k, level in enumerate(dict.fromkeys(one.level for one in lessons))}
         return Lessons(
             log_probs=log_probs,
             reference=reference,
-            choice=tensor([lesson.choice for lesson in lessons], torch.int64),
-            behaviour=tensor([lesson.behaviour for lesson in lessons]),
-            advantage=tensor(advantage.tolist()),
-            outcome=tensor(returned.tolist()),
-            group=tensor([levels[lesson.level] for lesson in lessons], torch.int64),
-            rival=tensor(rivals, torch.int64),
+            choice=tensor(choice, torch.int64),
+            behaviour=tensor(np.array([one.behaviour for one in lessons])),
+            advantage=tensor(advantage),
+            gain=tensor(np.array([scale.gain[id(one)] for one in lessons])),
+            rival=tensor(rival, torch.int64),
+            margin=tensor(np.where(known, margin, stored)),
+            values=tensor(np.nan_to_num(values)) if known.all() else None,
             appeal=torch.zeros_like(reference)
-            if self._appeal is None
-            else pad_sequence(list(self._appeal(lessons)), batch_first=True).to(place),
+            if self.discriminator is None
+            else pad_sequence(self.discriminator.logits(lessons), batch_first=True).to(reference),
         )
+
+    def _values(self, lessons: Sequence[Lesson], shape: tuple[int, ...]) -> NDArray[np.float64]:
+        """The critic's opinion of every candidate; NaN where there is no candidate or no critic."""
+        found = np.full(shape, np.nan)
+        seen = [(k, one.outlook) for k, one in enumerate(lessons) if one.outlook is not None]
+        if self.critic is not None and seen:
+            for (k, _), q in zip(seen, self.critic.values([o for _, o in seen]), strict=True):
+                found[k, : len(q)] = q
+        return found
+
+    @staticmethod
+    def _stored(lesson: Lesson, scale: _Scale) -> float:
+        if math.isnan(lesson.advantage):
+            return lesson.returned - scale.baseline[lesson.level]
+        return lesson.advantage
 
     def _log_probs(
         self,

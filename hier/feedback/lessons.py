@@ -7,7 +7,7 @@ import json
 import tarfile
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from PIL import Image
 
 from envs.errors import ConfigError, RunFolderError
 from envs.files import atomic_write
+from perception.tracker import Outlook
 from planners.prompts import Prompt
 
 SHARD = 1000  # lessons in a file
@@ -39,8 +40,11 @@ class Lesson:
         version: the planner's then.
         level: environment id.
         success: whether the episode succeeded.
+        group: which episodes it is compared with: those that began alike.
         returned: discounted return from the choice to the episode's end.
-        advantage: Q(s,g) - V(s) by a critic, NaN without one.
+        score: discounted return of the whole episode.
+        advantage: Q(s,g) - V(s) by the critic of the time, NaN without one.
+        outlook: the state as a critic sees it; not written to files.
     """
 
     question: str
@@ -56,14 +60,20 @@ class Lesson:
     version: int
     level: str = ""
     success: bool = False
+    group: str = ""
     returned: float = float("nan")
+    score: float = float("nan")
     advantage: float = float("nan")
+    outlook: Outlook | None = None
 
     @property
     def prompt(self) -> Prompt:
         """The question with its pictures unpacked."""
         images = tuple(np.asarray(Image.open(io.BytesIO(png))) for png in self.pictures)
         return Prompt(self.question, images)
+
+
+_WRITTEN = [field.name for field in fields(Lesson) if field.name not in ("pictures", "outlook")]
 
 
 class FeedbackBuffer:
@@ -96,8 +106,8 @@ class FeedbackBuffer:
     def __iter__(self) -> Iterator[Lesson]:
         return iter(self._lessons)
 
-    def add(self, lane: int, lesson: Lesson, *, success: bool | None = None) -> None:
-        """Take a lesson from an environment.
+    def add(self, lane: int, lesson: Lesson, *, success: bool | None = None) -> list[Lesson]:
+        """Take a lesson from an environment; returns the episode's when it ends, else nothing.
 
         Args:
             lane: the environment.
@@ -107,13 +117,16 @@ class FeedbackBuffer:
         episode = self._waiting.setdefault(lane, [])
         episode.append(lesson)
         if success is None:
-            return
+            return []
         returned = 0.0
         for one in reversed(episode):
             returned = one.reward + one.discount * returned
             one.returned, one.success = returned, success
+        for one in episode:
+            one.score = returned
         self._lessons.extend(episode)
         del self._waiting[lane]
+        return episode
 
     def usable(self, version: int) -> list[Lesson]:
         """Lessons young enough for a planner of this version, oldest first."""
@@ -123,22 +136,23 @@ class FeedbackBuffer:
 
 
 def write_lessons(lessons: Iterable[Lesson], folder: str | Path) -> None:
-    """Write lessons as tar files of JSON and PNG members.
+    """Write lessons as tar files of JSON and PNG members, beside those already there.
 
     It is the WebDataset layout, so others read it too:
     ``datasets.load_dataset("webdataset", data_files="FOLDER/*.tar")``.
     """
     folder, every = Path(folder), list(lessons)
-    for start in range(0, max(len(every), 1), SHARD):
+    first = max((int(name.stem.split("-")[1]) + 1 for name in _shards(folder)), default=0)
+    for number, start in enumerate(range(0, len(every), SHARD), first):
         with (
-            atomic_write(folder / f"lessons-{start // SHARD:05d}.tar") as file,
+            atomic_write(folder / f"lessons-{number:05d}.tar") as file,
             tarfile.open(file, "w") as archive,
         ):
-            for number, lesson in enumerate(every[start : start + SHARD], start):
-                about = {k: _plain(v) for k, v in asdict(lesson).items() if k != "pictures"}
-                _put(archive, f"{number:08d}.json", json.dumps(about).encode())
+            for place, lesson in enumerate(every[start : start + SHARD]):
+                about = {k: _plain(getattr(lesson, k)) for k in _WRITTEN}
+                _put(archive, f"{place:08d}.json", json.dumps(about).encode())
                 for k, png in enumerate(lesson.pictures):
-                    _put(archive, f"{number:08d}.{k}.png", png)
+                    _put(archive, f"{place:08d}.{k}.png", png)
 
 
 def read_lessons(folder: str | Path) -> list[Lesson]:
@@ -147,7 +161,7 @@ def read_lessons(folder: str | Path) -> list[Lesson]:
     Raises:
         RunFolderError: if there are none, or a file is damaged.
     """
-    files = sorted(Path(folder).glob("lessons-*.tar"))
+    files = _shards(Path(folder))
     if not files:
         raise RunFolderError(f"{folder} holds no lessons-*.tar; name a folder of stored feedback")
     lessons = []
@@ -160,6 +174,10 @@ def read_lessons(folder: str | Path) -> list[Lesson]:
                 f"{file} is damaged ({type(error).__name__}: {error}); delete it to use the others"
             ) from error
     return lessons
+
+
+def _shards(folder: Path) -> list[Path]:
+    return sorted(folder.glob("lessons-*.tar"))
 
 
 def _lessons_of(archive: tarfile.TarFile) -> list[Lesson]:
@@ -180,9 +198,8 @@ def _lessons_of(archive: tarfile.TarFile) -> list[Lesson]:
 
 
 def _restored(values: dict[str, Any]) -> dict[str, Any]:
-    known = {field.name for field in fields(Lesson)} - {"pictures"}
-    if set(values) != known:
-        raise ValueError(f"fields {sorted(set(values) ^ known)} are unknown or missing")
+    if set(values) != set(_WRITTEN):
+        raise ValueError(f"fields {sorted(set(values) ^ set(_WRITTEN))} are unknown or missing")
     restored = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     return {k: float("nan") if v is None else v for k, v in restored.items()}
 

@@ -7,52 +7,95 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Image
+from torch import Tensor
 
 from envs.errors import ConfigError
+from envs.registry import domain_of
 from hier.config import HierConfig
+from hier.feedback.discriminator import Discriminator
 from hier.feedback.learner import PlannerLearner
-from hier.feedback.lessons import FeedbackBuffer, Lesson
-from hier.feedback.objectives import objective_class
+from hier.feedback.lessons import FeedbackBuffer, Lesson, write_lessons
+from hier.feedback.objectives import InverseRL, objective_class
+from hier.feedback.progress import PlannerProgress
+from hier.guidance import SubgoalGuidance
 from hier.run_folder import RunFolder
 from hier.vec_env import HierarchicalVecEnv, SubgoalRecord
+from perception.tracker import outlook_sizes
 from planners.language import LanguagePlanner
 from planners.pictures import as_png
+
+_STATES = 64  # on which accuracy is followed
+NOT_SCALAR_LOGS = ("stdout", "log", "json", "csv")
 
 
 class FeedbackLearning(BaseCallback):
     """Makes lessons of closed subgoals and lets the planner learn from them between rollouts.
 
+    The first round waits for ``feedback.warmup`` lessons, for a reward among them and, where the
+    objective learns from advantages, for the critic. Evaluations tell it how the agent fares
+    (:meth:`judged`): if success falls by more than ``feedback.guard`` below the best so far, the
+    planner goes back to what it was at its best.
+
     Logs ``feedback/``: what :meth:`hier.feedback.learner.PlannerLearner.learn` reports,
     ``lessons`` held, ``version`` of the planner, ``return`` (mean discounted return of the
-    lessons) and ``share`` of the wall time so far.
+    lessons), ``advantage`` (histogram, by the critic of the time), ``rollbacks``, and ``share`` of
+    the wall time so far.
 
     Args:
         config: of the run.
         env: trained in.
         planner: learns.
+        guidance: has the critic; ``None`` without one.
     """
 
-    def __init__(self, config: HierConfig, env: HierarchicalVecEnv, planner: LanguagePlanner):
+    def __init__(
+        self,
+        config: HierConfig,
+        env: HierarchicalVecEnv,
+        planner: LanguagePlanner,
+        guidance: SubgoalGuidance | None = None,
+    ):
         super().__init__()
-        settings = config.feedback
+        self.settings = settings = config.feedback
         self.env, self.planner = env, planner
-        self.every, self.updates = settings.every, settings.updates
-        self.warmup, self.max_share = settings.warmup, settings.max_share
         self.buffer = FeedbackBuffer(settings.capacity, settings.staleness)
-        self.learner = PlannerLearner(
-            planner,
-            objective_class(settings.objective)(),
+        self.critic = guidance.critic if guidance is not None else None
+        self.learner = None if settings.objective == "none" else self._learner(config)
+        ids, share = config.env.ids, settings.levels_shared_by
+        self._levels = [ids[(i // share) % len(ids)] for i in range(env.num_envs)]
+        self._episodes = np.zeros(env.num_envs, int)
+        env.hierarchy.prompts = planner.prompt
+        self._learned_at, self._seconds = 0, 0.0
+        self._began = time.perf_counter()
+        self._unwritten: list[Lesson] = []
+        self._saved_version = -1
+        self._best, self._best_weights = 0.0, list[Tensor]()
+        self.rollbacks = 0
+        self.progress: PlannerProgress | None = None
+        if self.learner is not None:
+            first = config.eval.first_seed
+            self.progress = PlannerProgress(planner, config.env.ids, _STATES, first)
+
+    def _learner(self, config: HierConfig) -> PlannerLearner:
+        settings = self.settings
+        objective = objective_class(settings.objective)()
+        discriminator = None
+        if isinstance(objective, InverseRL):
+            sizes = outlook_sizes(domain_of(config.env.ids[0]))
+            discriminator = Discriminator(sizes, seed=config.seed)
+        return PlannerLearner(
+            self.planner,
+            objective,
             kl_coef=settings.kl_coef,
             learning_rate=settings.learning_rate,
             batch_size=settings.batch_size,
             seed=config.seed,
+            critic=self.critic if objective.needs_critic else None,
+            discriminator=discriminator,
         )
-        ids = config.env.ids
-        self._levels = [ids[i % len(ids)] for i in range(env.num_envs)]
-        env.hierarchy.prompts = planner.prompt
-        self._learned_at, self._seconds = 0, 0.0
-        self._began = time.perf_counter()
 
     def _on_training_start(self) -> None:
         self._learned_at, self._began = self.num_timesteps, time.perf_counter()
@@ -61,12 +104,17 @@ class FeedbackLearning(BaseCallback):
         for i, info in enumerate(self.locals["infos"]):
             if "subgoal" in info:
                 record: SubgoalRecord = info["subgoal"]
+                lesson = self._lesson(i, record)
                 success = bool(info["is_success"]) if record.terminal else None
-                self.buffer.add(i, self._lesson(i, record), success=success)
+                ended = self.buffer.add(i, lesson, success=success)
+                self._episodes[i] += record.terminal
+                if self.settings.store:
+                    self._unwritten += ended
         return True
 
     def _lesson(self, i: int, record: SubgoalRecord) -> Lesson:
         assert record.prompt is not None
+        size = self.settings.levels_shared_by
         return Lesson(
             question=record.prompt.question,
             pictures=tuple(as_png(image) for image in record.prompt.images),
@@ -80,52 +128,113 @@ class FeedbackLearning(BaseCallback):
             outcome=record.outcome,
             version=record.planner_version,
             level=self._levels[i],
+            group=f"{self._levels[i]} {i // size} {self._episodes[i]}" if size > 1 else "",
             advantage=record.decision.advantage,
+            outlook=record.outlook,
         )
 
     def _on_rollout_end(self) -> None:
-        lessons = self.buffer.usable(self.planner.version)
         wall = time.perf_counter() - self._began
-        due = self.num_timesteps - self._learned_at >= self.every
-        if due and len(lessons) >= self.warmup and self._seconds <= self.max_share * wall:
-            self._learned_at = self.num_timesteps
-            started = time.perf_counter()
-            report = self.learner.learn(lessons, self.updates)
-            self._seconds += time.perf_counter() - started
-            for name, value in report.items():
-                self.logger.record(f"feedback/{name}", value)
-            self.logger.record("feedback/return", np.mean([one.returned for one in lessons]))
+        if self.learner is not None and self._due(wall):
+            lessons = self.buffer.usable(self.planner.version)
+            if self._ready(lessons):
+                self._round(self.learner, lessons)
         self.logger.record("feedback/lessons", len(self.buffer))
         self.logger.record("feedback/version", self.planner.version)
+        self.logger.record("feedback/rollbacks", self.rollbacks)
         self.logger.record("feedback/share", self._seconds / max(wall, 1e-9))
 
+    def _due(self, wall: float) -> bool:
+        due = self.num_timesteps - self._learned_at >= self.settings.every
+        return due and self._seconds <= self.settings.max_share * wall
+
+    def _ready(self, lessons: list[Lesson]) -> bool:
+        """Whether there is anything to learn from."""
+        if len(lessons) < self.settings.warmup or not any(one.reward for one in lessons):
+            return False
+        return self.learner is None or self.learner.critic is None or self.learner.critic.ready
+
+    def _round(self, learner: PlannerLearner, lessons: list[Lesson]) -> None:
+        self._learned_at = self.num_timesteps
+        started = time.perf_counter()
+        report = learner.learn(lessons, self.settings.updates)
+        self._seconds += time.perf_counter() - started
+        for name, value in report.items():
+            self.logger.record(f"feedback/{name}", value)
+        self.logger.record("feedback/return", np.mean([one.returned for one in lessons]))
+        advantage = torch.tensor([one.advantage for one in lessons])
+        advantage = advantage[~advantage.isnan()]
+        if len(advantage):
+            self.logger.record("feedback/advantage", advantage, NOT_SCALAR_LOGS)
+
+    def judged(self, success: float) -> None:
+        """Take in an evaluation; the planner goes back to its best if the agent got much worse.
+
+        The bar then comes down half-way, so that a fall of the controller's own does not hold the
+        planner for ever.
+
+        Args:
+            success: share of successful episodes.
+        """
+        if self.learner is None:
+            return
+        if success >= self._best or not self._best_weights:
+            self._best, self._best_weights = success, self.learner.weights()
+        elif success < self._best - self.settings.guard:
+            self.learner.restore(self._best_weights)
+            self.planner.version += 1
+            self.rollbacks += 1
+            self._best = (self._best + success) / 2
+
+    def show(self) -> None:
+        """Log ``eval/planner_accuracy`` and ``eval/planner_probability`` against the expert, and
+        pictures of plans before and after feedback.
+        """
+        if self.progress is None:
+            return
+        for name, value in self.progress.accuracy().items():
+            self.logger.record(f"eval/planner_{name}", value)
+        for k, picture in enumerate(self.progress.pictures()):
+            self.logger.record(f"feedback/plan_{k}", Image(picture, "HWC"), NOT_SCALAR_LOGS)
+
     def save(self, checkpoint: Path) -> None:
-        """Keep the planner in its own folder of the run, whole or not at all."""
-        self.planner.save(_folder(checkpoint))
+        """Keep the planner and the lessons in folders of the run, whole or not at all."""
+        run = _run_of(checkpoint)
+        if self.learner is not None and self.planner.version != self._saved_version:
+            self.planner.save(run.planner)
+            self._saved_version = self.planner.version
+        if self._unwritten:
+            write_lessons(self._unwritten, run.lessons)
+            self._unwritten = []
 
     def load(self, checkpoint: Path) -> None:
         """Give the planner the weights that it was saved with; the reference stays as it is."""
-        if _folder(checkpoint).exists():
-            self.planner.take_weights(_folder(checkpoint))
+        run = _run_of(checkpoint)
+        if run.planner.exists():
+            self.planner.take_weights(run.planner)
 
 
-def _folder(checkpoint: Path) -> Path:
-    return RunFolder(checkpoint.parent.parent).planner
+def _run_of(checkpoint: Path) -> RunFolder:
+    return RunFolder(checkpoint.parent.parent)
 
 
 def build_feedback(
-    config: HierConfig, env: HierarchicalVecEnv, planner: Any
+    config: HierConfig,
+    env: HierarchicalVecEnv,
+    planner: Any,
+    guidance: SubgoalGuidance | None = None,
 ) -> FeedbackLearning | None:
-    """What teaches the planner; ``None`` where it does not learn.
+    """What teaches the planner; ``None`` where it does not learn and nothing is stored.
 
     Raises:
         ConfigError: if the planner has no weights to learn with.
     """
-    if config.feedback.objective == "none" or planner is None:
+    settings = config.feedback
+    if planner is None or (settings.objective == "none" and not settings.store):
         return None
     if not isinstance(planner, LanguagePlanner):
         raise ConfigError(
             f"the planner {type(planner).__name__} has no weights to fine-tune; choose "
-            "planner.type=vlm or llm, or feedback.objective=none"
+            "planner.type=vlm or llm, or feedback.objective=none feedback.store=false"
         )
-    return FeedbackLearning(config, env, planner)
+    return FeedbackLearning(config, env, planner, guidance)

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import resource
 import shutil
 import tarfile
 
@@ -15,17 +16,23 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from envs import make_env, subgoal_space
 from envs.errors import ConfigError, RunFolderError
 from hier import HierConfig, evaluate, resume, train
-from hier.build import build_planner_of, open_trained
-from hier.feedback.learner import FeedbackError, PlannerLearner
+from hier.build import build_env, build_model, build_planner_of, open_trained
+from hier.feedback.discriminator import Discriminator
+from hier.feedback.learner import FeedbackError, PlannerLearner, _Scale
 from hier.feedback.lessons import (
     FeedbackBuffer,
     Lesson,
     read_lessons,
     write_lessons,
 )
+from hier.feedback.loop import build_feedback
 from hier.feedback.objectives import AWR, GRPO, Archer, InverseRL, StepDPO
-from perception.tracker import make_tracker
-from planners import PlannerQuery
+from hier.guidance import build_guidance
+from hier.recording import compare
+from hier.run_folder import RunFolder
+from hier.training import TrainingError
+from perception.tracker import Outlook, make_tracker
+from planners import PlannerError, PlannerQuery
 from planners.language import VLMPlanner
 from planners.pictures import as_png
 
@@ -49,6 +56,7 @@ class TestBuffer:
         assert len(buffer) == 0
         buffer.add(0, lesson(reward=1.0, discount=0.0), success=True)
         assert [one.returned for one in buffer] == pytest.approx([0.325, 0.45, 1.0])
+        assert [one.score for one in buffer] == pytest.approx([0.325] * 3)
         assert all(one.success for one in buffer)
 
     def test_the_oldest_make_room(self):
@@ -83,6 +91,12 @@ class TestDataset:
         assert again[0].returned == 0.5 and math.isnan(again[1].returned)
         assert np.array_equal(again[1000].prompt.images[0], picture)
         assert again[7].candidates == many[7].candidates
+
+    def test_more_are_added_beside_them(self, tmp_path):
+        write_lessons([lesson(reward=1.0)], tmp_path)
+        write_lessons([lesson(reward=2.0)], tmp_path)
+        write_lessons([], tmp_path)
+        assert [one.reward for one in read_lessons(tmp_path)] == [1.0, 2.0]
 
     def test_others_can_read_it(self, tmp_path):
         """Tar members NUMBER.json and NUMBER.K.png: the WebDataset layout, strict JSON."""
@@ -140,7 +154,7 @@ def tried(real):
                 lesson(
                     question=question, pictures=pictures, candidates=candidates,
                     log_probs=log_probs, choice=choice, behaviour=math.log(1 / len(candidates)),
-                    returned=gain, advantage=gain, level=question,
+                    returned=gain, score=gain, advantage=gain, level=question,
                 )
             )  # fmt: skip
     return lessons
@@ -176,19 +190,21 @@ class TestLearner:
     def test_a_discriminator_leads_too(self, real):
         lessons = tried(real)
 
-        def appeal(some):
-            return [
-                torch.nn.functional.one_hot(torch.tensor(int(np.argmin(one.log_probs))), 4) * 3.0
-                for one in some
-            ]
+        class Told:
+            def learn(self, some, updates):
+                return math.log(2)
 
-        planner, learns = learner(InverseRL(), appeal=appeal)
+            def logits(self, some):
+                best = [torch.tensor(int(np.argmin(one.log_probs))) for one in some]
+                return [torch.nn.functional.one_hot(b, 4) * 3.0 for b in best]
+
+        planner, learns = learner(InverseRL(), discriminator=Told())
         before = chance_of_best(planner, lessons)
         learns.learn(lessons, 12)
         assert min(chance_of_best(planner, lessons)) > 10 * max(before)
 
     def test_inverse_rl_without_a_discriminator_is_refused(self):
-        with pytest.raises(ConfigError, match="give appeal"):
+        with pytest.raises(ConfigError, match="needs a discriminator"):
             learner(InverseRL())
 
     def test_a_heavy_kl_holds_it_at_the_reference(self, real):
@@ -222,11 +238,13 @@ class TestLearner:
 
 
 SMALL = [
-    "planner.type=vlm", "total_timesteps=1536", "env.n_envs=8", "env.max_steps=40",
+    "planner.type=vlm", "env.id=BabyAI-GoToObj-v0", "total_timesteps=1536",
+    "env.n_envs=8", "env.max_steps=40",
     "controller.options.n_steps=32", "eval.episodes=2", "eval.every=0", "eval.videos=0",
-    "torch_threads=1", "subgoal.max_duration=8", "feedback.objective=awr", "feedback.every=256",
+    "feedback.store=true", "torch_threads=1", "subgoal.max_duration=8",
+    "feedback.objective=awr", "feedback.every=256",
     "feedback.warmup=20", "feedback.updates=2", "feedback.max_share=1", "checkpoint_every=512",
-    "feedback.learning_rate=1e-3",
+    "feedback.learning_rate=1e-3", "guidance.critic.batch_size=16", "guidance.critic.warmup=0",
 ]  # fmt: skip
 
 
@@ -236,15 +254,90 @@ def taught(tmp_path_factory):
     return train(config, folder=tmp_path_factory.mktemp("loop") / "run", progress=False)
 
 
+class TestUnits:
+    """Advantages are in standard deviations of the returns, from the best source there is."""
+
+    def batch(self, real, **given):
+        lessons = tried(real)
+        for one in lessons:
+            for name, value in given.items():
+                setattr(one, name, value)
+        _, learns = learner(Archer(), critic=given.get("critic"))
+        return lessons, learns._batch(lessons, _Scale.of(lessons))
+
+    def test_stored_advantages(self, real):
+        lessons, batch = self.batch(real, advantage=0.3)
+        unit = np.std([one.returned for one in lessons])
+        assert batch.advantage.tolist() == pytest.approx([0.3 / unit] * len(lessons))
+        assert batch.values is None
+
+    def test_without_them_the_return_less_its_mean_on_the_level(self, real):
+        lessons, batch = self.batch(real, advantage=math.nan, level="one")
+        returns = np.array([one.returned for one in lessons])
+        expected = (returns - returns.mean()) / returns.std()
+        assert batch.advantage.tolist() == pytest.approx(expected.tolist(), abs=1e-5)
+
+    def test_a_critic_goes_first(self, real):
+        class Critic:
+            def values(self, outlooks):
+                return [np.array(outlook, np.float32) for outlook in outlooks]
+
+        lessons, learns = tried(real), learner(Archer(), critic=Critic())[1]
+        for one in lessons:
+            one.outlook = [0.0, 0.1, 0.2, 0.6]
+        batch = learns._batch(lessons, _Scale.of(lessons))
+        unit = np.std([one.returned for one in lessons])
+        p = batch.log_probs.detach().exp().numpy()
+        q = np.array([0.0, 0.1, 0.2, 0.6]) / unit
+        expected = [q[one.choice] - row @ q for one, row in zip(lessons, p, strict=True)]
+        assert batch.advantage.tolist() == pytest.approx(expected, abs=1e-5)
+        gap = [q[one.choice] - q[r] for one, r in zip(lessons, batch.rival.tolist(), strict=True)]
+        assert batch.margin.tolist() == pytest.approx(gap, abs=1e-5)
+        assert all(r != one.choice for one, r in zip(lessons, batch.rival.tolist(), strict=True))
+
+    def test_a_group_is_of_equal_starts(self, real):
+        lessons = tried(real)[:4]
+        for one, group, score in zip(lessons, "aabb", (1.0, 0.0, 2.0, 2.0), strict=True):
+            one.group, one.score = group, score
+        scale = _Scale.of(lessons)
+        assert [scale.gain[id(one)] for one in lessons] == pytest.approx([1, -1, 0, 0])
+
+
+def test_the_discriminator_finds_what_successful_episodes_pursue():
+    rng = np.random.default_rng(0)
+    lessons = []
+    for number in range(200):
+        subgoals = np.eye(3, 6, dtype=np.float32)
+        success = number % 2 == 0
+        outlook = Outlook(
+            rng.integers(0, 9, (15, 15)).astype(np.uint8), np.zeros(80, np.int64), subgoals
+        )
+        lessons.append(
+            lesson(
+                candidates=("a", "b", "c"), log_probs=(math.log(1 / 3),) * 3, success=success,
+                choice=2 if success else 0, outlook=outlook,
+            )
+        )  # fmt: skip
+    found = Discriminator((9, 5, 6), batch_size=32)
+    first = found.learn(lessons, 1)
+    assert found.learn(lessons, 60) < first
+    logits = torch.stack(found.logits(lessons[:20]))
+    assert logits.shape == (20, 3) and (logits.argmax(dim=1) == 2).all()
+    assert math.isnan(found.learn([one for one in lessons if not one.success], 5))
+
+
 class TestLoop:
     def test_the_planner_learns_while_the_controller_does(self, taught):
         events = EventAccumulator(str(taught.folder / "tensorboard"))
         events.Reload()
         versions = [e.value for e in events.Scalars("feedback/version")]
         assert versions == sorted(versions) and versions[-1] >= 2
-        for name in ("loss", "kl", "entropy", "return", "lessons", "share"):
+        for name in ("loss", "kl", "entropy", "return", "lessons", "share", "rollbacks"):
             assert all(math.isfinite(e.value) for e in events.Scalars(f"feedback/{name}"))
         assert events.Scalars("feedback/kl")[-1].value > 0
+        assert 0 <= events.Scalars("eval/planner_accuracy")[-1].value <= 1
+        assert {"feedback/plan_0", "feedback/plan_1"} <= set(events.Tags()["images"])
+        assert "feedback/advantage" in events.Tags()["histograms"]
 
     def test_what_it_became_is_kept_and_acts(self, taught):
         before, after = VLMPlanner(device="cpu"), VLMPlanner(str(taught.folder / "planner"))
@@ -267,7 +360,9 @@ class TestLoop:
         assert VLMPlanner(str(folder / "planner")).version > before
 
     def test_without_it_nothing_is_kept(self, tmp_path):
-        config = HierConfig.load("demo", [*SMALL, "feedback.objective=none"])
+        config = HierConfig.load(
+            "demo", [*SMALL, "feedback.objective=none", "feedback.store=false"]
+        )
         folder = train(config, folder=tmp_path / "run", progress=False).folder
         assert not (folder / "planner").exists()
 
@@ -275,3 +370,134 @@ class TestLoop:
         config = HierConfig.load("demo", [*SMALL, "planner.type=oracle"])
         with pytest.raises(ConfigError, match="no weights to fine-tune"):
             train(config, folder=tmp_path / "run", progress=False)
+
+    def test_it_waits_for_a_reward(self, tmp_path):
+        """Where nothing was earned there is nothing to learn."""
+        hard = ["env.id=BabyAI-KeyCorridorS6R3-v0", "total_timesteps=768"]
+        folder = train(HierConfig.load("demo", [*SMALL, *hard]), folder=tmp_path, progress=False)
+        assert VLMPlanner(str(folder.folder / "planner")).version == 0
+
+    @pytest.mark.parametrize("objective", ["archer", "grpo", "step_dpo", "inverse_rl"])
+    def test_every_objective_runs(self, objective, tmp_path):
+        config = HierConfig.load("demo", [*SMALL, f"feedback.objective={objective}"])
+        folder = train(config, folder=tmp_path / "run", progress=False).folder
+        assert VLMPlanner(str(folder / "planner")).version >= 2
+
+
+class TestFaults:
+    """Whatever happens to a save, the last good planner stays and training goes on from it."""
+
+    @pytest.fixture
+    def run(self, taught, tmp_path):
+        folder = tmp_path / "run"
+        shutil.copytree(taught.folder, folder)
+        config = (folder / "config.yaml").read_text().replace("1536", "2304")
+        (folder / "config.yaml").write_text(config)
+        return folder
+
+    def test_a_full_disk(self, run):
+        """No file may grow beyond a megabyte: the weights of the planner do not fit."""
+        before = VLMPlanner(str(run / "planner")).version
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limits[1]))
+        try:
+            with pytest.raises((PlannerError, RunFolderError), match=r"cannot be written.*File"):
+                resume(run, progress=False)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert VLMPlanner(str(run / "planner")).version == before
+        assert not list(run.glob(".planner-*")), "half a planner is left behind"
+        assert resume(run, progress=False).env_steps == 2304
+        assert VLMPlanner(str(run / "planner")).version > before
+
+    def test_killed_while_the_planner_was_replaced(self, run):
+        """Between the two renames: the old one is set aside, the new one not yet in place."""
+        before = VLMPlanner(str(run / "planner")).version
+        (run / "planner").rename(run / ".planner-old")
+        (run / ".planner-half").mkdir()
+        assert open_trained(run).config.planner.model == str(run / "planner")
+        assert VLMPlanner(str(run / "planner")).version == before
+        assert resume(run, progress=False).env_steps == 2304
+
+    def test_a_loss_that_is_not_finite(self, run, monkeypatch):
+        monkeypatch.setattr(AWR, "loss", lambda self, lessons: lessons.log_probs.sum() * math.nan)
+        before = VLMPlanner(str(run / "planner")).version
+        with pytest.raises(TrainingError, match=r"infinite or NaN.*hier train --resume"):
+            resume(run, progress=False)
+        assert VLMPlanner(str(run / "planner")).version == before
+        monkeypatch.undo()
+        assert resume(run, progress=False).env_steps == 2304
+
+
+class TestGuard:
+    @pytest.fixture
+    def feedback(self):
+        config = HierConfig.load("demo", SMALL)
+        planner, guidance = build_planner_of(config), build_guidance(config)
+        env = build_env(config, planner, guidance=guidance)
+        yield build_feedback(config, env, planner, guidance)
+        env.close()
+
+    def nudge(self, feedback):
+        with torch.no_grad():
+            for weight in feedback.learner._weights:
+                weight.add_(1.0)
+
+    def test_a_fall_brings_the_best_planner_back(self, feedback):
+        feedback.judged(0.5)
+        feedback.judged(0.9)
+        best = feedback.learner.weights()
+        self.nudge(feedback)
+        feedback.judged(0.75)  # within what chance does
+        assert feedback.rollbacks == 0 and not torch.equal(feedback.learner.weights()[0], best[0])
+        feedback.judged(0.6)
+        assert feedback.rollbacks == 1 and feedback.planner.version == 1
+        now = feedback.learner.weights()
+        assert all(torch.equal(a, b) for a, b in zip(now, best, strict=True))
+
+    def test_the_bar_comes_down(self, feedback):
+        feedback.judged(0.9)
+        self.nudge(feedback)
+        feedback.judged(0.4)
+        feedback.judged(0.5)  # the bar is 0.65 now
+        assert feedback.rollbacks == 1
+
+
+def test_grpo_plays_equal_levels_in_groups():
+    lines = ["feedback.objective=grpo", "feedback.group=4", "env.n_envs=8", "planner.type=none"]
+    config = HierConfig.load("demo", lines)
+    env = build_env(config, None)
+    starts = env.reset()["image"]
+    assert all(np.array_equal(starts[0], starts[i]) for i in (1, 2, 3))
+    assert all(np.array_equal(starts[4], starts[i]) for i in (5, 6, 7))
+    assert not np.array_equal(starts[0], starts[4])
+    env.close()
+
+
+def test_a_controller_begins_as_another_runs(taught, tmp_path):
+    config = HierConfig.load("demo", [*SMALL, f"controller.start={taught.folder}"])
+    env = build_env(config, None)
+    model, other = build_model(config, env), open_trained(taught.folder).model
+    one, two = model.policy.state_dict(), other.policy.state_dict()
+    assert all(torch.equal(one[key], two[key]) for key in two)
+    wide = config.override("controller.net_arch=[32]")
+    with pytest.raises(RunFolderError, match="does not fit this configuration"):
+        build_model(wide, env)
+    with pytest.raises(RunFolderError, match="is not a run folder"):
+        build_model(config.override("controller.start=nowhere"), env)
+    env.close()
+
+
+class TestCompare:
+    def test_a_run_stands_for_its_planner(self, taught):
+        config = HierConfig.load("demo")
+        found = compare(config, ["gridworld", str(taught.folder)], steps=5)
+        assert found.probabilities.shape == (2, len(found.candidates))
+        assert found.probabilities.sum(axis=1) == pytest.approx([1, 1])
+        assert not np.allclose(*found.probabilities)
+        assert found.picture.dtype == np.uint8 and found.picture.ndim == 3
+
+    def test_a_run_without_feedback_is_refused(self, tmp_path):
+        RunFolder.create(HierConfig.load("demo"), tmp_path / "run")
+        with pytest.raises(RunFolderError, match="learned nothing"):
+            compare(HierConfig.load("demo"), ["gridworld", str(tmp_path / "run")])

@@ -34,8 +34,8 @@ def lessons(logits, choices, **given):
         "reference": LOGITS[: logits.shape[0]].log_softmax(0).expand(n, -1),
         "behaviour": chosen,
         "advantage": torch.zeros(n, dtype=logits.dtype),
-        "outcome": torch.zeros(n, dtype=logits.dtype),
-        "group": torch.zeros(n, dtype=torch.int64),
+        "gain": torch.zeros(n, dtype=logits.dtype),
+        "margin": torch.zeros(n, dtype=logits.dtype),
         "rival": torch.zeros(n, dtype=torch.int64),
         "appeal": torch.zeros(n, logits.shape[0], dtype=logits.dtype),
     }
@@ -84,6 +84,15 @@ def test_archers_gradient_is_that_of_the_expected_advantage():
     assert found.tolist() == pytest.approx(expected.tolist(), abs=1e-9)
 
 
+def test_with_a_critic_archers_expectation_is_exact():
+    """Whatever was pursued, and whatever all values have in common."""
+    logits = LOGITS.clone().requires_grad_()
+    batch = lessons(logits, [1], values=ADVANTAGE[None] + 7.0)
+    found = gradient(Archer().loss(batch), logits)
+    expected = gradient(-(logits.softmax(0) * ADVANTAGE).sum(), logits)
+    assert found.tolist() == pytest.approx(expected.tolist(), abs=1e-9)
+
+
 def test_archers_correction_is_bounded():
     logits = LOGITS.clone().requires_grad_()
     rare = torch.tensor([-20.0], dtype=torch.float64)
@@ -103,8 +112,8 @@ class TestGRPO:
 
     def test_on_policy_the_gradient_is_the_policy_gradient(self):
         logits = LOGITS.clone().requires_grad_()
-        outcome = torch.tensor([1.0, 0.0], dtype=torch.float64)
-        found = gradient(GRPO().loss(lessons(logits, [0, 1], outcome=outcome)), logits)
+        gain = torch.tensor([1.0, -1.0], dtype=torch.float64)
+        found = gradient(GRPO().loss(lessons(logits, [0, 1], gain=gain)), logits)
         log_p = logits.log_softmax(0)
         expected = gradient(-(log_p[0] - log_p[1]) / 2, logits)
         assert found.tolist() == pytest.approx(expected.tolist())
@@ -112,10 +121,10 @@ class TestGRPO:
     def test_beyond_the_clip_nothing_is_learned(self):
         logits = LOGITS.clone().requires_grad_()
         log_p = logits.detach().log_softmax(0)
-        outcome = torch.tensor([1.0, 0.0], dtype=torch.float64)
+        gain = torch.tensor([1.0, -1.0], dtype=torch.float64)
         # The better is already likelier than before by more than ε, the worse less likely.
         before = torch.stack([log_p[0] - 0.5, log_p[1] + 0.5])
-        batch = lessons(logits, [0, 1], outcome=outcome, behaviour=before)
+        batch = lessons(logits, [0, 1], gain=gain, behaviour=before)
         assert gradient(GRPO(clip=0.2).loss(batch), logits).abs().max() == 0
 
 
@@ -126,7 +135,7 @@ class TestStepDPO:
         logits = LOGITS.clone().requires_grad_()
         batch = lessons(
             logits, [0], rival=torch.tensor([2]),
-            advantage=torch.tensor([0.3 * sign], dtype=torch.float64),
+            margin=torch.tensor([0.3 * sign], dtype=torch.float64),
         )  # fmt: skip
         found = gradient(StepDPO(beta=0.8).loss(batch), logits)
         log_p = logits.log_softmax(0)
@@ -135,11 +144,11 @@ class TestStepDPO:
 
     def test_preferences_of_a_bandit_are_met_at_their_odds(self):
         """g⁺ wins w of n comparisons: β [Δ - Δ_ref] = log odds (Bradley and Terry)."""
-        advantage = torch.tensor([1.0, 1.0, 1.0, -1.0], dtype=torch.float64)
+        margin = torch.tensor([1.0, 1.0, 1.0, -1.0], dtype=torch.float64)
         beta, logits = 0.5, LOGITS[:2]
         found = descend(
             lambda x: StepDPO(beta).loss(
-                lessons(x, [0] * 4, rival=torch.ones(4, dtype=torch.int64), advantage=advantage)
+                lessons(x, [0] * 4, rival=torch.ones(4, dtype=torch.int64), margin=margin)
             ),
             logits=logits,
         )
@@ -183,27 +192,30 @@ def test_with_kl_the_optimum_is_the_softened_reference(coef):
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_states_with_fewer_candidates_are_masked(name):
     """A padded candidate changes neither loss nor gradient."""
-    outcome = torch.tensor([1.0, 0.0], dtype=torch.float64)
+    gain = torch.tensor([0.5, -0.5], dtype=torch.float64)
     losses, gradients = [], []
     for pad in (0, 2):
         logits = LOGITS[:2].clone().requires_grad_()
         batch = lessons(
-            logits, [0, 1], advantage=outcome - 0.5, outcome=outcome,
+            logits, [0, 1], advantage=gain, gain=gain, margin=gain,
             rival=torch.tensor([1, 0]), appeal=ADVANTAGE[:2].expand(2, -1),
+            values=ADVANTAGE[:2].expand(2, -1),
         )  # fmt: skip
         wide = {
             key: torch.nn.functional.pad(getattr(batch, key), (0, pad), value=-math.inf)
             for key in ("log_probs", "reference")
         }
-        wide["appeal"] = torch.nn.functional.pad(batch.appeal, (0, pad))
+        for key in ("appeal", "values"):
+            wide[key] = torch.nn.functional.pad(getattr(batch, key), (0, pad))
         rest = {
             key: getattr(batch, key)
-            for key in ("choice", "behaviour", "advantage", "outcome", "group", "rival")
+            for key in ("choice", "behaviour", "advantage", "gain", "margin", "rival")
         }
         padded = Lessons(**wide, **rest)
         loss = objective_class(name)().loss(padded) + kl_to_reference(padded)
-        losses.append(float(loss))
-        gradients.append(gradient(loss, logits).tolist())
+        found = gradient(loss, logits).tolist()
+        losses.append(float(loss.detach()))
+        gradients.append(found)
     assert losses[0] == pytest.approx(losses[1])
     assert gradients[0] == pytest.approx(gradients[1])
     assert all(math.isfinite(value) for value in gradients[1])

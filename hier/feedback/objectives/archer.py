@@ -11,11 +11,13 @@ from hier.feedback.objectives.base import Lessons, Objective
 
 @dataclass(frozen=True)
 class Archer(Objective):
-    """``L = -E[c A(s,g) log p(g|s)]`` with ``A = Q(s,g) - V(s)`` (arXiv 2402.19446, eq. 5).
+    """``L = -E_s E_{g~p}[A(s,g)]`` with ``A = Q(s,g) - V(s)`` (arXiv 2402.19446, eq. 5).
 
-    ArCHer draws afresh from its actor; ours learns from what was pursued under the behaviour μ, so
-    each lesson is weighed by ``c = min(p / μ, most)``, held constant. With ``c = p / μ`` the
-    gradient is exactly that of ``E_p[A]``.
+    ArCHer draws subgoals afresh from its actor. Ours form a closed set, so where the critic is at
+    hand the expectation is exact: every candidate is weighed, also those never pursued. Stored
+    lessons have the advantage of what was pursued alone, under the behaviour μ; there
+    ``L = -E[c A(s,g) log p(g|s)]`` with ``c = min(p / μ, most)`` held constant, which has the same
+    gradient where c is not cut.
 
     Attributes:
         most: largest correction.
@@ -25,6 +27,9 @@ class Archer(Objective):
 
     def loss(self, lessons: Lessons) -> Tensor:
         """See the class."""
+        if lessons.values is not None:
+            # What is subtracted from Q alike for all candidates has no gradient.
+            return -lessons.mean(lessons.values).mean()
         log_p = lessons.of(lessons.choice)
         correction = (log_p.detach() - lessons.behaviour).exp().clamp(max=self.most)
         return -(correction * lessons.advantage * log_p).mean()

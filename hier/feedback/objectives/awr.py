@@ -16,11 +16,12 @@ class AWR(Objective):
     Where the pursued subgoals were drawn from μ its optimum is p ∝ μ exp(A / β).
 
     Attributes:
-        beta: β, in the advantage's units; a smaller one is pickier.
+        beta: β, in the advantage's units (the learner's: standard deviations of the return); a
+            smaller one is pickier.
         most: w, the largest weight.
     """
 
-    beta: float = 0.05
+    beta: float = 0.3
     most: float = 20.0
 
     def loss(self, lessons: Lessons) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -20,9 +21,11 @@ class Lessons:
         choice: ``(n,)`` int64, the candidate that was pursued.
         behaviour: ``(n,)`` log-probability of the choice when it was made.
         advantage: ``(n,)`` what the choice earned beyond the state's value.
-        outcome: ``(n,)`` discounted return from the choice to the episode's end.
-        group: ``(n,)`` int64; lessons with the same number are about the same state or level.
+        gain: ``(n,)`` how its episode fared beside the others of its group, in their standard
+            deviations, see :func:`hier.feedback.objectives.grpo.relative`.
         rival: ``(n,)`` int64, the candidate that the choice is compared with.
+        margin: ``(n,)`` by how much the choice is better than its rival.
+        values: ``(n, m)`` a critic's opinion of every candidate; ``None`` without one.
         appeal: ``(n, m)`` what a discriminator says for each candidate, in logits.
     """
 
@@ -31,10 +34,20 @@ class Lessons:
     choice: Tensor
     behaviour: Tensor
     advantage: Tensor
-    outcome: Tensor
-    group: Tensor
+    gain: Tensor
     rival: Tensor
+    margin: Tensor
     appeal: Tensor
+    values: Tensor | None = None
+
+    @property
+    def there(self) -> Tensor:
+        """``(n, m)`` whether a state has the candidate."""
+        return torch.isfinite(self.log_probs)
+
+    def mean(self, table: Tensor) -> Tensor:
+        """``E_{g~p(.|s)}`` of a table over the candidates, ``(n,)``, with p's gradient."""
+        return (self.log_probs.exp() * table.masked_fill(~self.there, 0.0)).sum(dim=1)
 
     def of(self, which: Tensor, log_probs: Tensor | None = None) -> Tensor:
         """Log-probability of one candidate per state, ``(n,)``; the planner's unless given."""
@@ -45,6 +58,9 @@ class Lessons:
 class Objective(ABC):
     """A loss whose descent makes the planner's better choices likelier."""
 
+    needs_critic: ClassVar[bool] = True
+    """Whether it learns from advantages."""
+
     @abstractmethod
     def loss(self, lessons: Lessons) -> Tensor:
         """A scalar, without the KL to the reference (:func:`kl_to_reference`)."""
@@ -52,7 +68,6 @@ class Objective(ABC):
 
 def kl_to_reference(lessons: Lessons) -> Tensor:
     """Mean KL(p ‖ p_ref) in nats over the candidates, exact."""
-    there = torch.isfinite(lessons.log_probs)
-    log_p = lessons.log_probs.masked_fill(~there, 0.0)
-    ratio = log_p - lessons.reference.masked_fill(~there, 0.0)
-    return (there * log_p.exp() * ratio).sum(dim=1).mean()
+    absent = ~lessons.there
+    log_p = lessons.log_probs.masked_fill(absent, 0.0)
+    return lessons.mean(log_p - lessons.reference.masked_fill(absent, 0.0)).mean()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -15,21 +16,22 @@ class GRPO(Objective):
     """``L = -E[min(ρ Â, clip(ρ, 1-ε, 1+ε) Â)]`` with ``ρ = p(g|s) / μ(g|s)`` and, within a group,
     ``Â = (G - mean G) / std G`` (arXiv 2402.03300, eq. 3; Agent-R1, 2511.14460).
 
-    G is the return after the choice, and a group what was tried from one state or level. A group of
-    one, or in which all fared alike, teaches nothing. The ratio is that of whole answers.
+    G is the discounted return of the whole episode, and a group are episodes of one level
+    (``Lessons.gain`` is Â). A group of one, or in which all fared alike, teaches nothing. The ratio
+    is that of whole answers. No critic is needed.
 
     Attributes:
         clip: ε.
     """
 
     clip: float = 0.2
+    needs_critic: ClassVar[bool] = False
 
     def loss(self, lessons: Lessons) -> Tensor:
         """See the class."""
-        gain = relative(lessons.outcome, lessons.group)
         ratio = (lessons.of(lessons.choice) - lessons.behaviour).exp()
         held = ratio.clamp(1 - self.clip, 1 + self.clip)
-        return -torch.minimum(ratio * gain, held * gain).mean()
+        return -torch.minimum(ratio * lessons.gain, held * lessons.gain).mean()
 
 
 def relative(outcome: Tensor, group: Tensor) -> Tensor:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -23,13 +23,11 @@ class InverseRL(Objective):
     """
 
     most: float = 5.0
+    needs_critic: ClassVar[bool] = False
 
     def loss(self, lessons: Lessons) -> Tensor:
         """See the class."""
-        there = torch.isfinite(lessons.log_probs)
-        p = lessons.log_probs.exp()
-        pay = lessons.appeal.masked_fill(~there, 0.0).clamp(-self.most, self.most)
-        return -(p * pay).sum(dim=1).mean()
+        return -lessons.mean(lessons.appeal.clamp(-self.most, self.most)).mean()
 
 
 def discriminator_loss(successful: Tensor, own: Tensor) -> Tensor:

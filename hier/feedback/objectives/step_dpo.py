@@ -15,7 +15,8 @@ from hier.feedback.objectives.base import Lessons, Objective
 class StepDPO(Objective):
     """``L = -E[log σ(β [log p(g⁺)/p_ref(g⁺) - log p(g⁻)/p_ref(g⁻)])]`` (arXiv 2411.03817, eq. 9).
 
-    The choice is the better of the two where its advantage is positive, else its rival is.
+    The choice is the better of the two where its margin is positive, else its rival is; a pair
+    without a margin says nothing.
 
     Attributes:
         beta: β, how many nats from the reference a preference is worth.
@@ -26,7 +27,7 @@ class StepDPO(Objective):
     def loss(self, lessons: Lessons) -> Tensor:
         """See the class."""
         gain = self._moved(lessons, lessons.choice) - self._moved(lessons, lessons.rival)
-        return -functional.logsigmoid(self.beta * torch.sign(lessons.advantage) * gain).mean()
+        return -functional.logsigmoid(self.beta * torch.sign(lessons.margin) * gain).mean()
 
     @staticmethod
     def _moved(lessons: Lessons, which: Tensor) -> Tensor:

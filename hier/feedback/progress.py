@@ -1,0 +1,61 @@
+"""What feedback makes of a planner, seen on states that stay the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hier.recording import beside
+from planners.accuracy import states_of
+from planners.protocol import Planner, PlannerQuery, PlannerReply
+
+
+class PlannerProgress:
+    """A planner before and after feedback, on the states in which an expert would be asked.
+
+    The expert is asked here alone, to judge; nothing is learned from it.
+
+    Args:
+        planner: as it is before.
+        levels: environment ids that the states are shared out over.
+        states: how many.
+        first_seed: of consecutive level seeds.
+    """
+
+    def __init__(self, planner: Planner, levels: Sequence[str], states: int, first_seed: int):
+        self.planner = planner
+        self._queries: list[PlannerQuery] = []
+        self._answers: list[int] = []
+        for k, level in enumerate(levels[:states]):
+            share = states // len(levels) + (k < states % len(levels))
+            queries, answers = states_of(level, max(share, 1), first_seed)
+            self._queries += queries
+            self._answers += answers
+        self._before = self._replies()
+
+    def accuracy(self) -> dict[str, float]:
+        """Now: ``accuracy``, how often its likeliest subgoal is the expert's, and ``probability``,
+        the mean that it gives to the expert's; both in [0, 1].
+        """
+        pairs = list(zip(self._replies(), self._answers, strict=True))
+        return {
+            "accuracy": float(np.mean([np.argmax(r.log_probs) == a for r, a in pairs])),
+            "probability": float(np.mean([np.exp(r.log_probs[a]) for r, a in pairs])),
+        }
+
+    def pictures(self, n: int = 2) -> list[NDArray[np.uint8]]:
+        """Before beside now, ``(height, width, 3)`` uint8, where it changed its mind most."""
+        now = self._replies()
+        moved = [
+            float(np.abs(np.exp(a.log_probs) - np.exp(b.log_probs)).sum())
+            for a, b in zip(self._before, now, strict=True)
+        ]
+        return [
+            beside(self._queries[i], [("before", self._before[i]), ("now", now[i])])
+            for i in np.argsort(moved)[::-1][:n]
+        ]
+
+    def _replies(self) -> list[PlannerReply]:
+        return self.planner.score(self._queries)
