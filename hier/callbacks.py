@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
+import psutil
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import HParam, TensorBoardOutputFormat
 
@@ -120,6 +121,7 @@ class HierarchyLogger(BaseCallback):
         for name, share in shares.items():
             self.logger.record(f"time/share_{name}", share)
         self.logger.record("time/share_learning", max(0.0, 1.0 - sum(shares.values())))
+        self.logger.record("time/memory_mb", psutil.Process().memory_info().rss / 2**20)
         self._clock, self._seconds = now, spent
 
     def _spent(self) -> dict[str, float]:

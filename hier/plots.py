@@ -68,11 +68,11 @@ def plot_panels(result: dict[str, Any], path: Path) -> None:
     The line is the median over seeds, the band reaches from the worst to the best.
 
     Args:
-        result: a result whose rows hold a ``training_curve``; a task is a ``level`` and, where
-            rows have one, a ``mistake``.
+        result: a result with rows that hold a ``training_curve`` (others are left out); a task is a
+            ``level`` and, where rows have one, a ``mistake``.
         path: PNG to write.
     """
-    rows = result["rows"]
+    rows = [row for row in result["rows"] if "training_curve" in row]
     tasks = list(dict.fromkeys((row["level"], row.get("mistake", "")) for row in rows))
     variants = list(dict.fromkeys(row["variant"] for row in rows))
     columns = min(len(tasks), 3 if len(tasks) % 2 else 2)
@@ -94,7 +94,7 @@ def plot_panels(result: dict[str, Any], path: Path) -> None:
     for axes in grid[:, 0]:
         axes.set_ylabel("success, last 100 episodes")
     handles, labels = grid[0, 0].get_legend_handles_labels()
-    wide = min(len(variants), 3 * columns)
+    wide = min(len(variants), 2 if columns == 1 else 3 * columns)
     figure.legend(handles, labels, frameon=False, loc="lower center", ncols=wide)
     _write(figure, path, bottom=-(-len(variants) // wide) * 0.24 / (3.4 * lines))
 

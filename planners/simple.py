@@ -90,9 +90,10 @@ class MistakenPlanner:
 
     def score(self, queries: Sequence[PlannerQuery]) -> list[PlannerReply]:
         """See :class:`planners.protocol.Planner` and :class:`OraclePlanner`."""
-        return _from_expert(queries, self._instead)
+        return _from_expert(queries, self.instead)
 
-    def _instead(self, query: PlannerQuery, right: int) -> int:
+    def instead(self, query: PlannerQuery, right: int) -> int:
+        """Index of what it names where ``right`` is the expert's."""
         candidates = query.candidates
         meant = candidates[right]
         if self.mistake == "order":

@@ -55,6 +55,19 @@ SUITES: dict[str, Suite] = {
         "guidance:wrong_order",
         plot="plot_panels",
     ),
+    "feedback": Suite(
+        "held-out levels before and after planner and controller learn there, every objective",
+        "feedback:feedback",
+        plot="plot_panels",
+    ),
+    "wrong-teacher": Suite(
+        "a planner taught the wrong order: obeyed, guided, and corrected by feedback",
+        "feedback:wrong_teacher_suite",
+        plot="plot_panels",
+    ),
+    "two-by-two": Suite(
+        "guidance off and on, feedback off and on", "feedback:two_by_two", plot="plot_panels"
+    ),
     "guidance": Suite(
         "what each part of guidance is worth, on four levels",
         "guidance:guidance",

@@ -88,14 +88,18 @@ def training_curve(run: RunFolder) -> list[list[float]]:
 
     Every training episode is a level of its own, so no level was seen before.
     """
+    return [[step, round(value, 3)] for step, value in logged(run, "rollout/success_rate")]
+
+
+def logged(run: RunFolder, name: str) -> list[tuple[int, float]]:
+    """``(env_steps, value)`` of a TensorBoard scalar; empty if it was never logged."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     log = EventAccumulator(str(run.tensorboard), size_guidance={"scalars": 0})
     log.Reload()
-    name = "rollout/success_rate"
     if name not in log.Tags()["scalars"]:
-        return []  # no episode ended
-    return [[point.step, round(point.value, 3)] for point in log.Scalars(name)]
+        return []
+    return [(point.step, point.value) for point in log.Scalars(name)]
 
 
 def train_all(jobs: Sequence[tuple[HierConfig, str, Path]]) -> list[Row]:

@@ -25,25 +25,12 @@ PLANNERS = ("vlm", "oracle")
 def zero_shot(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:
     """Held-out levels with the planner that ships, beside the oracle; nothing learns on them.
 
-    The controllers learn on the source levels under the oracle's subgoals, one per seed, and are
-    kept in ``runs/source-levels``; a finished one of the same configuration is used again.
+    The controllers are :func:`source_controllers`.
     """
-    base = HierConfig.load(
-        "source-levels", ["planner.type=oracle", "torch_threads=1", "eval.videos=0"]
-    )
-    levels = PretrainConfig.load("gridworld").held_out
-    parent, episodes = Path("runs/source-levels"), 100
+    levels, episodes = PretrainConfig.load("gridworld").held_out, 100
     if quick:
-        base = base.override("total_timesteps=3072", "eval.episodes=12", "eval.every=0")
-        parent, episodes, levels = Path("runs/source-levels-quick"), 4, levels[:2]
-    folders = {seed: parent / f"seed-{seed}" for seed in seeds}
-    train_all(
-        [
-            (base.override(f"seed={seed}"), "source levels", folder)
-            for seed, folder in folders.items()
-            if not _finished(folder, base.override(f"seed={seed}"))
-        ]
-    )
+        levels, episodes = levels[:2], 4
+    folders = source_controllers(quick, seeds)
     rows = side_by_side(
         _judge,
         [
@@ -63,7 +50,31 @@ def zero_shot(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[R
     return figures, rows
 
 
-def _finished(folder: Path, config: HierConfig) -> bool:
+def source_controllers(quick: bool, seeds: Sequence[int]) -> dict[int, Path]:
+    """Controllers that learned on the source levels under the oracle, one run per seed.
+
+    They are kept in ``runs/source-levels``; a finished one of the same configuration is used again.
+    """
+    base = HierConfig.load(
+        "source-levels", ["planner.type=oracle", "torch_threads=1", "eval.videos=0"]
+    )
+    parent = Path("runs/source-levels")
+    if quick:
+        base = base.override("total_timesteps=3072", "eval.episodes=12", "eval.every=0")
+        parent = Path("runs/source-levels-quick")
+    folders = {seed: parent / f"seed-{seed}" for seed in seeds}
+    train_all(
+        [
+            (base.override(f"seed={seed}"), "source levels", folder)
+            for seed, folder in folders.items()
+            if not finished(folder, base.override(f"seed={seed}"))
+        ]
+    )
+    return folders
+
+
+def finished(folder: Path, config: HierConfig) -> bool:
+    """Whether a folder holds this run, trained to its end."""
     try:
         run = RunFolder.open(folder)
         steps = int(run.latest_checkpoint().stem.removeprefix("step-"))

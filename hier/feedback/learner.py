@@ -200,8 +200,9 @@ class PlannerLearner:
         prompts = [lesson.prompt for lesson in lessons]
         answers = [self.planner.answers_of(lesson.candidates) for lesson in lessons]
         log_probs = self._log_probs(prompts, answers, grad=True)
-        with self.planner.loaded.reference() as network:
-            reference = self._log_probs(prompts, answers, network=network)
+        self._refer(lessons, prompts, answers)
+        kept = [torch.from_numpy(one.reference) for one in lessons]
+        reference = pad_sequence(kept, batch_first=True, padding_value=-math.inf).to(log_probs)
         now = log_probs.detach().exp().cpu().numpy()
         choice = np.array([one.choice for one in lessons])
         rivals = now.copy()
@@ -233,6 +234,23 @@ class PlannerLearner:
             if self.discriminator is None
             else pad_sequence(self.discriminator.logits(lessons), batch_first=True).to(reference),
         )
+
+    def _refer(
+        self,
+        lessons: Sequence[Lesson],
+        prompts: Sequence[Prompt],
+        answers: Sequence[tuple[tuple[int, ...], ...]],
+    ) -> None:
+        """Let the lessons know what the reference says; it is frozen, so once is enough."""
+        new = [k for k, one in enumerate(lessons) if one.reference is None]
+        if not new:
+            return
+        with self.planner.loaded.reference() as network:
+            found = self._log_probs(
+                [prompts[k] for k in new], [answers[k] for k in new], network=network
+            )
+        for k, row in zip(new, found, strict=True):
+            lessons[k].reference = row[: len(answers[k])].cpu().numpy()
 
     def _values(self, lessons: Sequence[Lesson], shape: tuple[int, ...]) -> NDArray[np.float64]:
         """The critic's opinion of every candidate; NaN where there is no candidate or no critic."""

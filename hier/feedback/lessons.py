@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from envs.errors import ConfigError, RunFolderError
@@ -45,6 +46,7 @@ class Lesson:
         score: discounted return of the whole episode.
         advantage: Q(s,g) - V(s) by the critic of the time, NaN without one.
         outlook: the state as a critic sees it; not written to files.
+        reference: log-probabilities under the frozen reference, once known; not written either.
     """
 
     question: str
@@ -65,6 +67,7 @@ class Lesson:
     score: float = float("nan")
     advantage: float = float("nan")
     outlook: Outlook | None = None
+    reference: NDArray[np.float32] | None = None
 
     @property
     def prompt(self) -> Prompt:
@@ -73,7 +76,8 @@ class Lesson:
         return Prompt(self.question, images)
 
 
-_WRITTEN = [field.name for field in fields(Lesson) if field.name not in ("pictures", "outlook")]
+_NOT_IN_JSON = ("pictures", "outlook", "reference")
+_WRITTEN = [field.name for field in fields(Lesson) if field.name not in _NOT_IN_JSON]
 
 
 class FeedbackBuffer:

@@ -1,0 +1,231 @@
+"""Suites about feedback: what it makes of planners that are ignorant, wrong, or good already."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from envs.errors import UnknownNameError
+from envs.files import atomic_write
+from hier.bench import Row
+from hier.bench.guidance import LINVIT, PATIENT, READ, steps_to
+from hier.bench.learning import (
+    kept_parent,
+    logged,
+    side_by_side,
+    success_figures,
+    train_all,
+    train_job,
+)
+from hier.bench.teachers import wrong_teacher
+from hier.bench.zero_shot import short_name, source_controllers
+from hier.config import HierConfig
+from hier.evaluation import evaluate
+from hier.pretraining import PretrainConfig
+from hier.run_folder import RunFolder
+from planners.accuracy import measure
+from planners.language import VLMPlanner
+
+# Levels that neither planner nor controller learned on, and the steps that both are given there.
+HELD_OUT = {
+    "BabyAI-BlockedUnlockPickup-v0": 122_880,
+    "BabyAI-KeyCorridorS3R3-v0": 61_440,
+    "BabyAI-GoToSeqS5R2-v0": 61_440,
+}
+OBJECTIVES = ("awr", "archer", "grpo", "step_dpo", "inverse_rl")
+NO_FEEDBACK, BEFORE = "no feedback", "before"
+UPPER = ["guidance.critic.gamma=0.99"]
+BEST = ["feedback.objective=awr"]
+
+# The paper's level, and two that take several subgoals.
+TABLE = {
+    "BabyAI-GoToRedBallNoDists-v0": 30_720,
+    "BabyAI-UnlockPickup-v0": 61_440,
+    "BabyAI-KeyCorridorS3R3-v0": 81_920,
+}
+NEITHER, GUIDANCE, FEEDBACK, BOTH = "neither", "guidance", "feedback", "guidance and feedback"
+WRONG_STEPS = 286_720
+
+_ACCURACY_SEED = 3_500_000  # of the levels on which accuracy is measured
+_STATES = 200  # on the level itself
+_SOURCE_STATES = 84  # on each of the twelve source levels
+
+
+def feedback(
+    quick: bool, seeds: Sequence[int], levels: Sequence[str] = tuple(HELD_OUT)
+) -> tuple[dict[str, Any], list[Row]]:
+    """Held-out levels: planner and controller as they come, and after learning there.
+
+    Both begin as in the suite ``zero-shot``: the planner that ships, and a controller of the source
+    levels. Nothing demonstrates the held-out level; the expert only judges accuracy.
+
+    Raises:
+        UnknownNameError: for a level that is none of :data:`HELD_OUT`.
+    """
+    for level in levels:
+        if level not in HELD_OUT:
+            raise UnknownNameError("level of this suite", level, HELD_OUT)
+    starts = source_controllers(quick, seeds)
+    base = _base(*UPPER, *LINVIT)
+    levels = levels[:1] if quick else levels
+    parent = kept_parent("feedback", quick)
+    variants = {NO_FEEDBACK: [], **{name: [f"feedback.objective={name}"] for name in OBJECTIVES}}
+    jobs, judged = [], []
+    for seed in seeds:
+        for level in levels:
+            judged.append((starts[seed], level, seed, quick))
+            for variant, lines in variants.items():
+                config = base.override(
+                    f"env.id={level}",
+                    f"seed={seed}",
+                    f"controller.start={starts[seed]}",
+                    *_budget(HELD_OUT[level], quick),
+                    *lines,
+                )
+                name = f"{short_name(level)}-{variant.replace(' ', '-')}-seed-{seed}"
+                jobs.append((config, variant, parent / name, quick))
+    rows = [*side_by_side(taught, jobs), *side_by_side(before, judged)]
+    figures: dict[str, Any] = {}
+    for level in levels:
+        for variant in (BEFORE, *variants):
+            some = [row for row in rows if (row["level"], row["variant"]) == (level, variant)]
+            key = f"{short_name(level)}.{variant.replace(' ', '_')}"
+            figures |= success_figures(some, f"{key}.success")
+            figures |= {
+                f"{key}.{name}": round(median(row[name] for row in some), 3)
+                for name in ("accuracy", "source_accuracy")
+            }
+    return figures, rows
+
+
+def wrong_teacher_suite(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:
+    """A planner taught to open before fetching the key: obeyed, guided, and corrected.
+
+    Controllers learn from nothing, on UnlockPickup with time enough to fail (see ``wrong-order``).
+    """
+    parent = kept_parent("wrong-teacher", quick)
+    teacher = wrong_teacher(Path("runs/wrong-teacher"), "BabyAI-UnlockPickup-v0", quick=quick)
+    base = _base(f"planner.model={teacher}", *PATIENT, *UPPER)
+    variants = {
+        "obeyed": [],
+        "guidance": [*LINVIT, *READ],
+        "guidance and feedback": [*LINVIT, *READ, *BEST],
+    }
+    jobs = []
+    for seed in seeds:
+        for variant, lines in variants.items():
+            config = base.override(f"seed={seed}", *_budget(WRONG_STEPS, quick), *lines)
+            name = f"{variant.replace(' ', '-')}-seed-{seed}"
+            jobs.append((config, variant, parent / name, quick))
+    rows = side_by_side(taught, jobs)
+    figures: dict[str, Any] = {}
+    for variant in variants:
+        some = [row for row in rows if row["variant"] == variant]
+        key = variant.replace(" ", "_")
+        figures |= success_figures(some, f"{key}.success")
+        figures |= success_figures(_as_success(some, "alone"), f"{key}.alone")
+        figures |= _steps(some, key)
+    return figures, rows
+
+
+def two_by_two(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:
+    """Guidance off and on, feedback off and on: steps to 90 % and final success."""
+    base, parent = _base(*UPPER), kept_parent("two-by-two", quick)
+    variants = {
+        NEITHER: [],
+        GUIDANCE: [*LINVIT, *READ],
+        FEEDBACK: BEST,
+        BOTH: [*LINVIT, *READ, *BEST],
+    }
+    jobs = []
+    for seed in seeds:
+        for level, steps in TABLE.items():
+            for variant, lines in variants.items():
+                config = base.override(
+                    f"env.id={level}", f"seed={seed}", *_budget(steps, quick), *lines
+                )
+                name = f"{short_name(level)}-{variant.replace(' ', '-')}-seed-{seed}"
+                jobs.append((config, variant, parent / name))
+    rows = train_all(jobs)
+    figures: dict[str, Any] = {}
+    for level in TABLE:
+        for variant in variants:
+            some = [row for row in rows if (row["level"], row["variant"]) == (level, variant)]
+            key = f"{short_name(level)}.{variant.replace(' ', '_')}"
+            figures |= success_figures(some, f"{key}.success")
+            figures |= _steps(some, key)
+    return figures, rows
+
+
+def _base(*lines: str) -> HierConfig:
+    return HierConfig.load("demo", ["torch_threads=1", "eval.videos=0", "eval.every=20480", *lines])
+
+
+def _budget(steps: int, quick: bool) -> list[str]:
+    if quick:
+        return ["total_timesteps=2048", "eval.episodes=4", "eval.every=0"]
+    return [f"total_timesteps={steps}"]
+
+
+def _as_success(rows: Sequence[Row], name: str) -> list[Row]:
+    return [{"success": row[name]} for row in rows]
+
+
+def _steps(rows: Sequence[Row], key: str) -> dict[str, int | None]:
+    steps = median(steps_to(0.9, row["training_curve"]) for row in rows)
+    # JSON has no infinity.
+    return {f"{key}.steps_to_90": None if steps == float("inf") else int(steps)}
+
+
+def before(job: tuple[Path, str, int, bool]) -> Row:
+    """What planner and controller are worth on a level before they learn there."""
+    import torch
+
+    torch.set_num_threads(1)
+    run, level, seed, quick = job
+    found = evaluate(
+        run,
+        env_id=level,
+        episodes=4 if quick else 100,
+        overrides=["planner.type=vlm", "torch_threads=1"],
+        progress=False,
+    )
+    row = {"level": level, "variant": BEFORE, "seed": seed, "env_steps": 0}
+    alone = found.success_rate
+    return {**row, "success": alone, "alone": alone, **_accuracies("gridworld", level, quick)}
+
+
+def taught(job: tuple[HierConfig, str, Path, bool]) -> Row:
+    """Train, then judge the planner: alone, and against the expert where it was and elsewhere.
+
+    ``alone`` is success where guidance does not help it.
+    """
+    config, variant, folder, quick = job
+    row = train_job((config, variant, folder))
+    if "alone" in row:
+        return row
+    off = ["guidance.soft_choice=none", "guidance.requery_rounds=0", "feedback.objective=none"]
+    found = evaluate(folder, episodes=config.eval.episodes, overrides=off, progress=False)
+    run = RunFolder.open(folder)
+    learned = str(run.planner) if run.planner.exists() else config.planner.model or "gridworld"
+    memory, share = logged(run, "time/memory_mb"), logged(run, "feedback/share")
+    row |= {
+        "alone": found.success_rate,
+        **_accuracies(learned, row["level"], quick),
+        "feedback_share": round(share[-1][1], 3) if share else 0.0,
+        "memory_mb": [[step, round(value)] for step, value in memory],
+    }
+    with atomic_write(folder / "row.json") as file:
+        file.write_text(json.dumps(row))
+    return row
+
+
+def _accuracies(planner: str, level: str, quick: bool) -> Row:
+    model, source = VLMPlanner(planner, device="cpu"), PretrainConfig.load("gridworld").levels
+    here = measure(model, [level], 8 if quick else _STATES, first_seed=_ACCURACY_SEED)
+    some = source[:2] if quick else source
+    there = measure(model, some, 4 if quick else _SOURCE_STATES, first_seed=_ACCURACY_SEED)
+    return {"accuracy": here.mean, "source_accuracy": there.mean}
