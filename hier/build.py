@@ -170,7 +170,9 @@ def build_env(
         shaping=config.subgoal.shaping,
         value=config.effective_guidance.value_shaping if seeds is None else 0.0,
     )
-    return HierarchicalVecEnv(venv, hierarchy, rewards, config.controller.gamma, config.upper_gamma)
+    return HierarchicalVecEnv(
+        venv, hierarchy, rewards, config.controller.gamma, config.guidance.critic.gamma
+    )
 
 
 def _wrapped(wrapper: Any, make: Any, seeds: Sequence[int]) -> gym.Env:

@@ -96,10 +96,10 @@ class SubgoalConfig(Section):
 class CriticConfig(Section):
     """The critic of subgoals, made when something in ``guidance`` needs it."""
 
-    gamma: float | None = Field(
-        None, gt=0, le=1,
+    gamma: float = Field(
+        0.99, gt=0, le=1,
         description="discount per environment step of subgoals' values and of feedback's returns; "
-        "the controller's if null. Long tasks want more, such as 0.99",
+        "at the controller's, what comes after a hundred steps drowns in the critic's error",
     )  # fmt: skip
     learning_rate: float = Field(1e-3, gt=0, description="of Adam")
     updates: float = Field(0.2, ge=0, le=20, description="gradient steps per closed subgoal")
@@ -319,12 +319,6 @@ class HierConfig(Settings):
         """Whether a critic of subgoals is learned, for guidance or for feedback."""
         feedback = self.planner.type != "none" and self.feedback.needs_outlook
         return self.effective_guidance.needs_critic or feedback
-
-    @property
-    def upper_gamma(self) -> float:
-        """Discount per environment step of the upper level."""
-        gamma = self.guidance.critic.gamma
-        return self.controller.gamma if gamma is None else gamma
 
     @property
     def greedy_evaluation(self) -> bool:

@@ -60,7 +60,7 @@ class SubgoalGuidance:
         )
         self.doubt = Doubt(settings.doubt, settings.doubt_again)
         self.requery = Requery(settings.requery_rounds, settings.advantage_threshold)
-        self.lookahead = LookAhead(config.upper_gamma) if settings.looks_ahead else None
+        self.lookahead = LookAhead(config.guidance.critic.gamma) if settings.looks_ahead else None
 
     def choice(self, seed: int, *, training: bool) -> Choice:
         """Who decides among candidates; only in training does it move a tuned temperature."""

@@ -37,7 +37,6 @@ HELD_OUT = {
 }
 OBJECTIVES = ("awr", "archer", "grpo", "step_dpo", "inverse_rl")
 NO_FEEDBACK, BEFORE = "no feedback", "before"
-UPPER = ["guidance.critic.gamma=0.99"]
 BEST = ["feedback.objective=awr"]
 
 # The paper's level, and two that take several subgoals.
@@ -69,7 +68,7 @@ def feedback(
         if level not in HELD_OUT:
             raise UnknownNameError("level of this suite", level, HELD_OUT)
     starts = source_controllers(quick, seeds)
-    base = _base(*UPPER, *LINVIT)
+    base = _base(*LINVIT)
     levels = levels[:1] if quick else levels
     parent = kept_parent("feedback", quick)
     variants = {NO_FEEDBACK: [], **{name: [f"feedback.objective={name}"] for name in OBJECTIVES}}
@@ -108,7 +107,7 @@ def wrong_teacher_suite(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, An
     """
     parent = kept_parent("wrong-teacher", quick)
     teacher = wrong_teacher(Path("runs/wrong-teacher"), "BabyAI-UnlockPickup-v0", quick=quick)
-    base = _base(f"planner.model={teacher}", *PATIENT, *UPPER)
+    base = _base(f"planner.model={teacher}", *PATIENT)
     variants = {
         "obeyed": [],
         "guidance": [*LINVIT, *READ],
@@ -133,7 +132,7 @@ def wrong_teacher_suite(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, An
 
 def two_by_two(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:
     """Guidance off and on, feedback off and on: steps to 90 % and final success."""
-    base, parent = _base(*UPPER), kept_parent("two-by-two", quick)
+    base, parent = _base(), kept_parent("two-by-two", quick)
     variants = {
         NEITHER: [],
         GUIDANCE: [*LINVIT, *READ],

@@ -13,7 +13,7 @@ from hier.bench.zero_shot import short_name
 from hier.config import HierConfig
 
 LEVELS = {
-    "BabyAI-UnlockPickup-v0": 40_960,
+    "BabyAI-UnlockPickup-v0": 51_200,
     "BabyAI-PutNextLocal-v0": 40_960,
     "BabyAI-KeyCorridorS3R3-v0": 51_200,
     "BabyAI-BlockedUnlockPickup-v0": 51_200,

@@ -41,13 +41,13 @@ class Scripted:
         return certain_of(0, len(query.candidates))
 
 
-def build(planner, n=1, level=LEVEL, gamma=1.0, max_duration=1000, **rewards):
+def build(planner, n=1, level=LEVEL, gamma=1.0, max_duration=1000, upper=None, **rewards):
     venv = DummyVecEnv([lambda: make_env(level)] * n)
     hierarchy = Hierarchy(
         n, planner, subgoal_space("gridworld"), make_tracker("gridworld", n),
         max_duration=max_duration, experts=experts_of(venv),
     )  # fmt: skip
-    return HierarchicalVecEnv(venv, hierarchy, RewardWeights(**rewards), gamma)
+    return HierarchicalVecEnv(venv, hierarchy, RewardWeights(**rewards), gamma, upper)
 
 
 def walk_to_target(env):
@@ -181,7 +181,7 @@ def test_every_end_reports_an_episode_and_a_complete_terminal_observation():
 
 def test_records_add_up_to_the_discounted_return():
     gamma = 0.9
-    env = build(Scripted("go to"), n=2, level="BabyAI-GoToObjS4-v0", gamma=gamma)
+    env = build(Scripted("go to"), n=2, level="BabyAI-GoToObjS4-v0", gamma=0.5, upper=gamma)
     env.seed(0)
     env.reset()
     rng = np.random.default_rng(1)
