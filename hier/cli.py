@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     tune.add_argument("--updates", type=int, help="gradient steps (twice through the lessons)")
     tune.add_argument("--out", metavar="DIR", help="planner's folder (RUN/tuned of the first run)")
     tune.add_argument("--quiet", action="store_true", help="no progress bar")
-    tune.set_defaults(call=_tune)
+    tune.set_defaults(call=_tune, overrides=[])
 
     envs = commands.add_parser("envs", help="list environments")
     envs.add_argument("match", nargs="?", default="", help="only ids with this in them")
@@ -257,8 +257,8 @@ def _compare(config: Any, args: argparse.Namespace) -> int:
 def _tune(args: argparse.Namespace) -> int:
     from hier.feedback.tuning import tune_planner
 
-    runs = [text for text in args.runs if "=" not in text]
-    overrides = [text for text in args.runs if "=" in text]
+    runs = [text for text in args.runs if not _is_override(text)]
+    overrides = [text for text in args.runs if _is_override(text)] + args.overrides
     if not runs:
         raise UserError("name at least one run folder")
     result = tune_planner(
@@ -323,9 +323,19 @@ def _write(path: str, text: str) -> None:
     print(path)
 
 
+def _is_override(text: str) -> bool:
+    return "=" in text and not text.startswith("-")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status (2 for wrong input, 130 if interrupted)."""
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    args, rest = parser.parse_known_args(argv)
+    # argparse takes no positional arguments after an option; overrides may stand anywhere.
+    if rest and hasattr(args, "overrides") and all(_is_override(text) for text in rest):
+        args.overrides += rest
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         return args.call(args)
     except UserError as error:

@@ -62,6 +62,11 @@ class SubgoalGuidance:
         self.requery = Requery(settings.requery_rounds, settings.advantage_threshold)
         self.lookahead = LookAhead(config.guidance.critic.gamma) if settings.looks_ahead else None
 
+    @property
+    def decides(self) -> bool:
+        """Whether it has a say in choices; else it only values them, for feedback to learn from."""
+        return not math.isinf(self.temperature.value) or self.requery.rounds > 0
+
     def choice(self, seed: int, *, training: bool) -> Choice:
         """Who decides among candidates; only in training does it move a tuned temperature."""
         return GuidedChoice(
@@ -114,7 +119,9 @@ def build_guidance(config: HierConfig) -> SubgoalGuidance | None:
 
 def build_choice(guidance: SubgoalGuidance | None, seed: int, *, training: bool) -> Choice:
     """Who decides among candidates: ``guidance``, or the planner's own draw."""
-    return PlannerChoice(seed) if guidance is None else guidance.choice(seed, training=training)
+    if guidance is None or not (training or guidance.decides):
+        return PlannerChoice(seed)
+    return guidance.choice(seed, training=training)
 
 
 class GuidanceLearning(BaseCallback):

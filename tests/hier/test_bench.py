@@ -6,10 +6,13 @@ import pytest
 from PIL import Image
 
 from envs.errors import RunFolderError
+from hier.bench.feedback import taught
 from hier.bench.guidance import OBEYED, steps_to
 from hier.bench.learning import train_job
+from hier.bench.teachers import wrong_teacher
 from hier.config import HierConfig
 from hier.plots import plot_panels
+from planners.language import VLMPlanner
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +74,31 @@ def test_a_run_of_another_configuration_is_left_alone(job, row):
     with pytest.raises(RunFolderError, match="already holds a run"):
         train_job((config.override("seed=7"), variant, folder))
     assert train_job(job)["success"] == row["success"]
+
+
+class TestFeedback:
+    def test_a_taught_planner_is_judged_alone_and_elsewhere(self, tmp_path):
+        config = HierConfig.load(
+            "demo",
+            [
+                "env.id=BabyAI-GoToObj-v0", "env.n_envs=8", "env.max_steps=40",
+                "controller.options.n_steps=32", "total_timesteps=1024", "eval.episodes=2",
+                "eval.every=0", "eval.videos=0", "torch_threads=1", "subgoal.max_duration=8",
+                "feedback.objective=awr", "feedback.every=256", "feedback.warmup=20",
+                "feedback.updates=2", "feedback.max_share=1", "guidance.critic.batch_size=16",
+                "guidance.critic.warmup=0",
+            ],
+        )  # fmt: skip
+        job = (config, "awr", tmp_path / "run", True)
+        row = taught(job)
+        for name in ("alone", "accuracy", "source_accuracy", "feedback_share"):
+            assert 0 <= row[name] <= 1
+        assert row["feedback_share"] > 0 and row["memory_mb"][-1][1] > 100
+        assert taught(job) == json.loads(json.dumps(row))
+
+    def test_a_wrong_teacher_is_taught_once(self, tmp_path):
+        folder = wrong_teacher(tmp_path / "wrong", "BabyAI-UnlockPickup-v0", quick=True)
+        made = (folder / "model.safetensors").stat().st_mtime_ns
+        assert VLMPlanner(str(folder)).version == 0
+        assert wrong_teacher(folder, "BabyAI-UnlockPickup-v0") == folder
+        assert (folder / "model.safetensors").stat().st_mtime_ns == made

@@ -180,7 +180,7 @@ class TestTraining:
         config = HierConfig.load("demo", [*SMALL, "guidance.lookahead=2"])
         result = train(config, folder=tmp_path / "deep", progress=False)
         guidance = open_trained(result.folder).guidance
-        assert guidance.lookahead.gamma == config.controller.gamma
+        assert guidance.lookahead.gamma == config.guidance.critic.gamma
         # One question for each subgoal, and those about what it leads to.
         plain = train(HierConfig.load("demo", SMALL), folder=tmp_path / "plain", progress=False)
         assert result.planner_queries > 1.5 * plain.planner_queries

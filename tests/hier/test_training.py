@@ -19,6 +19,7 @@ from envs import make_env
 from envs.errors import ConfigError, RunFolderError
 from envs.files import atomic_write
 from hier import HierConfig, evaluate, load, record, resume, train
+from hier.cli import main
 from hier.run_folder import RunFolder
 from hier.training import TrainingError
 
@@ -55,6 +56,16 @@ def test_a_run_leaves_everything_behind(run):
     assert [e["env_steps"] for e in folder.evaluations()] == [256, 512]
     assert len(folder.checkpoint_files()) <= 3
     assert len(list(folder.videos.glob("*.gif"))) == 2
+
+
+def test_overrides_may_follow_options(run, capsys):
+    command = ["eval", str(run.folder), "--episodes", "1", "--quiet"]
+    assert main([*command, "planner.type=random", "eval.videos=0"]) == 0
+    assert "success rate" in capsys.readouterr().out
+    assert main([*command, "planner.typ=random"]) == 2
+    with pytest.raises(SystemExit):
+        main([*command, "--nonsense"])
+    assert "unrecognized arguments: --nonsense" in capsys.readouterr().err
 
 
 def test_tensorboard_shows_scalars_text_animation_and_hyperparameters(run):
