@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -31,6 +31,7 @@ class Decision:
         advantage: Q̂(s,g) - V(s) of the choice, NaN without a critic.
         kl: KL(π ‖ p) of the distribution it was drawn from.
         talk: what was proposed in turn, with each proposal's advantage.
+        guided: whether anything but the planner had a say.
     """
 
     choice: int
@@ -41,6 +42,7 @@ class Decision:
     advantage: float = float("nan")
     kl: float = 0.0
     talk: list[tuple[Subgoal, float]] = field(default_factory=list)
+    guided: bool = False
 
 
 class Choice(Protocol):
@@ -48,12 +50,16 @@ class Choice(Protocol):
 
     critic: SubgoalCritic | None
 
+    def guides(self) -> bool:
+        """Whether the episode that begins is to be guided; else the planner is obeyed in it."""
+
     def decide(
         self,
         planner: Planner,
         queries: Sequence[PlannerQuery],
         outlooks: Sequence[Outlook],
         imagine: Imagine | None = None,
+        guided: Sequence[bool] | None = None,
     ) -> list[Decision]:
         """Ask the planner and choose.
 
@@ -62,6 +68,7 @@ class Choice(Protocol):
             queries: one per environment.
             outlooks: what a critic sees of each; empty where there is no critic.
             imagine: what a subgoal will lead to; nothing is looked ahead without it.
+            guided: what :meth:`guides` said for each environment's episode; all are if omitted.
 
         Raises:
             PlannerError: if the planner's answer cannot be used.
@@ -80,12 +87,17 @@ class PlannerChoice:
     def __init__(self, seed: int = 0):
         self._rng = np.random.default_rng(seed)
 
+    def guides(self) -> bool:
+        """Never."""
+        return False
+
     def decide(
         self,
         planner: Planner,
         queries: Sequence[PlannerQuery],
         outlooks: Sequence[Outlook],
         imagine: Imagine | None = None,
+        guided: Sequence[bool] | None = None,
     ) -> list[Decision]:
         """See :class:`Choice`."""
         return [obey(reply, self._rng) for reply in ask(planner, queries)]
@@ -120,6 +132,7 @@ class GuidedChoice:
         seed: of the draws.
         tune: let a tuned λ follow these choices.
         lookahead: also values what subgoals will lead to; ``None`` for Q̂ alone.
+        guides: says for each episode whether it is guided; all are if omitted.
     """
 
     def __init__(
@@ -131,6 +144,7 @@ class GuidedChoice:
         seed: int = 0,
         tune: bool = False,
         lookahead: LookAhead | None = None,
+        guides: Callable[[], bool] | None = None,
     ):
         self.critic: SubgoalCritic | None = critic
         self.temperature = temperature
@@ -138,7 +152,12 @@ class GuidedChoice:
         self.doubt = doubt or Doubt(0.0)
         self.tune = tune
         self.lookahead = lookahead
+        self._guides = guides
         self._rng = np.random.default_rng(seed)
+
+    def guides(self) -> bool:
+        """See :class:`Choice`."""
+        return self._guides is None or self._guides()
 
     def decide(
         self,
@@ -146,6 +165,7 @@ class GuidedChoice:
         queries: Sequence[PlannerQuery],
         outlooks: Sequence[Outlook],
         imagine: Imagine | None = None,
+        guided: Sequence[bool] | None = None,
     ) -> list[Decision]:
         """See :class:`Choice`."""
         assert self.critic is not None
@@ -161,18 +181,24 @@ class GuidedChoice:
                 planner, self.critic, queries, priors, values,
                 kl_coef=kl_coef, doubt=self.doubt.share(), imagine=imagine,
             )  # fmt: skip
+        guided = [True] * len(queries) if guided is None else guided
         decisions, states = [], []
-        for query, reply, prior, q in zip(queries, replies, priors, values, strict=True):
+        for query, reply, prior, q, free in zip(
+            queries, replies, priors, values, guided, strict=True
+        ):
             # ReAd alone leaves proposing to the planner.
-            policy = reply.log_probs if math.isinf(kl_coef) else soft_choice(prior, q, kl_coef)
+            obeyed = math.isinf(kl_coef) or not free
+            policy = reply.log_probs if obeyed else soft_choice(prior, q, kl_coef)
             kl = divergence(policy, prior)
-            if self.tune:
+            if self.tune and free:
                 self.temperature.saw(kl)
             state = _Deliberation(query, q, float(soft_value(prior, q, kl_coef)), policy)
             state.propose(draw(policy, self._rng))
             states.append(state)
-            decisions.append(Decision(-1, reply.log_probs, reply.value, kl=kl))
-        self._ask_again(planner, states, kl_coef)
+            decisions.append(Decision(-1, reply.log_probs, reply.value, kl=kl, guided=free))
+        self._ask_again(
+            planner, [s for s, d in zip(states, decisions, strict=True) if d.guided], kl_coef
+        )
         for decision, state, extra in zip(decisions, states, imagined, strict=True):
             decision.choice = state.best()
             decision.log_prob = float(state.policy[decision.choice])

@@ -143,6 +143,11 @@ class GuidanceConfig(Section):
         description="the same where the planner would repeat a subgoal that failed or timed out "
         "when last tried in this episode; at least doubt",
     )  # fmt: skip
+    trust: Literal["tested", "full"] = Field(
+        "tested",
+        description="share training episodes between guidance and the planner alone by which of "
+        "them succeeds, and be judged with the better (tested), or guide every one (full)",
+    )
     requery_rounds: int = Field(
         0, ge=0, le=10, description="times the planner is asked again when the critic disagrees"
     )

@@ -15,7 +15,7 @@ from envs.registry import domain_of
 from hier.choice import Choice, GuidedChoice, PlannerChoice, Requery
 from hier.config import HierConfig
 from hier.critic import SubgoalCritic, Transition
-from hier.linvit import Doubt, Temperature, doubted
+from hier.linvit import Doubt, Temperature, Trust, doubted
 from hier.lookahead import LookAhead
 from hier.run_folder import add_member, read_member
 from hier.vec_env import HierarchicalVecEnv, SubgoalRecord
@@ -60,6 +60,8 @@ class SubgoalGuidance:
         )
         self.doubt = Doubt(settings.doubt, settings.doubt_again)
         self.requery = Requery(settings.requery_rounds, settings.advantage_threshold)
+        tested = settings.trust == "tested" and self.decides
+        self.trust = Trust(config.seed) if tested else None
         self.lookahead = LookAhead(config.guidance.critic.gamma) if settings.looks_ahead else None
 
     @property
@@ -69,6 +71,9 @@ class SubgoalGuidance:
 
     def choice(self, seed: int, *, training: bool) -> Choice:
         """Who decides among candidates; only in training does it move a tuned temperature."""
+        guides = None
+        if self.trust is not None:
+            guides = self.trust.draw if training else self.trust.best
         return GuidedChoice(
             self.critic,
             self.temperature,
@@ -77,6 +82,7 @@ class SubgoalGuidance:
             seed=seed,
             tune=training,
             lookahead=self.lookahead,
+            guides=guides,
         )
 
     def save(self, checkpoint: Path) -> None:
@@ -85,6 +91,7 @@ class SubgoalGuidance:
             "critic": self.critic.state_dict(),
             "kl_coef": self.temperature.value,
             "success": self.doubt.success,
+            "trust": None if self.trust is None else [self.trust.wins, self.trust.losses],
         }
         buffer = io.BytesIO()
         torch.save(state, buffer)
@@ -103,6 +110,8 @@ class SubgoalGuidance:
             state = torch.load(io.BytesIO(content), weights_only=True)
             self.critic.load_state_dict(state["critic"])
             self.doubt.success = state["success"]
+            if self.trust is not None and state["trust"] is not None:
+                self.trust.wins, self.trust.losses = state["trust"]
         except (RuntimeError, KeyError, ValueError) as error:
             raise RunFolderError(
                 f"the guidance in {checkpoint} does not fit this configuration ({error}); choose "
@@ -130,7 +139,9 @@ class GuidanceLearning(BaseCallback):
     Logged are the critic's ``critic_loss``, ``critic_value``, ``critic_target``,
     ``critic_spread`` and its calibration, see :meth:`hier.critic.SubgoalCritic.learn`; ``kl_coef``,
     ``doubt``, ``kl`` (of the choice to the planner), ``advantage``, ``requeries`` per choice and
-    the share ``overruled`` (not the planner's likeliest); and as text ``talk``, the last proposals
+    the share ``overruled`` (not the planner's likeliest), all of guided choices; the share of those
+    as ``guided``, and success of late in guided and other episodes, ``success_guided`` and
+    ``success_obeyed``; and as text ``talk``, the last proposals
     that were questioned.
 
     Args:
@@ -161,8 +172,15 @@ class GuidanceLearning(BaseCallback):
             if "subgoal" in info:
                 self._take(i, info["subgoal"])
             if "episode" in info:
-                self.guidance.doubt.saw(info["is_success"])
+                self._saw(info["subgoal"].decision.guided, bool(info["is_success"]))
         return True
+
+    def _saw(self, guided: bool, success: bool) -> None:
+        # What obeying earned says nothing against doubt, once there is the choice.
+        if guided or not self.guidance.critic.ready:
+            self.guidance.doubt.saw(success)
+        if self.guidance.trust is not None and self.guidance.critic.ready:
+            self.guidance.trust.saw(guided, success)
 
     def _take(self, i: int, record: SubgoalRecord) -> None:
         assert record.outlook is not None
@@ -202,7 +220,13 @@ class GuidanceLearning(BaseCallback):
             self.logger.record(f"guidance/critic_{name}", mean)
         self.logger.record("guidance/kl_coef", self.guidance.temperature.value)
         self.logger.record("guidance/doubt", self.guidance.doubt.share())
-        decided = [r.decision for r in self._records if not math.isnan(r.decision.advantage)]
+        if self.guidance.trust is not None:
+            obeyed, guided = self.guidance.trust.rates()
+            self.logger.record("guidance/success_obeyed", obeyed)
+            self.logger.record("guidance/success_guided", guided)
+            shares = [record.decision.guided for record in self._records]
+            self.logger.record("guidance/guided", np.mean(shares) if shares else 0.0)
+        decided = [r.decision for r in self._records if r.decision.guided]
         if not decided:
             return
         likeliest = [int(np.argmax(d.log_probs)) for d in decided]

@@ -56,12 +56,14 @@ class Lane:
         percept: the latest.
         history: subgoals ended in this episode, and how.
         queries: put to the planner in this episode.
+        guided: whether anything but the planner may have a say in this episode.
     """
 
     pursuit: Pursuit = field(default_factory=Pursuit)
     percept: Percept | None = None
     history: list[tuple[Subgoal, str]] = field(default_factory=list)
     queries: int = 0
+    guided: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +160,8 @@ class Hierarchy:
         started = time.perf_counter()
         self.tracker.reset(observation, which)
         for i in which:
-            self.lanes[i] = Lane(percept=self.tracker.percept(i) if self.planner else None)
+            percept = self.tracker.percept(i) if self.planner else None
+            self.lanes[i] = Lane(percept=percept, guided=self.choice.guides())
         self.seconds["perception"] += time.perf_counter() - started
         self.plan(which)
 
@@ -209,7 +212,8 @@ class Hierarchy:
         outlooks = []
         if self.choice.critic is not None:
             outlooks = [self.tracker.outlook(q.percept, q.candidates) for q in queries]
-        decisions = self.choice.decide(self.planner, queries, outlooks, self.imagine)
+        guided = [self.lanes[i].guided for i in which]
+        decisions = self.choice.decide(self.planner, queries, outlooks, self.imagine, guided)
         for k, (i, query, decision) in enumerate(zip(which, queries, decisions, strict=True)):
             lane = self.lanes[i]
             lane.queries += decision.queries

@@ -94,6 +94,51 @@ class Doubt:
         self.success += self.rate * (float(success) - self.success)
 
 
+class Trust:
+    """Whether an episode is guided, or the planner obeyed: whichever has succeeded more of late.
+
+    A critic that is wrong about what it has not seen can do worse than the planner alone. So the
+    training episodes are shared between the two by Thompson sampling on their success, with
+    forgetting, since controller and critic go on learning; judged is with the better of the two.
+
+    Args:
+        seed: of the draws.
+        rate: share of what is known that each episode makes forgotten; 0.02 remembers about 50.
+    """
+
+    def __init__(self, seed: int = 0, rate: float = 0.02):
+        self.rate = rate
+        self.wins, self.losses = [0.0, 0.0], [0.0, 0.0]  # obeyed, guided
+        self._rng = np.random.default_rng(seed)
+
+    def draw(self) -> bool:
+        """Whether the next training episode is guided."""
+        obeyed, guided = (
+            self._rng.beta(1 + won, 1 + lost)
+            for won, lost in zip(self.wins, self.losses, strict=True)
+        )
+        return bool(guided >= obeyed)
+
+    def best(self) -> bool:
+        """Whether guidance does at least as well."""
+        obeyed, guided = self.rates()
+        return guided >= obeyed
+
+    def rates(self) -> tuple[float, float]:
+        """Success of late when obeying and when guided, drawn towards one half by ignorance."""
+        obeyed, guided = (
+            (1 + won) / (2 + won + lost) for won, lost in zip(self.wins, self.losses, strict=True)
+        )
+        return obeyed, guided
+
+    def saw(self, guided: bool, success: bool) -> None:
+        """Take in how a training episode ended."""
+        for counts, new in ((self.wins, success), (self.losses, not success)):
+            for arm in (0, 1):
+                counts[arm] *= 1 - self.rate
+            counts[guided] += new
+
+
 class Temperature:
     """λ over the course of a training.
 

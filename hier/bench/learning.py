@@ -59,6 +59,7 @@ def train_job(job: tuple[HierConfig, str, Path]) -> Row:
         **judged(result.evaluation),
         "train_violations": result.violations / max(result.episodes, 1),
         "seconds": round(result.seconds, 1),
+        "commit": commit(),
         "curve": curve,
         "training_curve": training_curve(run),
     }

@@ -101,6 +101,20 @@ class TestChoice:
         found = np.bincount([d.choice for d in decisions], minlength=4) / 4000
         assert found == pytest.approx(np.exp(doubted(LOG_P, share)), abs=0.03)
 
+    def test_where_it_is_not_trusted_the_planner_is_obeyed(self):
+        """The critic then only values; it asks nothing again and moves no temperature."""
+        values, temperature = [0.0, 0.1, 0.3, 9.0], Temperature("tuned", 0.1)
+        choice = GuidedChoice(
+            FixedCritic(values), temperature, Requery(3, -0.01), tune=True, guides=lambda: False
+        )
+        assert not choice.guides()
+        n, planner = 20_000, FixedPlanner()
+        decisions = choice.decide(planner, [query()] * n, [None] * n, guided=[choice.guides()] * n)
+        share = np.bincount([d.choice for d in decisions], minlength=4) / n
+        assert share == pytest.approx(np.exp(LOG_P), abs=0.015)
+        assert all(d.queries == 1 and not d.guided for d in decisions)
+        assert not math.isnan(decisions[0].advantage) and temperature.value == 0.1
+
     def test_a_tuned_temperature_moves_in_training_only(self):
         for tune in (True, False):
             temperature = Temperature("tuned", 1.0, target_kl=2.0)
@@ -211,6 +225,16 @@ class TestTraining:
         assert evaluate(guided.folder, episodes=8, progress=False).episodes
         agent = load(guided.folder, overrides=["planner.type=random", "planner.options={}"])
         assert agent.guidance is not None and agent.guidance.critic.ready
+
+    def test_training_shares_episodes_with_the_planner_alone(self, guided):
+        events = EventAccumulator(str(guided.folder / "tensorboard"))
+        events.Reload()
+        for name in ("success_obeyed", "success_guided", "guided"):
+            assert all(0 <= e.value <= 1 for e in events.Scalars(f"guidance/{name}"))
+        trained = open_trained(guided.folder)
+        assert sum(trained.guidance.trust.losses) + sum(trained.guidance.trust.wins) > 0
+        full = open_trained(guided.folder, ["guidance.trust=full"]).guidance
+        assert full.trust is None and full.choice(0, training=True).guides()
 
     def test_it_can_be_left_out_of_an_evaluation(self, guided):
         plain = open_trained(

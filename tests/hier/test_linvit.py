@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from hier.linvit import Doubt, Temperature, divergence, doubted, soft_choice, soft_value
+from hier.linvit import Doubt, Temperature, Trust, divergence, doubted, soft_choice, soft_value
 
 RNG = np.random.default_rng(0)
 CASES = [
@@ -110,3 +110,30 @@ def test_doubt_falls_as_plans_succeed():
         doubt.saw(False)
     assert doubt.share() == pytest.approx(0.2, abs=1e-3)
     assert Doubt(0.3, again=0.1).share(again=True) == 0.3
+
+
+class TestTrust:
+    @pytest.mark.parametrize(("obeyed", "guided"), [(0.8, 0.4), (0.3, 0.7)])
+    def test_the_way_that_succeeds_more_is_taken_more(self, obeyed, guided):
+        trust, rng, taken = Trust(seed=0), np.random.default_rng(1), []
+        for _ in range(2000):
+            arm = trust.draw()
+            trust.saw(arm, rng.random() < (guided if arm else obeyed))
+            taken.append(arm)
+        share = np.mean(taken[200:])
+        assert share > 0.8 if guided > obeyed else share < 0.2
+        assert trust.best() == (guided > obeyed)
+
+    def test_what_was_once_worse_is_tried_again(self):
+        trust, rng = Trust(seed=0), np.random.default_rng(1)
+        for _ in range(300):
+            arm = trust.draw()
+            trust.saw(arm, not arm and rng.random() < 0.6)
+        assert not trust.best()
+        for _ in range(600):  # the critic has learned
+            arm = trust.draw()
+            trust.saw(arm, rng.random() < (1.0 if arm else 0.6))
+        assert trust.best()
+
+    def test_without_any_episode_guidance_has_its_say(self):
+        assert Trust().best() and Trust().rates() == (0.5, 0.5)
