@@ -1,5 +1,6 @@
 """Simulators behind one interface: environments, observations and subgoal vocabularies."""
 
+from envs.domain import Domain
 from envs.errors import (
     ConfigError,
     PerceptionError,
@@ -8,11 +9,12 @@ from envs.errors import (
     UnknownNameError,
     UserError,
 )
-from envs.registry import domain_of, env_ids, make_env, register, subgoal_space
+from envs.registry import domain_named, domain_of, env_ids, make_env
 from envs.subgoal import Expert, Percept, Subgoal, SubgoalSpace, SubgoalSyntaxError
 
 __all__ = [
     "ConfigError",
+    "Domain",
     "Expert",
     "Percept",
     "PerceptionError",
@@ -23,9 +25,8 @@ __all__ = [
     "SubgoalSyntaxError",
     "UnknownNameError",
     "UserError",
+    "domain_named",
     "domain_of",
     "env_ids",
     "make_env",
-    "register",
-    "subgoal_space",
 ]

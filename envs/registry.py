@@ -1,97 +1,106 @@
-"""One way to build any environment, and to find the subgoals it is played with."""
+"""One way to build any environment, and to find the domain it belongs to.
+
+An environment is named by its simulator's own id, such as ``BabyAI-UnlockPickup-v0``, or, for a
+domain that does not come with this package, by ``module:Class/level``, such as
+``my_worlds:Crafter/survival``: the dotted path of a :class:`envs.domain.Domain` and one of its ids.
+"""
 
 from __future__ import annotations
 
-import warnings
+import importlib
+import inspect
 from functools import lru_cache
 
 import gymnasium as gym
 
-from envs.errors import SimulatorError, UnknownNameError
-from envs.subgoal import SubgoalSpace
-from envs.variations import Variations
+from envs.domain import Domain
+from envs.errors import ConfigError, UnknownNameError
 
-_PREFIXES = {"MiniGrid-": "gridworld", "BabyAI-": "gridworld"}
-
-
-def register() -> None:
-    """Register every simulator's ids with Gymnasium; calling it again changes nothing."""
-    import minigrid  # noqa: F401  (registers on import)
+# Paths, imported when asked for: a domain joins a simulator with its perception, which lies above.
+DOMAINS: dict[str, str] = {
+    "gridworld": "perception.gridworld:Gridworld",
+}
 
 
-@lru_cache(maxsize=1)
-def env_ids() -> tuple[str, ...]:
-    """All ids :func:`make_env` knows, sorted."""
-    register()
-    return tuple(sorted(name for name in gym.registry if name.startswith(tuple(_PREFIXES))))
-
-
-def domain_of(env_id: str) -> str:
-    """The domain an id belongs to, such as ``gridworld``.
+def domain_named(name: str) -> Domain:
+    """The domain called ``name``, or at the path ``module:Class``; the same object at every call.
 
     Raises:
-        UnknownNameError: for an id no simulator registered.
+        UnknownNameError: for an unknown name.
+        ConfigError: for a path that does not lead to a :class:`envs.domain.Domain`.
     """
-    if env_id not in env_ids():
-        raise UnknownNameError("environment id", env_id, env_ids(), remedy="List them: hier envs")
-    return next(domain for prefix, domain in _PREFIXES.items() if env_id.startswith(prefix))
+    if ":" not in name and name not in DOMAINS:
+        raise UnknownNameError("domain", name, DOMAINS)
+    return _import(DOMAINS.get(name, name))
+
+
+@lru_cache
+def _import(path: str) -> Domain:
+    module, _, attribute = path.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f"domain {path!r} cannot be imported ({error}); write module:Class/level with a module "
+            "on the Python path"
+        ) from error
+    if not (inspect.isclass(found) and issubclass(found, Domain)):
+        raise ConfigError(
+            f"domain {path!r} is no domain; name a subclass of Domain (envs/domain.py)"
+        )
+    if inspect.isabstract(found):
+        lacking = ", ".join(sorted(found.__abstractmethods__))
+        raise ConfigError(f"domain {path!r} lacks {lacking}; add what envs/domain.py describes")
+    return found()
+
+
+def env_ids() -> tuple[str, ...]:
+    """All ids of the domains that come with this package, sorted."""
+    return tuple(sorted(name for domain in DOMAINS for name in domain_named(domain).env_ids()))
+
+
+def domain_of(env_id: str) -> Domain:
+    """The domain an environment id belongs to.
+
+    Raises:
+        UnknownNameError: for an id that no domain has, naming the nearest.
+        ConfigError: see :func:`domain_named`.
+    """
+    return _resolve(env_id)[0]
 
 
 def make_env(env_id: str, *, max_steps: int | None = None) -> gym.Env:
     """Build an environment with the observation every part of this project expects.
 
     Args:
-        env_id: a registered id; :func:`env_ids` lists them.
+        env_id: one of :func:`env_ids`, or ``module:Class/level`` for a domain of your own.
         max_steps: episode limit in steps; the level's own when ``None``.
 
     Returns:
-        A Gymnasium environment (see :class:`envs.gridworld.env.GridworldEnv`).
+        A Gymnasium environment (see :class:`envs.domain.Domain`).
 
     Raises:
         UnknownNameError: for an unknown id, naming the nearest.
-        SimulatorError: if the simulator cannot be built, with the reason. A level that lacks
-            files raises it at the first reset, where MiniGrid looks for them.
+        ConfigError: for a path that leads to no domain.
+        SimulatorError: if the simulator cannot be built, with the reason.
 
     >>> env = make_env("BabyAI-UnlockPickup-v0")
     >>> sorted(env.reset(seed=1)[0])
     ['image', 'mission', 'odometry']
     """
-    domain_of(env_id)
-    from envs.gridworld.env import GridworldEnv
-
-    options = {} if max_steps is None else {"max_steps": max_steps}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # "out of date" notices: the user named the version
-            env = gym.make(env_id, disable_env_checker=True, **options)
-    except Exception as error:
-        raise SimulatorError(f"{env_id} could not be built: {error!r}") from error
-    return GridworldEnv(env.unwrapped)  # type: ignore[arg-type]
+    domain, level = _resolve(env_id)
+    return domain.make_env(level, max_steps=max_steps)
 
 
-def subgoal_space(domain: str) -> SubgoalSpace:
-    """The subgoal vocabulary of a domain.
-
-    Raises:
-        UnknownNameError: for an unknown domain.
-    """
-    if domain != "gridworld":
-        raise UnknownNameError("domain", domain, ["gridworld"])
-    from envs.gridworld.subgoals import GridworldSubgoals
-
-    return GridworldSubgoals()
-
-
-def variations(domain: str) -> Variations:
-    """How a domain's levels and instructions may be changed for pre-training.
-
-    Raises:
-        UnknownNameError: for an unknown domain.
-    """
-    subgoal_space(domain)
-    from envs.gridworld.missions import VOCABULARY
-    from envs.gridworld.symmetry import draw_symmetry
-    from envs.gridworld.variation import paraphrase, vary
-
-    numbers = [str(cells) for cells in range(32)]
-    return Variations(vary, paraphrase, draw_symmetry, (*VOCABULARY, *numbers))
+def _resolve(env_id: str) -> tuple[Domain, str]:
+    """The domain of an id, and the domain's own name for it."""
+    path, _, level = env_id.partition("/")
+    if ":" in path:
+        domain = domain_named(path)
+        if level not in domain.env_ids():
+            raise UnknownNameError(f"level of {path}", level, domain.env_ids())
+        return domain, level
+    for name in DOMAINS:
+        if env_id in domain_named(name).env_ids():
+            return domain_named(name), env_id
+    raise UnknownNameError("environment id", env_id, env_ids(), remedy="List them: hier envs")

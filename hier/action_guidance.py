@@ -12,12 +12,12 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from controllers.reference import ReferencePolicy
+from envs.domain import Domain
 from envs.errors import ConfigError, RunFolderError
 from envs.registry import domain_of
 from hier.config import HierConfig
 from hier.run_folder import add_member, read_member
 from hier.vec_env import HierarchicalVecEnv
-from perception.walker import make_walker
 
 MEMBER = "reference.safetensors"  # in a checkpoint, beside SB3's own files
 _PORTION = 0.25  # of the answers left, asked in each rollout: most early, some all along
@@ -25,9 +25,18 @@ _EPOCHS = 5  # over all answers so far, each time; the network goes on from what
 _NEWS = 0.05  # share of new answers from which it is worth learning again
 
 
-def action_names(domain: str) -> tuple[str, ...]:
-    """What the planner calls the controller's actions, in their order."""
-    return (*make_walker(domain, 32).actions, "done")
+def action_names(domain: Domain) -> tuple[str, ...]:
+    """What the planner calls the controller's actions, in their order.
+
+    Raises:
+        ConfigError: if the domain has no words for them.
+    """
+    if not domain.action_names:
+        raise ConfigError(
+            f"the domain {domain.name!r} has no words for the controller's actions, which "
+            "guidance.actions needs; set guidance.actions=none"
+        )
+    return domain.action_names
 
 
 class Indifferent:
@@ -43,7 +52,7 @@ class Indifferent:
 
     def log_probs(self, observation: dict[str, NDArray]) -> NDArray[np.float32]:
         """All actions alike, ``(n, n_actions)``."""
-        return np.full((len(observation["image"]), self._n_actions), self._log_prob)
+        return np.full((len(observation["subgoal"]), self._n_actions), self._log_prob)
 
 
 class Distillation(BaseCallback):
@@ -67,7 +76,7 @@ class Distillation(BaseCallback):
     """
 
     def __init__(
-        self, env: HierarchicalVecEnv, planner: Any, domain: str, *, answers: int, seed: int
+        self, env: HierarchicalVecEnv, planner: Any, domain: Domain, *, answers: int, seed: int
     ):
         super().__init__()
         if not hasattr(planner, "action_log_probs"):

@@ -90,10 +90,10 @@ class Agent:
             The action (an array of one per environment for a batch), and the state;
             ``state.hierarchy.lanes`` shows percept, subgoal and history.
         """
-        single = observation["image"].ndim == 3
+        single = observation["mission"].ndim == 1
         if single:
             observation = {key: value[None] for key, value in observation.items()}
-        n = len(observation["image"])
+        n = len(observation["mission"])
         if state is None:
             state = AgentState(
                 build_hierarchy(

@@ -15,15 +15,15 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from controllers.build import begin_as, build_controller, load_controller
 from controllers.guided import Guidance
-from envs.errors import ConfigError
-from envs.registry import domain_of, make_env, subgoal_space
+from envs.domain import Domain
+from envs.errors import ConfigError, UnknownNameError
+from envs.registry import domain_of, make_env
 from hier.action_guidance import Indifferent, action_names
 from hier.config import HierConfig
 from hier.guidance import SubgoalGuidance, build_choice, build_guidance
 from hier.hierarchy import Hierarchy, Safety
 from hier.run_folder import RunFolder
 from hier.vec_env import HierarchicalVecEnv, RewardWeights, experts_of
-from perception.tracker import make_tracker
 from planners.protocol import Planner
 from planners.registry import build_planner
 
@@ -109,16 +109,29 @@ def build_hierarchy(
     hierarchy = Hierarchy(
         n,
         planner,
-        subgoal_space(domain),
-        make_tracker(domain, n),
+        domain.subgoal_space(),
+        domain.tracker(n),
         max_duration=config.subgoal.max_duration,
         choice=build_choice(guidance, seed, training=training),
-        safety=Safety(config.safety.avoid, config.safety.filter, config.safety.forbid),
+        safety=build_safety(config, domain),
         experts=experts,
     )
     if config.effective_guidance.actions != "none":
         hierarchy.reference = Indifferent(len(action_names(domain)))
     return hierarchy
+
+
+def build_safety(config: HierConfig, domain: Domain) -> Safety:
+    """What must not be done in ``domain``.
+
+    Raises:
+        UnknownNameError: if something in ``safety.avoid`` is none of the domain's hazards.
+    """
+    avoid = domain.hazards if config.safety.avoid is None else config.safety.avoid
+    for kind in avoid:
+        if kind not in domain.hazards:
+            raise UnknownNameError("thing in safety.avoid", kind, domain.hazards)
+    return Safety(avoid, config.safety.filter, config.safety.forbid)
 
 
 def build_env(

@@ -10,11 +10,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.domain import Outlook
 from envs.subgoal import Subgoal
 from hier.critic import SubgoalCritic
 from hier.linvit import Doubt, Temperature, divergence, doubted, soft_choice, soft_value
 from hier.lookahead import Imagine, LookAhead
-from perception.tracker import Outlook
 from planners.protocol import DONE, Planner, PlannerQuery, PlannerReply, ask
 
 

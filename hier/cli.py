@@ -274,15 +274,16 @@ def _tune(args: argparse.Namespace) -> int:
 
 
 def _envs(args: argparse.Namespace) -> int:
-    from envs.registry import env_ids
+    from envs.registry import domain_of, env_ids
 
     ids = [name for name in env_ids() if args.match.lower() in name.lower()]
     if not ids:
         raise UserError(f"no environment id holds {args.match!r}; hier envs lists all")
     if args.coverage:
-        from envs.gridworld.coverage import coverage, to_markdown
-
-        text = to_markdown(coverage(ids))
+        tables = []
+        for domain in dict.fromkeys(domain_of(name) for name in ids):
+            tables.append(domain.coverage([name for name in ids if domain_of(name) is domain]))
+        text = "\n\n".join(table for table in tables if table)
     else:
         text = "\n".join(ids)
     if args.out:

@@ -19,7 +19,8 @@ class EnvConfig(Section):
 
     id: str | list[str] = Field(
         "BabyAI-UnlockPickup-v0",
-        description="environment id, or a list of ids of one domain dealt out over the n_envs",
+        description="environment id, or a list of ids of one domain dealt out over the n_envs; "
+        "module:Class/level for a domain of your own",
     )
     n_envs: int = Field(16, ge=1, description="environments stepped together")
     max_steps: int | None = Field(None, ge=1, description="episode limit; the level's own if null")
@@ -33,7 +34,8 @@ class EnvConfig(Section):
             raise ConfigError("env.id is an empty list; name at least one environment")
         domains = {domain_of(name) for name in ([value] if isinstance(value, str) else value)}
         if len(domains) > 1:
-            raise ConfigError(f"env.id mixes the domains {sorted(domains)}; one run plays one")
+            names = sorted(domain.name for domain in domains)
+            raise ConfigError(f"env.id mixes the domains {names}; one run plays one")
         return value
 
     @property
@@ -242,8 +244,10 @@ class FeedbackConfig(Section):
 class SafetyConfig(Section):
     """What the agent must not do."""
 
-    avoid: list[str] = Field(
-        ["lava"], description="things not to step onto; doing so is counted as a violation"
+    avoid: list[str] | None = Field(
+        None,
+        description="things not to step onto, such as lava; doing so is counted as a violation; "
+        "all that the domain knows as hazards if null",
     )
     filter: bool = Field(False, description="wait instead of stepping onto them")
     forbid: list[str] = Field(

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from envs.domain import Outlook
 from hier.linvit import soft_value
-from perception.tracker import Outlook
 
 MAX_CANDIDATES = 32  # of the next state's, the likeliest; more would be most of the buffer
 

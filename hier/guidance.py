@@ -19,7 +19,6 @@ from hier.linvit import Doubt, Temperature, Trust, doubted
 from hier.lookahead import LookAhead
 from hier.run_folder import add_member, read_member
 from hier.vec_env import HierarchicalVecEnv, SubgoalRecord
-from perception.tracker import outlook_sizes
 
 MEMBER = "guidance.pt"  # in a checkpoint, beside SB3's own files
 NOT_TEXT_LOGS = ("stdout", "log", "json", "csv")
@@ -34,8 +33,7 @@ class SubgoalGuidance:
 
     def __init__(self, config: HierConfig):
         settings, critic = config.guidance, config.guidance.critic
-        domain = domain_of(config.env.ids[0])
-        n_codes, n_words, subgoal_size = outlook_sizes(domain)
+        n_codes, n_words, subgoal_size = domain_of(config.env.ids[0]).outlook_sizes()
         self.critic = SubgoalCritic(
             n_codes,
             n_words,

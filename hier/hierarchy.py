@@ -12,12 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controllers.guided import REFERENCE
-from envs.errors import UnknownNameError
+from envs.domain import FAR, Outlook, Tracker
 from envs.subgoal import Expert, Percept, Subgoal, SubgoalSpace
 from hier.choice import Choice, Decision, PlannerChoice
 from hier.lookahead import Future
-from perception.grounding import FAR
-from perception.tracker import HAZARDS, WAIT, GridTracker, Outlook
 from planners.protocol import DONE, FAILED, RECENT, TIMEOUT, Planner, PlannerQuery
 
 if TYPE_CHECKING:
@@ -71,22 +69,14 @@ class Safety:
     """What must not be done.
 
     Attributes:
-        avoid: things not to step onto.
+        avoid: things not to step onto, of the domain's hazards.
         filter: wait instead of stepping onto them.
         forbid: subgoals never to pursue, as shell patterns over their sentences.
-
-    Raises:
-        UnknownNameError: if something in ``avoid`` is none of the domain's hazards.
     """
 
     avoid: Sequence[str] = ()
     filter: bool = False
     forbid: Sequence[str] = ()
-
-    def __post_init__(self) -> None:
-        for kind in self.avoid:
-            if kind not in HAZARDS:
-                raise UnknownNameError("thing in safety.avoid", kind, HAZARDS)
 
     def allows(self, subgoal: Subgoal) -> bool:
         """Whether no pattern forbids it."""
@@ -129,7 +119,7 @@ class Hierarchy:
         n: int,
         planner: Planner | None,
         space: SubgoalSpace,
-        tracker: GridTracker,
+        tracker: Tracker,
         *,
         max_duration: int,
         choice: Choice | None = None,
@@ -264,25 +254,23 @@ class Hierarchy:
         """Actions as they may be taken, and which of the given ones were unsafe, ``(n,)`` each."""
         unsafe = self.tracker.steps_onto(actions, self.safety.avoid)
         if self.safety.filter and unsafe.any():
-            actions = np.where(unsafe, WAIT, actions)
+            actions = np.array(actions)
+            actions[unsafe] = self.tracker.wait_action
         return actions, unsafe
 
-    def steps_to_target(self, i: int) -> int | None:
-        """Walking distance to the current target on the map; ``None`` if no way is known."""
-        steps = int(self.tracker.grounding.steps[i])
+    def steps_to_target(self, i: int) -> float | None:
+        """Way to the current target, in the domain's cells; ``None`` if none is known."""
+        steps = float(self.tracker.grounding.steps[i])
         return None if steps >= FAR else steps
 
     def controller_observation(self, observation: dict[str, NDArray]) -> dict[str, NDArray]:
         """What the controllers see, batched.
 
-        ``image``, ``mission``, ``target``, ``subgoal`` and, with a reference, what it says.
+        What the tracker shows them, ``subgoal`` and, with a reference, what it says.
         """
-        grounding = self.tracker.grounding
         seen = {
-            "image": observation["image"],
-            "mission": observation["mission"],
-            "target": grounding.planes.copy(),
-            "subgoal": np.concatenate([self._vectors, grounding.place], axis=1),
+            **self.tracker.controller_entries(observation),
+            "subgoal": np.concatenate([self._vectors, self.tracker.grounding.place], axis=1),
         }
         if self.reference is not None:
             seen[REFERENCE] = self.reference.log_probs(seen)

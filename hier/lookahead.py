@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.domain import Outlook
 from envs.subgoal import Subgoal
 from hier.critic import SubgoalCritic
 from hier.linvit import doubted, soft_choice, soft_value
-from perception.tracker import Outlook
 from planners.protocol import Planner, PlannerQuery, ask
 
 LOOKAHEAD_WIDTH = 4

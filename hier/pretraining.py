@@ -18,15 +18,15 @@ from pydantic import Field, field_validator
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from envs.domain import Domain
 from envs.errors import ConfigError, RunFolderError
 from envs.files import atomic_write
-from envs.registry import domain_of, variations
+from envs.registry import domain_of
 from hier.callbacks import StopOnSignal
 from hier.model_card import model_card
 from hier.run_folder import RunFolder
 from hier.settings import Section, Settings
 from perception.map_image import TILE, code_words
-from perception.walker import make_walker
 from planners.accuracy import NO_MISTAKES, Accuracy, measure
 from planners.language import VLMPlanner
 from planners.models import PlannerModel, load_model
@@ -104,7 +104,7 @@ class PretrainConfig(Settings):
         return value
 
     @property
-    def domain(self) -> str:
+    def domain(self) -> Domain:
         """The domain of the levels."""
         return domain_of(self.levels[0])
 
@@ -211,8 +211,8 @@ class _Training:
     def __init__(self, config: PretrainConfig, run: RunFolder, shards: list[list[Any]]):
         self.config, self.run = config, run
         demonstrations = [d for shard in shards for d in shard]
-        actions = make_walker(config.domain, 32).actions
-        ways = variations(config.domain)
+        actions = config.domain.walker().actions
+        ways = config.domain.variations()
         if config.start is None:
             texts = {
                 text
@@ -348,7 +348,7 @@ class _Training:
                 writer.add_scalar(
                     f"final/accuracy_{name}_after_mistakes", after.mean, self.learner.steps_done
                 )
-        settings = {**config.model_dump(), "domain": config.domain}
+        settings = {**config.model_dump(), "domain": config.domain.name}
         self.save(model_card(settings, self.counts, found))
         return found[0][1]
 

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.domain import Domain
 from envs.errors import ConfigError, RunFolderError
-from envs.registry import make_env
+from envs.registry import domain_of, make_env
 from envs.subgoal import Subgoal
 from hier.build import build_hierarchy, build_planner_of, open_trained
 from hier.config import HierConfig
 from hier.guidance import SubgoalGuidance
 from hier.hierarchy import EPISODE_END, Hierarchy
 from hier.run_folder import RunFolder
-from perception.drawing import draw_scene
 from perception.video import write_gif, write_mp4
 from planners.protocol import Planner, PlannerQuery, PlannerReply, ask
 
@@ -91,7 +91,8 @@ def _record(
 ) -> Video:
     env = make_env(env_id, max_steps=config.env.max_steps)
     hierarchy, observation = _begin(config, planner, env, seed, guidance)
-    frames = [_draw(hierarchy, env, "step 0")]
+    domain = domain_of(env_id)
+    frames = [_draw(domain, hierarchy, env, "step 0")]
     state, ended, step, success = None, False, 0, False
     while not ended:
         action, state = model.predict(
@@ -101,7 +102,7 @@ def _record(
             deterministic=config.greedy_evaluation,
         )
         action, _ = hierarchy.guard(action)
-        observation, _, terminated, truncated, info = env.step(int(action[0]))
+        observation, _, terminated, truncated, info = env.step(action[0])
         step, ended = step + 1, terminated or truncated
         outcome = hierarchy.advance(_batch(observation))[0]
         caption = f"step {step}"
@@ -112,7 +113,7 @@ def _record(
         elif outcome:
             hierarchy.close(0, outcome)
             hierarchy.plan([0])
-        frames.append(_draw(hierarchy, env, caption))
+        frames.append(_draw(domain, hierarchy, env, caption))
     return Video(env_id, seed, success, frames)
 
 
@@ -141,11 +142,10 @@ def _batch(observation: Observation) -> Observation:
     return {key: value[None] for key, value in observation.items()}
 
 
-def _draw(hierarchy: Hierarchy, env: Any, caption: str) -> NDArray[np.uint8]:
+def _draw(domain: Domain, hierarchy: Hierarchy, env: Any, caption: str) -> NDArray[np.uint8]:
     pursuit = hierarchy.lanes[0].pursuit
-    return draw_scene(
+    return domain.draw_scene(
         hierarchy.tracker.percept(0),
-        hierarchy.space,
         pursuit.subgoal,
         pursuit.candidates,
         pursuit.decision.log_probs if pursuit.decision else None,
@@ -190,10 +190,12 @@ def record(
     for video in record_episodes(
         trained.model, config, planner, guidance=trained.guidance, seeds=seeds, env_id=env_id
     ):
-        stem = target / f"{video.env_id}-seed-{video.seed}"
-        write_gif(stem.with_suffix(".gif"), video.frames, fps)
-        write_mp4(stem.with_suffix(".mp4"), video.frames, fps)
-        written += [stem.with_suffix(".gif"), stem.with_suffix(".mp4")]
+        # The id of a user's own domain holds a path, which is no part of a file's name.
+        name = f"{video.env_id.rpartition('/')[2]}-seed-{video.seed}"
+        gif, mp4 = target / f"{name}.gif", target / f"{name}.mp4"
+        write_gif(gif, video.frames, fps)
+        write_mp4(mp4, video.frames, fps)
+        written += [gif, mp4]
     return written
 
 
@@ -242,20 +244,25 @@ def compare(
         scene=query.space.describe(query.percept),
         candidates=list(query.candidates),
         probabilities=np.exp([reply.log_probs.astype(np.float64) for reply in replies]),
-        picture=beside(query, list(zip(models, replies, strict=True))),
+        picture=beside(
+            domain_of(config.env.ids[0]), query, list(zip(models, replies, strict=True))
+        ),
     )
 
 
-def beside(query: PlannerQuery, replies: Sequence[tuple[str, PlannerReply]]) -> NDArray[np.uint8]:
+def beside(
+    domain: Domain, query: PlannerQuery, replies: Sequence[tuple[str, PlannerReply]]
+) -> NDArray[np.uint8]:
     """What several planners say to one question, ``(height, width, 3)`` uint8, side by side.
 
     Args:
+        domain: of the question.
         query: the question.
         replies: a caption and a reply each.
     """
     pictures = [
-        draw_scene(
-            query.percept, query.space, query.candidates[int(np.argmax(reply.log_probs))],
+        domain.draw_scene(
+            query.percept, query.candidates[int(np.argmax(reply.log_probs))],
             query.candidates, reply.log_probs, caption=caption,
         )
         for caption, reply in replies
@@ -283,9 +290,9 @@ def _frame(
         raise ConfigError("planner.type=none proposes nothing; choose another planner to look at")
     env = make_env(config.env.ids[0], max_steps=config.env.max_steps)
     hierarchy, observation = _begin(config, planner, env, seed)
-    actions = np.random.default_rng(seed)
+    domain, actions = domain_of(config.env.ids[0]), np.random.default_rng(seed)
     for _ in range(steps):
-        observation, _, terminated, truncated, _ = env.step(int(actions.integers(3)))
+        observation, _, terminated, truncated, _ = env.step(domain.wander(env, actions))
         if terminated or truncated:
             observation, _ = env.reset()
             hierarchy.begin(_batch(observation))
@@ -316,5 +323,10 @@ def propose(config: HierConfig, *, seed: int = 0, steps: int = 0) -> Proposal:
         candidates=list(lane.pursuit.candidates),
         probabilities=np.exp(lane.pursuit.decision.log_probs.astype(np.float64)),
         chosen=lane.pursuit.subgoal,
-        picture=_draw(hierarchy, env, f"{config.planner.type} planner, seed {seed}"),
+        picture=_draw(
+            domain_of(config.env.ids[0]),
+            hierarchy,
+            env,
+            f"{config.planner.type} planner, seed {seed}",
+        ),
     )

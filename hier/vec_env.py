@@ -14,11 +14,11 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from controllers.guided import REFERENCE, reference_space
 from controllers.shaping import shaping_reward
+from envs.domain import Outlook
 from envs.errors import ConfigError
 from envs.subgoal import Expert, Subgoal
 from hier.choice import Decision
 from hier.hierarchy import DONE, EPISODE_END, Hierarchy
-from perception.tracker import Outlook
 
 if TYPE_CHECKING:
     from planners.prompts import Prompt  # which imports torch
@@ -100,9 +100,9 @@ class HierarchicalVecEnv(VecEnvWrapper):
     At every step it turns observations into percepts, tests subgoals, pays bonuses and shaping,
     and asks the planner, in one batch, for those environments alone whose subgoal closed.
 
-    The observation is a dict of ``image`` (as below), ``mission``, ``target`` ``(2, 7, 7)``
-    float32 in [-1, 1] and ``subgoal`` ``(27,)`` float32 (encoding, then the target's place), see
-    :class:`perception.tracker.Grounding`. ``infos[i]`` carries ``subgoal`` (a
+    The observation is a dict of what the domain's tracker shows a controller
+    (:meth:`envs.domain.Tracker.controller_spaces`) and ``subgoal`` ``(k,)`` float32, the encoding,
+    then the target's place (:class:`envs.domain.Grounding`). ``infos[i]`` carries ``subgoal`` (a
     :class:`SubgoalRecord`) when one closed and, at the end of an episode, ``episode`` (SB3's:
     the environment's own return and length), ``is_success``, ``plan`` (text, duration, outcome
     per subgoal), ``planner_queries``, ``violations`` (unsafe steps taken), ``prevented`` (filtered)
@@ -125,13 +125,9 @@ class HierarchicalVecEnv(VecEnvWrapper):
         upper_gamma: float | None = None,
     ):
         assert isinstance(venv.observation_space, spaces.Dict)
-        image, mission = venv.observation_space["image"], venv.observation_space["mission"]
         size = hierarchy.space.encoding_size + hierarchy.tracker.grounding.place.shape[1]
-        planes = hierarchy.tracker.grounding.planes.shape[1:]
         seen: dict[str, spaces.Space] = {
-            "image": image,
-            "mission": mission,
-            "target": spaces.Box(-1.0, 1.0, planes, np.float32),
+            **hierarchy.tracker.controller_spaces(venv.observation_space),
             "subgoal": spaces.Box(-3.0, 3.0, (size,), np.float32),
         }
         if hierarchy.reference is not None:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from envs.domain import FAR
 from envs.gridworld.compiled import compiled
 from envs.gridworld.targets import mark_targets
-
-FAR = 1 << 20
 
 
 @compiled

@@ -7,11 +7,11 @@ that the verb has. Nothing is asked of a simulator.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.domain import Imagined
 from envs.gridworld.cells import CELLS, CODE, EMPTY, REMOVABLE, WALKABLE
 from envs.gridworld.percept import HEADINGS, GridPercept
 from envs.gridworld.subgoals import GridworldSubgoals
@@ -20,18 +20,6 @@ from perception.grounding import FAR, flood, work_space
 from perception.map_image import map_codes
 
 _SPACE = GridworldSubgoals()
-
-
-class Imagined(NamedTuple):
-    """What a subgoal will probably lead to.
-
-    Attributes:
-        percept: then; it shares no array with the one now.
-        steps: walking distance to the target.
-    """
-
-    percept: GridPercept
-    steps: int
 
 
 def imagine(percept: GridPercept, subgoal: Subgoal) -> Imagined | None:

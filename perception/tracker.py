@@ -7,8 +7,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from gymnasium import spaces
 from numpy.typing import NDArray
 
+from envs.domain import Outlook
 from envs.errors import PerceptionError
 from envs.gridworld.cells import (
     COLOR_OF,
@@ -39,8 +41,6 @@ from perception.memory import extend_map, start_map
 
 VIEW = 7
 OUTLOOK = 15  # cells a side of the map that a critic sees
-HAZARDS = ("lava",)  # what can be stepped onto and should not be
-WAIT = 6  # MiniGrid's "done", which changes nothing
 _FORWARD = 2
 MAP_SIZE = 80  # room for the largest registered level (25 cells) from any start, views included
 
@@ -61,23 +61,6 @@ class Grounding(NamedTuple):
     place: NDArray[np.float32]
     steps: NDArray[np.int64]
     found: NDArray[np.int64]
-
-
-class Outlook(NamedTuple):
-    """One moment as a critic of subgoals sees it.
-
-    Attributes:
-        map: ``(15, 15)`` uint8 cell codes around the agent, which looks up
-            (:func:`perception.map_image.map_codes`).
-        mission: ``(80,)`` int64 word ids.
-        subgoals: ``(n, k)`` float32, per candidate its encoding, its place as in
-            :class:`Grounding`, and how the mission names its object
-            (:func:`envs.gridworld.missions.mentions`).
-    """
-
-    map: NDArray[np.uint8]
-    mission: NDArray[np.int64]
-    subgoals: NDArray[np.float32]
 
 
 @compiled
@@ -147,12 +130,15 @@ def _place_each(
 class GridTracker:
     """Keeps one memory map per environment and grounds one subgoal in each.
 
-    Everything derives from the frames and the agents' own motion.
+    Implements :class:`envs.domain.Tracker`. Everything derives from the frames and the agents' own
+    motion.
 
     Args:
         n: number of environments.
         map_size: cells a side of each map; the agent starts in the middle.
     """
+
+    wait_action = 6  # MiniGrid's "done"
 
     def __init__(self, n: int, map_size: int = MAP_SIZE):
         self._table = tile_table()
@@ -231,7 +217,7 @@ class GridTracker:
 
         Args:
             actions: ``(n,)``, one per environment.
-            kinds: of :data:`HAZARDS`.
+            kinds: as the cells name them, such as ``lava``.
         """
         ahead = self.views[:, VIEW - 2, VIEW // 2]
         return (np.asarray(actions) == _FORWARD) & _of_kinds(tuple(kinds))[ahead]
@@ -254,8 +240,28 @@ class GridTracker:
         )  # fmt: skip
         return g
 
+    def controller_spaces(self, observation_space: spaces.Dict) -> dict[str, spaces.Space]:
+        """``image`` and ``mission`` as they come, and ``target``, the grounding's planes."""
+        return {
+            "image": observation_space["image"],
+            "mission": observation_space["mission"],
+            "target": spaces.Box(-1.0, 1.0, self.grounding.planes.shape[1:], np.float32),
+        }
+
+    def controller_entries(self, observation: dict[str, NDArray]) -> dict[str, NDArray]:
+        """The entries that :meth:`controller_spaces` names, batched."""
+        return {
+            "image": observation["image"],
+            "mission": observation["mission"],
+            "target": self.grounding.planes.copy(),
+        }
+
     def outlook(self, percept: GridPercept, subgoals: Sequence[Subgoal]) -> Outlook:
         """How ``subgoals`` look from a percept, an imagined one too; new arrays.
+
+        The map is :func:`perception.map_image.map_codes`, so the agent looks up; a candidate is
+        told by its encoding, its place as in :class:`Grounding`, and how the mission names its
+        object (:func:`envs.gridworld.missions.mentions`).
 
         Args:
             percept: read at once.
@@ -288,13 +294,6 @@ def _of_kinds(kinds: tuple[str, ...]) -> NDArray[np.bool_]:
     return np.isin(KIND_OF, [KINDS.index(kind) for kind in kinds])
 
 
-def outlook_sizes(domain: str) -> tuple[int, int, int]:
-    """Sizes of a domain's :class:`Outlook`: cell codes, mission words, a candidate's numbers."""
-    assert domain == "gridworld", domain
+def outlook_sizes() -> tuple[int, int, int]:
+    """Sizes of :meth:`GridTracker.outlook`: cell codes, mission words, a candidate's numbers."""
     return N_CODES, len(VOCABULARY), GridworldSubgoals.encoding_size + 4 + N_MENTIONS
-
-
-def make_tracker(domain: str, n: int) -> GridTracker:
-    """The tracker for ``n`` environments of a domain (``gridworld``)."""
-    assert domain == "gridworld", domain
-    return GridTracker(n)

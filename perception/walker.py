@@ -51,9 +51,3 @@ class GridWalker:
         if turn:
             return LEFT if turn == 3 else RIGHT
         return FORWARD if best else _ACTS.get(subgoal.verb, FORWARD)
-
-
-def make_walker(domain: str, map_size: int) -> GridWalker:
-    """The perfect controller of a domain (``gridworld``)."""
-    assert domain == "gridworld", domain
-    return GridWalker(map_size)

@@ -15,17 +15,23 @@ MAY_IMPORT = {
     "controllers": {"controllers", "perception", "envs"},
     "hier": {"hier", "planners", "controllers", "perception", "envs"},
 }
-SIMULATORS = {"minigrid", "mujoco", "miniworld"}
+SIMULATORS = {"minigrid", "mujoco", "gymnasium_robotics", "miniworld"}
+WORLDS = tuple(f"envs.{path.name}" for path in (ROOT / "envs").iterdir() if path.is_dir())
+WORLDS += ("perception.tracker", "perception.walker", "perception.gridworld")
 
 
-def imported_packages(file: Path) -> set[str]:
+def imported_modules(file: Path) -> set[str]:
     names = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.add(node.module.split(".")[0])
+            names.add(node.module)
     return names
+
+
+def imported_packages(file: Path) -> set[str]:
+    return {name.split(".")[0] for name in imported_modules(file)}
 
 
 @pytest.mark.parametrize("package", MAY_IMPORT)
@@ -40,9 +46,12 @@ def test_a_package_imports_only_what_lies_below_it(package):
 def test_only_envs_and_perception_name_a_simulator():
     for package in ("planners", "controllers", "hier"):
         for file in (ROOT / package).rglob("*.py"):
-            # The speed benchmark measures us against MiniGrid's own wrapper.
+            # Benchmarks are about a simulator; this one measures us against MiniGrid's own wrapper.
             if file != ROOT / "hier" / "bench" / "speed.py":
                 assert not imported_packages(file) & SIMULATORS, file
+            if file.parent != ROOT / "hier" / "bench":
+                worlds = {name for name in imported_modules(file) if name.startswith(WORLDS)}
+                assert not worlds, f"{file} imports {worlds}: ask the domain instead"
 
 
 def test_importing_the_command_line_pulls_in_nothing_heavy():

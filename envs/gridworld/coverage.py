@@ -24,7 +24,7 @@ from envs.gridworld.instructions import ReachGoalInstr, instruction_of
 from envs.gridworld.percept import GridPercept
 from envs.gridworld.subgoals import GridworldSubgoals
 from envs.gridworld.targets import VERBS
-from envs.registry import env_ids, make_env
+from envs.registry import make_env
 
 STEPS, EVERY = 30, 5  # random actions per seed, and how often the expert is asked on the way
 
@@ -78,20 +78,20 @@ class Row:
     note: str = ""
 
 
-def coverage(ids: Iterable[str] | None = None, seeds: int = 3) -> list[Row]:
+def coverage(ids: Iterable[str], seeds: int = 3) -> list[Row]:
     """Play every level a little and note what its missions and its expert ask for.
 
     Each seed's start and the states on a short random walk from it are shown to the expert. It
     sees what is in view at that moment only.
 
     Args:
-        ids: environment ids; all registered ones when omitted.
+        ids: environment ids.
         seeds: episodes per level.
 
     Raises:
         UnknownNameError: for an id that is not registered.
     """
-    return [_row(env_id, seeds) for env_id in (env_ids() if ids is None else ids)]
+    return [_row(env_id, seeds) for env_id in ids]
 
 
 def _row(env_id: str, seeds: int) -> Row:

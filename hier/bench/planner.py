@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from envs.registry import make_env, subgoal_space
+from envs.registry import domain_named, make_env
 from envs.subgoal import Subgoal
 from hier.bench import Row
-from perception.tracker import make_tracker
 from planners.language import VLMPlanner
 from planners.protocol import PlannerQuery
 from planners.scoring import candidate_log_probs, score_naive
@@ -117,7 +116,8 @@ def _measure(seed: int, repeats: int) -> tuple[dict[str, Any], list[Row]]:
 
 def make_queries(seed: int) -> list[PlannerQuery]:
     """16 questions after short random walks, padded to 12 candidates with others of the domain."""
-    space, rng = subgoal_space("gridworld"), np.random.default_rng(seed)
+    domain = domain_named("gridworld")
+    space, rng = domain.subgoal_space(), np.random.default_rng(seed)
     spare = [
         Subgoal(verb, color, kind)
         for verb in ("go to", "pick up", "put next to")
@@ -126,7 +126,7 @@ def make_queries(seed: int) -> list[PlannerQuery]:
     ]
     queries = []
     for i in range(ENVIRONMENTS):
-        env, tracker = make_env(LEVELS[i % len(LEVELS)]), make_tracker("gridworld", 1)
+        env, tracker = make_env(LEVELS[i % len(LEVELS)]), domain.tracker(1)
         observation, _ = env.reset(seed=seed + i)
         tracker.reset({key: value[None] for key, value in observation.items()})
         for _ in range(12):

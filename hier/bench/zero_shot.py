@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from envs.errors import UserError
-from envs.registry import env_ids
+from envs.registry import domain_named
 from hier.bench import Row
 from hier.bench.learning import side_by_side, train_all
 from hier.config import HierConfig
@@ -126,7 +126,7 @@ def planner_accuracy(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any],
     if quick:
         held_out, each, each_held_out = made.held_out[:2], 8, 8
     else:
-        found = coverage(env_ids())
+        found = coverage(domain_named("gridworld").env_ids())
         held_out = [row.env_id for row in found if row.covered and row.env_id not in source]
         each, each_held_out = 167, 100
     planner = VLMPlanner(device="cpu")

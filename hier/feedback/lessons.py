@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from envs.domain import Outlook
 from envs.errors import ConfigError, RunFolderError
 from envs.files import atomic_write
-from perception.tracker import Outlook
 from planners.prompts import Prompt
 
 SHARD = 1000  # lessons in a file

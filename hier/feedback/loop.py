@@ -23,7 +23,6 @@ from hier.feedback.progress import PlannerProgress
 from hier.guidance import SubgoalGuidance
 from hier.run_folder import RunFolder
 from hier.vec_env import HierarchicalVecEnv, SubgoalRecord
-from perception.tracker import outlook_sizes
 from planners.language import LanguagePlanner
 from planners.pictures import as_png
 
@@ -84,7 +83,7 @@ class FeedbackLearning(BaseCallback):
         objective = objective_class(settings.objective)()
         discriminator = None
         if isinstance(objective, InverseRL):
-            sizes = outlook_sizes(domain_of(config.env.ids[0]))
+            sizes = domain_of(config.env.ids[0]).outlook_sizes()
             discriminator = Discriminator(sizes, seed=config.seed)
         return PlannerLearner(
             self.planner,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.registry import domain_of
 from hier.recording import beside
 from planners.accuracy import states_of
 from planners.protocol import Planner, PlannerQuery, PlannerReply
@@ -26,6 +27,7 @@ class PlannerProgress:
 
     def __init__(self, planner: Planner, levels: Sequence[str], states: int, first_seed: int):
         self.planner = planner
+        self._domain = domain_of(levels[0])
         self._queries: list[PlannerQuery] = []
         self._answers: list[int] = []
         for k, level in enumerate(levels[:states]):
@@ -53,7 +55,7 @@ class PlannerProgress:
             for a, b in zip(self._before, now, strict=True)
         ]
         return [
-            beside(self._queries[i], [("before", self._before[i]), ("now", now[i])])
+            beside(self._domain, self._queries[i], [("before", self._before[i]), ("now", now[i])])
             for i in np.argsort(moved)[::-1][:n]
         ]
 

@@ -23,11 +23,9 @@ from tqdm import tqdm
 
 from envs.errors import ConfigError
 from envs.files import atomic_write
-from envs.registry import domain_of, make_env, subgoal_space, variations
+from envs.registry import domain_of, make_env
 from envs.subgoal import Subgoal
 from perception.map_image import map_codes
-from perception.tracker import make_tracker
-from perception.walker import make_walker
 from planners.protocol import RECENT, PlannerQuery
 
 CELLS = 21  # side of the stored maps; smaller ones are cut out of their middle
@@ -114,10 +112,10 @@ class Demonstrator:
         self.max_subgoals = max_subgoals
         self.max_duration = max_duration
         self.env = make_env(level)
-        self.space = subgoal_space(domain)
-        self.tracker = make_tracker(domain, 1)
-        self._variations = variations(domain)
-        self._walker = make_walker(domain, self.tracker.maps.shape[1])
+        self.space = domain.subgoal_space()
+        self.tracker = domain.tracker(1)
+        self._variations = domain.variations()
+        self._walker = domain.walker()
         self._rng = np.random.default_rng()
         self._ended = False
         self._reward = 0.0

@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from envs import make_env, subgoal_space
+from envs import make_env
 from envs.errors import ConfigError, RunFolderError
+from envs.gridworld.subgoals import GridworldSubgoals
 from hier import HierConfig, evaluate, resume, train
 from hier.build import build_env, build_model, build_planner_of, open_trained
 from hier.feedback.discriminator import Discriminator
@@ -31,7 +32,7 @@ from hier.guidance import build_guidance
 from hier.recording import compare
 from hier.run_folder import RunFolder
 from hier.training import TrainingError
-from perception.tracker import Outlook, make_tracker
+from perception.tracker import GridTracker, Outlook
 from planners import PlannerError, PlannerQuery
 from planners.language import VLMPlanner
 from planners.pictures import as_png
@@ -122,11 +123,11 @@ class TestDataset:
 @pytest.fixture(scope="module")
 def real():
     """Two real states as the planner that ships is asked about them."""
-    planner, space, found = VLMPlanner(device="cpu"), subgoal_space("gridworld"), []
+    planner, space, found = VLMPlanner(device="cpu"), GridworldSubgoals(), []
     for seed in (0, 3):
         env = make_env("BabyAI-GoToLocal-v0")
         observation, _ = env.reset(seed=seed)
-        tracker = make_tracker("gridworld", 1)
+        tracker = GridTracker(1)
         tracker.reset({key: value[None] for key, value in observation.items()})
         percept = tracker.percept(0)
         query = PlannerQuery(percept, space.candidates(percept)[:4], space)

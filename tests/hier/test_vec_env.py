@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from envs import make_env, subgoal_space
+from envs import make_env
+from envs.gridworld.subgoals import GridworldSubgoals
 from hier.build import build_env, build_planner_of
 from hier.config import HierConfig
 from hier.hierarchy import Hierarchy
 from hier.vec_env import HierarchicalVecEnv, RewardWeights, experts_of
-from perception.tracker import make_tracker
+from perception.tracker import GridTracker
 from planners import PlannerReply
 from planners.protocol import certain_of
 
@@ -44,7 +45,7 @@ class Scripted:
 def build(planner, n=1, level=LEVEL, gamma=1.0, max_duration=1000, upper=None, **rewards):
     venv = DummyVecEnv([lambda: make_env(level)] * n)
     hierarchy = Hierarchy(
-        n, planner, subgoal_space("gridworld"), make_tracker("gridworld", n),
+        n, planner, GridworldSubgoals(), GridTracker(n),
         max_duration=max_duration, experts=experts_of(venv),
     )  # fmt: skip
     return HierarchicalVecEnv(venv, hierarchy, RewardWeights(**rewards), gamma, upper)

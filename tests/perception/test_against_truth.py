@@ -17,7 +17,8 @@ from perception.decoding import decode
 from tests.play import LEVELS, SPACE, Play, busy_action
 
 STEPS, FULL_STEPS = 800, 700  # per level; 20,000 and 120,400 steps in all
-FULL_LEVELS = tuple(name for name in envs.env_ids() if "-WFC-" not in name)
+GRIDWORLD = envs.domain_named("gridworld")
+FULL_LEVELS = tuple(name for name in GRIDWORLD.env_ids() if "-WFC-" not in name)
 LAVA = CODE[Cell("lava", "red")]
 PAD = 48  # around the grid, so that every cell of the agent's map has a place
 tally: Counter[str] = Counter()

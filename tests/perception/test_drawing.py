@@ -12,19 +12,20 @@ from PIL import Image
 import envs
 from envs import Subgoal, UserError
 from envs.gridworld.percept import GridPercept
+from envs.gridworld.subgoals import GridworldSubgoals
 from perception.drawing import MAX_ROWS, draw_scene
 from perception.panels import ACCENT, SIDE, first_person, memory_map
-from perception.tracker import make_tracker
+from perception.tracker import GridTracker
 from perception.video import gif_bytes, write_gif, write_mp4
 
-SPACE = envs.subgoal_space("gridworld")
+SPACE = GridworldSubgoals()
 LEVELS = ("BabyAI-UnlockPickup-v0", "BabyAI-BossLevel-v0", "BabyAI-KeyCorridorS3R3-v0")
 RIGHT, FORWARD, TOGGLE = 1, 2, 5
 
 
 def play(env_id: str, steps: int, seed: int = 5) -> Iterator[tuple[GridPercept, np.ndarray]]:
     """Percepts (copies) and top-down pictures of a random walk."""
-    env, tracker = envs.make_env(env_id), make_tracker("gridworld", 1)
+    env, tracker = envs.make_env(env_id), GridTracker(1)
     rng = np.random.default_rng(seed)
     observation, _ = env.reset(seed=seed)
     tracker.reset({key: value[None] for key, value in observation.items()})

@@ -13,7 +13,7 @@ from envs import UserError
 from envs.gridworld.cells import CODE, EMPTY, N_CODES, UNSEEN, Cell
 from envs.gridworld.rendering import TILE, tile_atlas
 from perception.map_image import map_image
-from perception.tracker import make_tracker
+from perception.tracker import GridTracker
 
 KEY = CODE[Cell("key", "red")]
 VIEW = 7
@@ -31,7 +31,7 @@ def tiles_of(image):
 def percepts():
     found, rng = [], np.random.default_rng(0)
     for env_id in ("BabyAI-BossLevel-v0", "BabyAI-UnlockPickup-v0"):
-        env, tracker = envs.make_env(env_id), make_tracker("gridworld", 1)
+        env, tracker = envs.make_env(env_id), GridTracker(1)
         observation, _ = env.reset(seed=3)
         tracker.reset({key: value[None] for key, value in observation.items()})
         for _ in range(120):

@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from envs import UnknownNameError, make_env, subgoal_space
+from envs import UnknownNameError, make_env
 from envs.errors import ConfigError, UserError
+from envs.gridworld.subgoals import GridworldSubgoals
 from envs.subgoal import Subgoal
 from hier import HierConfig, train
 from hier.build import build_planner_of
 from perception.map_image import map_image
-from perception.tracker import make_tracker
+from perception.tracker import GridTracker
 from planners import PlannerError, PlannerQuery, build_planner
 from planners.answer_cache import AnswerCache
 from planners.answers import AnswerToken, ChatAnswer, candidate_log_probs
@@ -49,12 +50,12 @@ EXPLORE = Subgoal("explore")
 @pytest.fixture(scope="module")
 def queries():
     """Open questions, each with more than one candidate, and their experts."""
-    space, found = subgoal_space("gridworld"), []
+    space, found = GridworldSubgoals(), []
     for env_id in LEVELS:
         for seed in range(7):
             env = make_env(env_id)
             observation, _ = env.reset(seed=seed)
-            tracker = make_tracker("gridworld", 1)
+            tracker = GridTracker(1)
             tracker.reset({key: value[None] for key, value in observation.items()})
             percept = tracker.percept(0)
             query = PlannerQuery(percept, space.candidates(percept), space, expert=env.expert())

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from envs import UnknownNameError, make_env, subgoal_space
+from envs import UnknownNameError, make_env
 from envs.errors import ConfigError
-from perception.tracker import make_tracker
+from envs.gridworld.subgoals import GridworldSubgoals
+from perception.tracker import GridTracker
 from planners import PlannerError, PlannerQuery, PlannerReply, build_planner
 from planners.protocol import check_reply, uniform_over
 
@@ -35,12 +36,12 @@ class EagerPlanner:
 
 @pytest.fixture(scope="module")
 def queries():
-    space, found = subgoal_space("gridworld"), []
+    space, found = GridworldSubgoals(), []
     for env_id in LEVELS:
         for seed in range(40):
             env = make_env(env_id)
             observation, _ = env.reset(seed=seed)
-            tracker = make_tracker("gridworld", 1)
+            tracker = GridTracker(1)
             tracker.reset({key: value[None] for key, value in observation.items()})
             percept = tracker.percept(0)
             found.append(
@@ -104,7 +105,7 @@ class FixedExpert:
     ],
 )
 def test_a_mistaken_planner_makes_its_mistake_wherever_it_can(mistake, meant, said):
-    space = subgoal_space("gridworld")
+    space = GridworldSubgoals()
     texts = ("explore", "open the red door", "pick up the blue ball", "pick up the green ball",
              "pick up the red key")  # fmt: skip
     candidates = [space.parse(text) for text in texts]

@@ -10,7 +10,7 @@ import torch
 
 from envs.errors import ConfigError
 from envs.gridworld.cells import CODE, COLORS, Cell
-from envs.registry import variations
+from envs.registry import domain_named
 from perception.map_image import code_words, map_codes, map_image, paint_codes
 from perception.walker import ACTIONS
 from planners.accuracy import measure, states_of
@@ -24,7 +24,7 @@ from planners.protocol import uniform_over
 from planners.scoring import candidate_log_probs
 
 LEVELS = ["BabyAI-UnlockPickup-v0", "BabyAI-GoToLocal-v0", "BabyAI-PutNextLocal-v0"]
-WAYS = variations("gridworld")
+WAYS = domain_named("gridworld").variations()
 SIZES = TinyVLM(vision_size=16, vision_layers=1, text_size=16, text_layers=1, heads=2)
 
 

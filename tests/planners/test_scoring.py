@@ -12,7 +12,8 @@ import torch
 
 import envs
 from envs import Subgoal
-from perception.tracker import make_tracker
+from envs.gridworld.subgoals import GridworldSubgoals
+from perception.tracker import GridTracker
 from perception.walker import ACTIONS
 from planners.language import LanguagePlanner, LLMPlanner, VLMPlanner
 from planners.prompts import Prompt
@@ -56,9 +57,9 @@ def planner_of(checkpoint):
 @pytest.fixture(scope="module")
 def queries():
     """Three questions of different lengths, with 4 to 12 candidates."""
-    space, found = envs.subgoal_space("gridworld"), []
+    space, found = GridworldSubgoals(), []
     for env_id in ("BabyAI-GoToRedBallGrey-v0", "BabyAI-BossLevel-v0", "BabyAI-UnlockPickup-v0"):
-        env, tracker = envs.make_env(env_id), make_tracker("gridworld", 1)
+        env, tracker = envs.make_env(env_id), GridTracker(1)
         observation, _ = env.reset(seed=3)
         tracker.reset({key: value[None] for key, value in observation.items()})
         percept = tracker.percept(0).snapshot()

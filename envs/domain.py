@@ -1,0 +1,253 @@
+"""The domain: all that a family of simulators supplies, behind one interface.
+
+Nothing outside ``envs`` and ``perception`` names a simulator. Whoever needs something of one asks
+:func:`envs.registry.domain_of` for the domain of an environment id and takes it from there.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from envs.errors import ConfigError
+from envs.subgoal import Subgoal, SubgoalSpace
+from envs.variations import Variations
+
+FAR = 1 << 20  # a distance to where no way is known; compiled code keeps it: do not change
+
+Observation = dict[str, NDArray]
+
+
+class Grounding(Protocol):
+    """Where the current subgoals are, for ``n`` environments."""
+
+    @property
+    def place(self) -> NDArray[np.float32]:
+        """``(n, k)`` in [-3, 3]: the target as the controller is told it; zeros for none."""
+
+    @property
+    def steps(self) -> NDArray[Any]:
+        """``(n,)`` way to the target in the domain's cells; ``FAR`` if none is known."""
+
+    @property
+    def found(self) -> NDArray[np.int64]:
+        """``(n,)`` number of targets; 0 ends a subgoal as failed."""
+
+
+class Outlook(NamedTuple):
+    """One moment as a critic of subgoals sees it.
+
+    Attributes:
+        map: ``(15, 15)`` uint8 cell codes around the agent.
+        mission: ``(m,)`` int64 word ids, ``m`` the same for the whole domain; 0 is padding.
+        subgoals: ``(n, k)`` float32, what tells each of the ``n`` candidates from the others.
+    """
+
+    map: NDArray[np.uint8]
+    mission: NDArray[np.int64]
+    subgoals: NDArray[np.float32]
+
+
+class Imagined(NamedTuple):
+    """What a subgoal will probably lead to.
+
+    Attributes:
+        percept: then; it shares no array with the one now.
+        steps: way to the target, in the domain's cells.
+    """
+
+    percept: Any
+    steps: int
+
+
+class Tracker(Protocol):
+    """Perception of ``n`` environments that step together: observations in, percepts out."""
+
+    @property
+    def grounding(self) -> Grounding:
+        """What :meth:`ground` found last."""
+
+    @property
+    def wait_action(self) -> Any:
+        """The action that changes nothing, taken instead of an unsafe one."""
+
+    def reset(self, observation: Observation, which: Sequence[int] | None = None) -> None:
+        """Begin episodes in the environments ``which``, all when omitted.
+
+        Args:
+            observation: batched over *all* environments.
+            which: environments that begin.
+
+        Raises:
+            PerceptionError: for an observation that cannot be understood.
+        """
+
+    def update(self, observation: Observation) -> None:
+        """Take in one more step of every environment; raises like :meth:`reset`."""
+
+    def percept(self, i: int) -> Any:
+        """The latest percept of environment ``i`` (:class:`envs.subgoal.Percept`)."""
+
+    def pursue(self, i: int, subgoal: Subgoal | None) -> None:
+        """Set the subgoal that :meth:`ground` places for environment ``i``."""
+
+    def ground(self, which: Sequence[int] | None = None) -> Grounding:
+        """Place the subgoals of ``which`` (all when omitted); the next call overwrites it."""
+
+    def controller_spaces(self, observation_space: spaces.Dict) -> dict[str, spaces.Space]:
+        """What a controller sees beside ``subgoal``, by name.
+
+        Args:
+            observation_space: of one environment.
+        """
+
+    def controller_entries(self, observation: Observation) -> Observation:
+        """These entries for a batched observation, by :meth:`ground`'s last finding."""
+
+    def steps_onto(self, actions: NDArray[Any], kinds: Sequence[str]) -> NDArray[np.bool_]:
+        """``(n,)`` which actions would do harm, as far as is seen.
+
+        Args:
+            actions: one per environment.
+            kinds: of the domain's :attr:`Domain.hazards`.
+        """
+
+    def outlook(self, percept: Any, subgoals: Sequence[Subgoal]) -> Outlook:
+        """How ``subgoals`` (at least one) look from a percept, to a critic; new arrays."""
+
+    def imagine(self, percept: Any, subgoal: Subgoal) -> Imagined | None:
+        """What achieving a subgoal will probably lead to; ``None`` where that cannot be told."""
+
+
+class Walker(Protocol):
+    """A controller that learns nothing and reaches what the percept shows a way to."""
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        """Names of the actions, by number."""
+
+    def action(self, percept: Any, subgoal: Subgoal, rng: np.random.Generator) -> int:
+        """The next action, an index into ``actions``."""
+
+
+class Domain(ABC):
+    """A family of simulators that share subgoals and perception.
+
+    A subclass takes no arguments and is made once. Its environments return a Dict observation with
+    ``mission``, ``(m,)`` word ids, and whatever its tracker reads; put ``is_success`` into the info
+    of an episode's last step; and have ``expert()`` (:class:`envs.subgoal.Expert`) and ``render()``
+    (``(height, width, 3)`` uint8, for people).
+
+    The abstract methods are all that training, evaluation, agents and the oracle need. Each of the
+    others serves one more feature and otherwise raises :class:`envs.errors.ConfigError`.
+
+    Attributes:
+        name: of the domain, in messages and model cards.
+        hazards: things that can be stepped onto and should not be (``safety.avoid``).
+        action_names: what a planner calls the controller's actions, by number; empty where it
+            cannot speak of them, which ``guidance.actions`` needs.
+    """
+
+    name: ClassVar[str]
+    hazards: ClassVar[tuple[str, ...]] = ()
+    action_names: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def env_ids(self) -> tuple[str, ...]:
+        """Every id that :meth:`make_env` knows, sorted."""
+
+    @abstractmethod
+    def make_env(self, env_id: str, *, max_steps: int | None = None) -> gym.Env:
+        """Build an environment.
+
+        Args:
+            env_id: one of :meth:`env_ids`.
+            max_steps: episode limit in steps; the level's own when ``None``.
+
+        Raises:
+            SimulatorError: if the simulator cannot be built, with the reason.
+        """
+
+    @abstractmethod
+    def subgoal_space(self) -> SubgoalSpace:
+        """The subgoal vocabulary."""
+
+    @abstractmethod
+    def tracker(self, n: int) -> Tracker:
+        """Perception for ``n`` environments."""
+
+    def wander(self, env: gym.Env, rng: np.random.Generator) -> Any:
+        """An action for aimless play in ``env``, drawn with ``rng``."""
+        env.action_space.seed(int(rng.integers(2**31)))
+        return env.action_space.sample()
+
+    def outlook_sizes(self) -> tuple[int, int, int]:
+        """Sizes of an :class:`Outlook`: cell codes, mission words, a candidate's numbers.
+
+        Raises:
+            ConfigError: where there is no outlook.
+        """
+        raise self._without(
+            "outlook for a critic",
+            "set guidance.soft_choice=none guidance.requery_rounds=0, and feedback.objective=none "
+            "or grpo",
+        )
+
+    def walker(self) -> Walker:
+        """A perfect controller for demonstrations.
+
+        Raises:
+            ConfigError: where there is none.
+        """
+        raise self._without("walker", "pre-train on another domain")
+
+    def variations(self) -> Variations:
+        """How levels and instructions may be changed for pre-training.
+
+        Raises:
+            ConfigError: where that is not told.
+        """
+        raise self._without("variations", "pre-train on another domain")
+
+    def draw_scene(
+        self,
+        percept: Any,
+        subgoal: Subgoal | None,
+        candidates: Sequence[Subgoal] = (),
+        log_probs: NDArray[np.floating] | None = None,
+        *,
+        caption: str = "",
+        level: NDArray[np.uint8] | None = None,
+    ) -> NDArray[np.uint8]:
+        """One moment as a picture.
+
+        Args:
+            percept: what the agent knows.
+            subgoal: what is pursued; ``None`` in flat reinforcement learning.
+            candidates: what it was chosen from.
+            log_probs: one per candidate.
+            caption: one short line.
+            level: ``env.render()``, to be shown beside.
+
+        Returns:
+            ``(height, width, 3)`` uint8 with even sides, always of one size.
+
+        Raises:
+            ConfigError: where nothing can be drawn.
+        """
+        raise self._without("pictures", "set eval.videos=0")
+
+    def coverage(self, env_ids: Sequence[str]) -> str:
+        """What the missions of these levels ask for, as Markdown; empty where that is not told."""
+        return ""
+
+    def _without(self, what: str, remedy: str) -> ConfigError:
+        return ConfigError(
+            f"the domain {self.name!r} has no {what}; {remedy}, or add it to {type(self).__name__}"
+        )

@@ -1,0 +1,117 @@
+"""The gridworld as a domain: MiniGrid and BabyAI with their perception."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.domain import Domain
+from envs.errors import SimulatorError
+from envs.subgoal import Subgoal
+from envs.variations import Variations
+
+_PREFIXES = ("BabyAI-", "MiniGrid-")
+
+
+@lru_cache(maxsize=1)
+def _env_ids() -> tuple[str, ...]:
+    import minigrid  # noqa: F401  (registers on import)
+
+    return tuple(sorted(name for name in gym.registry if name.startswith(_PREFIXES)))
+
+
+class Gridworld(Domain):
+    """Every registered MiniGrid and BabyAI level (:class:`envs.gridworld.env.GridworldEnv`)."""
+
+    name = "gridworld"
+    hazards = ("lava",)
+    # MiniGrid's, by number; the last changes nothing.
+    action_names = ("left", "right", "forward", "pick up", "drop", "toggle", "done")
+
+    def env_ids(self) -> tuple[str, ...]:
+        """Every id with one of their prefixes that was registered at the first call."""
+        return _env_ids()
+
+    def make_env(self, env_id: str, *, max_steps: int | None = None) -> gym.Env:
+        """See :meth:`envs.domain.Domain.make_env`.
+
+        A level that lacks files raises at the first reset, where MiniGrid looks for them.
+        """
+        from envs.gridworld.env import GridworldEnv
+
+        options = {} if max_steps is None else {"max_steps": max_steps}
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # "out of date": the user named the version
+                env = gym.make(env_id, disable_env_checker=True, **options)
+        except Exception as error:
+            raise SimulatorError(f"{env_id} could not be built: {error!r}") from error
+        return GridworldEnv(env.unwrapped)  # type: ignore[arg-type]
+
+    def subgoal_space(self) -> Any:
+        """See :class:`envs.gridworld.subgoals.GridworldSubgoals`."""
+        from envs.gridworld.subgoals import GridworldSubgoals
+
+        return GridworldSubgoals()
+
+    def tracker(self, n: int) -> Any:
+        """See :class:`perception.tracker.GridTracker`."""
+        from perception.tracker import GridTracker
+
+        return GridTracker(n)
+
+    def wander(self, env: gym.Env, rng: np.random.Generator) -> int:
+        """Turns and steps ahead."""
+        return int(rng.integers(3))
+
+    def outlook_sizes(self) -> tuple[int, int, int]:
+        """See :meth:`perception.tracker.GridTracker.outlook`."""
+        from perception.tracker import outlook_sizes
+
+        return outlook_sizes()
+
+    def walker(self) -> Any:
+        """See :class:`perception.walker.GridWalker`."""
+        from perception.tracker import MAP_SIZE
+        from perception.walker import GridWalker
+
+        return GridWalker(MAP_SIZE)
+
+    def variations(self) -> Variations:
+        """Clutter, locks and other missions; other words for a mission; exchanged colours."""
+        from envs.gridworld.missions import VOCABULARY
+        from envs.gridworld.symmetry import draw_symmetry
+        from envs.gridworld.variation import paraphrase, vary
+
+        numbers = [str(cells) for cells in range(32)]
+        return Variations(vary, paraphrase, draw_symmetry, (*VOCABULARY, *numbers))
+
+    def draw_scene(
+        self,
+        percept: Any,
+        subgoal: Subgoal | None,
+        candidates: Sequence[Subgoal] = (),
+        log_probs: NDArray[np.floating] | None = None,
+        *,
+        caption: str = "",
+        level: NDArray[np.uint8] | None = None,
+    ) -> NDArray[np.uint8]:
+        """View, memory map, the planner's choice and the level."""
+        from perception.drawing import draw_scene
+
+        return draw_scene(
+            percept, self.subgoal_space(), subgoal, candidates, log_probs, caption=caption,
+            level=level,
+        )  # fmt: skip
+
+    def coverage(self, env_ids: Sequence[str]) -> str:
+        """See :func:`envs.gridworld.coverage.coverage`."""
+        from envs.gridworld.coverage import coverage, to_markdown
+
+        return to_markdown(coverage(env_ids))
