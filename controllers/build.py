@@ -6,12 +6,13 @@ import inspect
 from pathlib import Path
 from typing import Any
 
+from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
-from controllers.features import SubgoalFeatures
+from controllers.features import INPUTS, SubgoalFeatures
 from controllers.guided import FORMS, Guidance, GuidedPolicy, GuidedRolloutBuffer
 from envs.errors import ConfigError, RunFolderError, UnknownNameError
 
@@ -21,11 +22,18 @@ ALGORITHMS: dict[str, tuple[str, str, str]] = {
     "a2c": ("stable_baselines3", "A2C", "MultiInputPolicy"),
     "dqn": ("stable_baselines3", "DQN", "MultiInputPolicy"),
     "recurrent_ppo": ("sb3_contrib", "RecurrentPPO", "MultiInputLstmPolicy"),
+    "sac": ("stable_baselines3", "SAC", "MultiInputPolicy"),
+    "td3": ("stable_baselines3", "TD3", "MultiInputPolicy"),
 }
+# What SB3 would only assert: the others take both kinds of actions.
+ACTIONS: dict[str, type[spaces.Space]] = {
+    "dqn": spaces.Discrete, "sac": spaces.Box, "td3": spaces.Box,
+}  # fmt: skip
 
 GUIDABLE = ("ppo", "a2c")  # their train() is what guidance was made for
 
-# Settings found to work on the gridworld (docs/results); anything in ``controller.options`` wins.
+# Settings found to work on the gridworld (docs/results), and for continuous actions SB3's own with
+# a smaller buffer and fewer gradient steps; anything in ``controller.options`` wins.
 DEFAULTS: dict[str, dict[str, Any]] = {
     "ppo": {
         "learning_rate": 7e-4, "n_steps": 128, "batch_size": 256, "n_epochs": 6, "ent_coef": 0.01,
@@ -38,6 +46,14 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     },
     "recurrent_ppo": {
         "learning_rate": 7e-4, "n_steps": 128, "batch_size": 256, "n_epochs": 6, "ent_coef": 0.01,
+    },
+    "sac": {
+        "learning_rate": 3e-4, "buffer_size": 200_000, "learning_starts": 2_000, "batch_size": 256,
+        "train_freq": 1, "gradient_steps": 2,
+    },
+    "td3": {
+        "learning_rate": 3e-4, "buffer_size": 200_000, "learning_starts": 2_000, "batch_size": 256,
+        "train_freq": 1, "gradient_steps": 2,
     },
 }  # fmt: skip
 
@@ -88,12 +104,13 @@ def build_controller(
     """Build an SB3 algorithm over a hierarchical environment.
 
     Args:
-        name: ``ppo``, ``a2c``, ``dqn`` or ``recurrent_ppo``.
+        name: one of :data:`ALGORITHMS`.
         env: the environment it acts in.
         gamma: discount per environment step.
         seed: of networks, exploration and environments.
         device: ``auto``, ``cpu`` or ``cuda``.
-        features: keyword arguments of :class:`controllers.features.SubgoalFeatures`.
+        features: keyword arguments of :class:`controllers.features.SubgoalFeatures`, which reads
+            pictures and map planes; where there are none, SB3's own extractor joins the vectors.
         net_arch: hidden layers of policy and value heads after the features.
         options: further keyword arguments of the algorithm; they win over the defaults. A
             learning rate or clip range may be RL Zoo's ``lin_VALUE``, falling to zero.
@@ -102,7 +119,8 @@ def build_controller(
 
     Raises:
         UnknownNameError: for an unknown algorithm, form of guidance or divergence.
-        ConfigError: for an option the algorithm does not take, or guidance it cannot have.
+        ConfigError: for an option the algorithm does not take, actions it cannot choose, or
+            guidance it cannot have.
     """
     cls = algorithm_class(name)
     takes = inspect.signature(cls).parameters
@@ -112,12 +130,21 @@ def build_controller(
                 f"algorithm {name!r} does not take {option!r} (controller.options); "
                 f"it takes {', '.join(sorted(set(takes) - {'policy', 'env'}))}"
             )
+    if not isinstance(env.action_space, ACTIONS.get(name, spaces.Space)):
+        fitting = [
+            other for other in ALGORITHMS
+            if isinstance(env.action_space, ACTIONS.get(other, spaces.Space))
+        ]  # fmt: skip
+        raise ConfigError(
+            f"algorithm {name!r} cannot choose among {env.action_space}; set controller.algorithm "
+            f"to {', '.join(fitting)}"
+        )
     policy: Any = ALGORITHMS[name][2]
-    policy_kwargs: dict[str, Any] = {
-        "features_extractor_class": SubgoalFeatures,
-        "features_extractor_kwargs": features or {},
-        "net_arch": net_arch if net_arch is not None else [64],
-    }
+    policy_kwargs: dict[str, Any] = {"net_arch": net_arch if net_arch is not None else [64]}
+    assert isinstance(env.observation_space, spaces.Dict)
+    if set(INPUTS) <= set(env.observation_space.spaces):
+        policy_kwargs["features_extractor_class"] = SubgoalFeatures
+        policy_kwargs["features_extractor_kwargs"] = features or {}
     buffer: dict[str, Any] = {}
     if guidance is not None:
         if name not in GUIDABLE:

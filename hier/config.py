@@ -258,7 +258,10 @@ class SafetyConfig(Section):
 class ControllerConfig(Section):
     """Who acts: an SB3 algorithm and its network."""
 
-    algorithm: str = Field("ppo", description="ppo, a2c, dqn or recurrent_ppo")
+    algorithm: str = Field(
+        "ppo",
+        description="ppo, a2c, recurrent_ppo; dqn for discrete actions, sac and td3 for continuous",
+    )
     start: str | None = Field(
         None, description="run whose controller this one begins as; a new one if null"
     )
@@ -277,7 +280,7 @@ class ControllerConfig(Section):
     @classmethod
     def _known(cls, value: str) -> str:
         # The names only: the classes behind them import torch.
-        known = ("ppo", "a2c", "dqn", "recurrent_ppo")
+        known = ("ppo", "a2c", "dqn", "recurrent_ppo", "sac", "td3")
         if value not in known:
             raise UnknownNameError("algorithm", value, known)
         return value

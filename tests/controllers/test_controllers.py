@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.preprocessing import preprocess_obs
 from stable_baselines3.common.vec_env import VecTransposeImage
 
-from controllers.build import ALGORITHMS, DEFAULTS, algorithm_class, build_controller
+from controllers.build import ACTIONS, ALGORITHMS, DEFAULTS, algorithm_class, build_controller
 from controllers.features import SubgoalFeatures
 from envs.errors import ConfigError, UnknownNameError
 from hier.build import build_env, build_planner_of
@@ -56,7 +57,10 @@ def test_the_tile_convolution_sees_each_tile_once(batch):
     assert network.tiles(observation["image"]).shape[-2:] == (7, 7)
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+DISCRETE = [name for name in ALGORITHMS if ACTIONS.get(name) is not spaces.Box]
+
+
+@pytest.mark.parametrize("name", DISCRETE)
 def test_algorithms_are_built_by_name_with_options_over_defaults(name, env):
     option = {"ppo": ("n_steps", 32), "a2c": ("n_steps", 3), "dqn": ("batch_size", 7)}
     key, value = option.get(name, ("n_steps", 16))
@@ -87,3 +91,6 @@ def test_wrong_names_and_options_are_refused(env):
         build_controller("pp", env, gamma=0.9, seed=0)
     with pytest.raises(ConfigError, match=r"'ppo' does not take 'learning_rat'.*learning_rate"):
         build_controller("ppo", env, gamma=0.9, seed=0, options={"learning_rat": 1})
+    for name in ("sac", "td3"):
+        with pytest.raises(ConfigError, match=rf"{name}.*Discrete\(7\).*ppo, a2c, dqn, recurrent"):
+            build_controller(name, env, gamma=0.9, seed=0)
