@@ -24,8 +24,13 @@ def map_codes(percept: GridPercept, cells: int = 15) -> NDArray[np.uint8]:
         ``(cells, cells)`` uint8 (:mod:`envs.gridworld.cells`), a new array.
 
     Raises:
-        PerceptionError: for an even or non-positive ``cells``.
+        PerceptionError: for an even or non-positive ``cells``, or another domain's percept.
     """
+    if not isinstance(percept, GridPercept):
+        raise PerceptionError(
+            f"a {type(percept).__name__} has no map of tiles to paint; show the planner the frame "
+            "with planner.options.images=view"
+        )
     if cells < 1 or cells % 2 == 0:
         raise PerceptionError(
             f"a map image of {cells} cells a side has no middle for the agent; use an odd number"

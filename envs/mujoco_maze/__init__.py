@@ -1,0 +1,1 @@
+"""Point mazes of gymnasium-robotics: their environment, percept, subgoals and expert."""

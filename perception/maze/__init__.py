@@ -1,0 +1,1 @@
+"""Perception of mazes from above: segmentation, dead reckoning, targets, pictures."""

@@ -1,0 +1,106 @@
+"""What is seen of a maze, held against the simulator; and a controller that learns in one."""
+
+import sys
+
+import numpy as np
+import pytest
+
+import envs
+from envs import ConfigError, PerceptionError, SimulatorError
+from envs.mujoco_maze.maps import GOAL_RADIUS
+from envs.mujoco_maze.subgoals import REACH
+from hier.build import build_env, build_model, build_planner_of
+from hier.config import HierConfig
+from perception.maze.tracker import MazeTracker
+from perception.maze.vision import see_agent, see_scene
+
+MAZES = ("PointMaze_UMaze-v3", "PointMaze_Medium-v3", "PointMaze_Large-v3")
+
+
+def made(level):
+    pytest.importorskip("gymnasium_robotics", reason="needs the extra [mujoco]")
+    env = envs.make_env(level)
+    try:
+        env.reset(seed=0)
+    except SimulatorError as error:
+        pytest.skip(str(error))
+    return env
+
+
+@pytest.mark.parametrize("level", MAZES)
+def test_walls_goal_and_agent_are_where_the_simulator_has_them(level):
+    env = made(level)
+    for seed in range(5):
+        frame = env.reset(seed=seed)[0]["image"]
+        scene = see_scene(frame)
+        np.testing.assert_array_equal(scene.walls, env.walls)
+        np.testing.assert_allclose(scene.goal, env.goal, atol=0.05)
+        np.testing.assert_allclose(see_agent(frame, scene.corner), env.position, atol=0.05)
+
+
+@pytest.mark.parametrize("level", ["PointMaze_Medium-v3", "privileged/PointMaze_Medium-v3"])
+def test_an_expert_followed_by_simple_steering_arrives(level):
+    env = made(level)
+    tracker, space = MazeTracker(1), envs.domain_of(level).subgoal_space()
+    exact = level.startswith("privileged")
+    for seed in range(2):
+        observation, _ = env.reset(seed=seed)
+        tracker.reset({key: value[None] for key, value in observation.items()})
+        subgoal, ended = None, False
+        while not ended:
+            before = tracker.percept(0)
+            if subgoal is None:
+                subgoal = env.expert().subgoal(before, space.candidates(before))
+            force = 3.0 * (space.place(before, subgoal) - before.position) - 0.6 * before.velocity
+            action = np.clip(force * (1, -1), -1, 1).astype(np.float32)  # rows count downwards
+            observation, reward, terminated, truncated, info = env.step(action)
+            tracker.update({key: value[None] for key, value in observation.items()})
+            after, ended = tracker.percept(0), terminated or truncated
+            error = np.abs(after.position - env.position).max()
+            assert error < (1e-5 if exact else 0.08)
+            if space.is_complete(subgoal, before, after):
+                away = np.hypot(*(space.place(after, subgoal) - env.position))
+                assert away < GOAL_RADIUS + 0.1
+                subgoal = None if subgoal != REACH else subgoal
+        assert terminated and reward == 1.0 and info["is_success"]
+
+
+def test_a_discrete_controller_is_refused_in_a_maze():
+    made("privileged/PointMaze_UMaze-v3")
+    level = "env.id=privileged/PointMaze_UMaze-v3"
+    config = HierConfig.load("pointmaze", [level, "controller.algorithm=dqn", "env.n_envs=1"])
+    with pytest.raises(ConfigError, match=r"'dqn' cannot choose among Box.*ppo, a2c.*sac, td3"):
+        build_model(config, build_env(config, build_planner_of(config)))
+
+
+def test_what_is_no_maze_is_refused():
+    with pytest.raises(PerceptionError, match="no maze of 3 to 12 cells a side"):
+        see_scene(np.zeros((120, 120, 3), np.uint8))
+
+
+def test_a_missing_library_is_named_with_its_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "gymnasium_robotics", None)
+    with pytest.raises(SimulatorError, match=r"pip install 'hier-agent\[mujoco\]'"):
+        envs.make_env("PointMaze_UMaze-v3")
+
+
+@pytest.mark.parametrize(("algorithm", "planner"), [("sac", "oracle"), ("td3", "none")])
+def test_a_continuous_controller_trains_in_a_maze(algorithm, planner):
+    made("privileged/PointMaze_UMaze-v3")
+    config = HierConfig.load(
+        "pointmaze",
+        [
+            "env.id=privileged/PointMaze_UMaze-v3", "env.n_envs=2", f"planner.type={planner}",
+            f"controller.algorithm={algorithm}", "controller.net_arch=[16]",
+            "controller.options.learning_starts=20", "controller.options.buffer_size=200",
+            "controller.options.batch_size=8",
+        ],
+    )  # fmt: skip
+    env = build_env(config, build_planner_of(config))
+    model = build_model(config, env)
+    before = [p.detach().clone() for p in model.policy.parameters()]
+    model.learn(60)
+    assert any((a != b).any() for a, b in zip(before, model.policy.parameters(), strict=True))
+    observation = env.reset()
+    assert env.observation_space.contains({key: value[0] for key, value in observation.items()})
+    assert observation["subgoal"].any() == (planner == "oracle")
