@@ -68,7 +68,8 @@ def test_an_expert_followed_by_simple_steering_arrives(level):
 def test_a_discrete_controller_is_refused_in_a_maze():
     made("privileged/PointMaze_UMaze-v3")
     level = "env.id=privileged/PointMaze_UMaze-v3"
-    config = HierConfig.load("pointmaze", [level, "controller.algorithm=dqn", "env.n_envs=1"])
+    other = ["controller.algorithm=dqn", "controller.options={}"]
+    config = HierConfig.load("pointmaze", [level, "env.n_envs=1", *other])
     with pytest.raises(ConfigError, match=r"'dqn' cannot choose among Box.*ppo, a2c.*sac, td3"):
         build_model(config, build_env(config, build_planner_of(config)))
 
@@ -92,8 +93,7 @@ def test_a_continuous_controller_trains_in_a_maze(algorithm, planner):
         [
             "env.id=privileged/PointMaze_UMaze-v3", "env.n_envs=2", f"planner.type={planner}",
             f"controller.algorithm={algorithm}", "controller.net_arch=[16]",
-            "controller.options.learning_starts=20", "controller.options.buffer_size=200",
-            "controller.options.batch_size=8",
+            "controller.options={learning_starts: 20, buffer_size: 200, batch_size: 8}",
         ],
     )  # fmt: skip
     env = build_env(config, build_planner_of(config))
