@@ -282,7 +282,7 @@ def test_a_save_that_fails_leaves_the_old_folder(original, copy_of, monkeypatch)
         raise OSError("no space left on device")
 
     monkeypatch.setattr(type(model.processor), "save_pretrained", fail)
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(PlannerError, match="no space left"):
         model.save(folder)
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
