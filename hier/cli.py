@@ -212,9 +212,6 @@ def _record(args: argparse.Namespace) -> int:
 
 
 def _plan(args: argparse.Namespace) -> int:
-    from PIL import Image
-
-    from envs.files import atomic_write
     from hier.config import HierConfig
     from hier.recording import propose
 
@@ -223,8 +220,7 @@ def _plan(args: argparse.Namespace) -> int:
     if args.compare:
         return _compare(config, args)
     proposal = propose(config, seed=args.seed, steps=args.steps)
-    with atomic_write(Path(args.out)) as file:
-        Image.fromarray(proposal.picture).save(file)
+    _save_picture(args.out, proposal.picture)
     print(f"mission: {proposal.mission}\n{proposal.scene}")
     ranked = sorted(zip(proposal.probabilities, map(str, proposal.candidates), strict=True))[::-1]
     _print_table(
@@ -236,14 +232,10 @@ def _plan(args: argparse.Namespace) -> int:
 
 
 def _compare(config: Any, args: argparse.Namespace) -> int:
-    from PIL import Image
-
-    from envs.files import atomic_write
     from hier.recording import compare
 
     found = compare(config, args.compare, seed=args.seed, steps=args.steps)
-    with atomic_write(Path(args.out)) as file:
-        Image.fromarray(found.picture).save(file)
+    _save_picture(args.out, found.picture)
     print(f"mission: {found.mission}\n{found.scene}")
     order = found.probabilities.max(axis=0).argsort()[::-1]
     _print_table(
@@ -322,6 +314,15 @@ def _write(path: str, text: str) -> None:
     with atomic_write(Path(path)) as file:
         file.write_text(text)
     print(path)
+
+
+def _save_picture(path: str, picture: Any) -> None:
+    from PIL import Image
+
+    from envs.files import atomic_write
+
+    with atomic_write(Path(path)) as file:
+        Image.fromarray(picture).save(file)
 
 
 def _is_override(text: str) -> bool:

@@ -96,7 +96,7 @@ class SubgoalConfig(Section):
 
 
 class CriticConfig(Section):
-    """The critic of subgoals, made when something in ``guidance`` needs it."""
+    """The critic of subgoals, made when guidance or feedback needs it."""
 
     gamma: float = Field(
         0.97, gt=0, le=1,

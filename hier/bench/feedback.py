@@ -11,7 +11,7 @@ from typing import Any
 from envs.errors import UnknownNameError
 from envs.files import atomic_write
 from hier.bench import Row
-from hier.bench.guidance import LINVIT, PATIENT, READ, steps_to
+from hier.bench.guidance import LINVIT, PATIENT, READ, learning_figures
 from hier.bench.learning import (
     kept_parent,
     logged,
@@ -125,9 +125,8 @@ def wrong_teacher_suite(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, An
     for variant in variants:
         some = [row for row in rows if row["variant"] == variant]
         key = variant.replace(" ", "_")
-        figures |= success_figures(some, f"{key}.success")
-        figures |= success_figures(_as_success(some, "alone"), f"{key}.alone")
-        figures |= _steps(some, key)
+        figures |= learning_figures(some, key)
+        figures |= success_figures(some, f"{key}.alone", "alone")
     return figures, rows
 
 
@@ -155,8 +154,7 @@ def two_by_two(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[
         for variant in variants:
             some = [row for row in rows if (row["level"], row["variant"]) == (level, variant)]
             key = f"{short_name(level)}.{variant.replace(' ', '_')}"
-            figures |= success_figures(some, f"{key}.success")
-            figures |= _steps(some, key)
+            figures |= learning_figures(some, key)
     return figures, rows
 
 
@@ -170,16 +168,6 @@ def _budget(steps: int, quick: bool) -> list[str]:
     if quick:
         return ["total_timesteps=2048", "eval.episodes=4", "eval.every=0"]
     return [f"total_timesteps={steps}"]
-
-
-def _as_success(rows: Sequence[Row], name: str) -> list[Row]:
-    return [{"success": row[name]} for row in rows]
-
-
-def _steps(rows: Sequence[Row], key: str) -> dict[str, int | None]:
-    steps = median(steps_to(0.9, row["training_curve"]) for row in rows)
-    # JSON has no infinity.
-    return {f"{key}.steps_to_90": None if steps == float("inf") else int(steps)}
 
 
 def before(job: tuple[Path, str, int, bool]) -> Row:

@@ -8,7 +8,7 @@ from typing import Any
 
 from envs.errors import UnknownNameError
 from hier.bench import Row
-from hier.bench.learning import kept_parent, train_all
+from hier.bench.learning import kept_parent, success_figures, train_all
 from hier.bench.zero_shot import short_name
 from hier.config import HierConfig
 
@@ -77,7 +77,7 @@ def guidance(
         for variant in VARIANTS:
             some = [row for row in rows if (row["level"], row["variant"]) == (level, variant)]
             key = f"{short_name(level)}.{variant.replace('+ ', '').replace(' ', '_')}"
-            figures |= _figures(some, key)
+            figures |= learning_figures(some, key)
             figures[f"{key}.queries_per_episode"] = round(
                 median(row["planner_queries"] / max(row["episodes"], 1) for row in some), 1
             )
@@ -122,7 +122,7 @@ def _misled(
     for mistake in planners:
         for variant, key in ((GOOD, "good"), (OBEYED, "obeyed"), (GUIDED, "guided")):
             some = [r for r in rows if (r["mistake"], r["variant"]) == (mistake, variant)]
-            figures |= _figures(some, f"{mistake}.{key}")
+            figures |= learning_figures(some, f"{mistake}.{key}")
     return figures, rows
 
 
@@ -132,12 +132,11 @@ def _budget(steps: int, quick: bool) -> list[str]:
     return [f"total_timesteps={steps}"]
 
 
-def _figures(rows: Sequence[Row], key: str) -> dict[str, Any]:
-    successes = [row["success"] for row in rows]
+def learning_figures(rows: Sequence[Row], key: str) -> dict[str, Any]:
+    """``KEY.success``, ``KEY.success.worst``, and ``KEY.steps_to_90``, medians over seeds."""
     steps = median(steps_to(0.9, row["training_curve"]) for row in rows)
     return {
-        f"{key}.success": median(successes),
-        f"{key}.success.worst": min(successes),
+        **success_figures(rows, f"{key}.success"),
         # JSON has no infinity.
         f"{key}.steps_to_90": None if steps == float("inf") else int(steps),
     }

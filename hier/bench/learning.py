@@ -136,9 +136,9 @@ def kept_parent(name: str, quick: bool) -> Path:
     return Path("runs") / f"{name}-{now}"
 
 
-def success_figures(rows: Sequence[Row], key: str) -> dict[str, float]:
-    """``KEY`` the median success over seeds and ``KEY.worst`` the lowest."""
-    values = [row["success"] for row in rows]
+def success_figures(rows: Sequence[Row], key: str, measure: str = "success") -> dict[str, float]:
+    """``KEY`` the median of a measure over seeds and ``KEY.worst`` the lowest."""
+    values = [row[measure] for row in rows]
     return {key: median(values), f"{key}.worst": min(values)}
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from envs.domain import Outlook
+from hier.choice import draw
 from hier.critic import SubgoalQ, as_tensors
 from hier.feedback.lessons import Lesson
 from hier.feedback.objectives.inverse_rl import discriminator_loss
@@ -54,7 +55,7 @@ class Discriminator:
         for _ in range(updates):
             successful = self._some(good)
             own = self._some(lessons)
-            drawn = [self._draw(np.array(one.log_probs)) for one in own]
+            drawn = [draw(np.array(one.log_probs), self._rng) for one in own]
             loss = discriminator_loss(
                 self._logits_of(successful, [one.choice for one in successful]),
                 self._logits_of(own, drawn),
@@ -83,9 +84,6 @@ class Discriminator:
 
     def _some(self, lessons: Sequence[Lesson]) -> list[Lesson]:
         return [lessons[i] for i in self._rng.integers(len(lessons), size=self.batch_size)]
-
-    def _draw(self, log_probs: np.ndarray) -> int:
-        return int(np.argmax(log_probs + self._rng.gumbel(size=len(log_probs))))
 
 
 def _outlook(lesson: Lesson) -> Outlook:

@@ -15,19 +15,19 @@ from torch import Tensor
 from envs.errors import ConfigError
 from envs.registry import domain_of
 from hier.config import HierConfig
+from hier.critic import SubgoalCritic
 from hier.feedback.discriminator import Discriminator
 from hier.feedback.learner import PlannerLearner
 from hier.feedback.lessons import FeedbackBuffer, Lesson, write_lessons
 from hier.feedback.objectives import InverseRL, objective_class
 from hier.feedback.progress import PlannerProgress
-from hier.guidance import SubgoalGuidance
+from hier.guidance import NOT_TEXT_LOGS, SubgoalGuidance
 from hier.run_folder import RunFolder
 from hier.vec_env import HierarchicalVecEnv, SubgoalRecord
 from planners.language import LanguagePlanner
 from planners.pictures import as_png
 
 _STATES = 64  # on which accuracy is followed
-NOT_SCALAR_LOGS = ("stdout", "log", "json", "csv")
 
 
 class FeedbackLearning(BaseCallback):
@@ -61,8 +61,8 @@ class FeedbackLearning(BaseCallback):
         self.settings = settings = config.feedback
         self.env, self.planner = env, planner
         self.buffer = FeedbackBuffer(settings.capacity, settings.staleness)
-        self.critic = guidance.critic if guidance is not None else None
-        self.learner = None if settings.objective == "none" else self._learner(config)
+        critic = guidance.critic if guidance is not None else None
+        self.learner = None if settings.objective == "none" else self._learner(config, critic)
         ids, share = config.env.ids, settings.levels_shared_by
         self._levels = [ids[(i // share) % len(ids)] for i in range(env.num_envs)]
         self._episodes = np.zeros(env.num_envs, int)
@@ -78,7 +78,7 @@ class FeedbackLearning(BaseCallback):
             first = config.eval.first_seed
             self.progress = PlannerProgress(planner, config.env.ids, _STATES, first)
 
-    def _learner(self, config: HierConfig) -> PlannerLearner:
+    def _learner(self, config: HierConfig, critic: SubgoalCritic | None) -> PlannerLearner:
         settings = self.settings
         objective = objective_class(settings.objective)()
         discriminator = None
@@ -92,7 +92,7 @@ class FeedbackLearning(BaseCallback):
             learning_rate=settings.learning_rate,
             batch_size=settings.batch_size,
             seed=config.seed,
-            critic=self.critic if objective.needs_critic else None,
+            critic=critic if objective.needs_critic else None,
             discriminator=discriminator,
         )
 
@@ -164,7 +164,7 @@ class FeedbackLearning(BaseCallback):
         advantage = torch.tensor([one.advantage for one in lessons])
         advantage = advantage[~advantage.isnan()]
         if len(advantage):
-            self.logger.record("feedback/advantage", advantage, NOT_SCALAR_LOGS)
+            self.logger.record("feedback/advantage", advantage, NOT_TEXT_LOGS)
 
     def judged(self, success: float) -> None:
         """Take in an evaluation; the planner goes back to its best if the agent got much worse.
@@ -194,7 +194,7 @@ class FeedbackLearning(BaseCallback):
         for name, value in self.progress.accuracy().items():
             self.logger.record(f"eval/planner_{name}", value)
         for k, picture in enumerate(self.progress.pictures()):
-            self.logger.record(f"feedback/plan_{k}", Image(picture, "HWC"), NOT_SCALAR_LOGS)
+            self.logger.record(f"feedback/plan_{k}", Image(picture, "HWC"), NOT_TEXT_LOGS)
 
     def save(self, checkpoint: Path) -> None:
         """Keep the planner and the lessons in folders of the run, whole or not at all."""
