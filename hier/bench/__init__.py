@@ -60,6 +60,11 @@ SUITES: dict[str, Suite] = {
         "feedback:feedback",
         plot="plot_panels",
     ),
+    "half-source": Suite(
+        "the same for a planner pre-trained on half of the source levels",
+        "feedback:half_source",
+        plot="plot_panels",
+    ),
     "wrong-teacher": Suite(
         "a planner taught the wrong order: obeyed, guided, and corrected by feedback",
         "feedback:wrong_teacher_suite",

@@ -20,7 +20,7 @@ from hier.bench.learning import (
     train_all,
     train_job,
 )
-from hier.bench.teachers import wrong_teacher
+from hier.bench.teachers import half_taught, wrong_teacher
 from hier.bench.zero_shot import short_name, source_controllers
 from hier.config import HierConfig
 from hier.evaluation import evaluate
@@ -31,27 +31,30 @@ from planners.language import VLMPlanner
 
 # Levels that neither planner nor controller learned on, and the steps that both are given there.
 HELD_OUT = {
-    "BabyAI-BlockedUnlockPickup-v0": 102_400,
-    "BabyAI-KeyCorridorS3R3-v0": 40_960,
-    "BabyAI-GoToSeqS5R2-v0": 40_960,
+    "BabyAI-BlockedUnlockPickup-v0": 81_920,
+    "BabyAI-KeyCorridorS3R3-v0": 20_480,
+    "BabyAI-GoToSeqS5R2-v0": 20_480,
 }
+# Source levels on which a planner that learned on six others was never taught.
+OTHER_HALF = {"BabyAI-UnlockPickup-v0": 40_960, "BabyAI-KeyCorridorS3R2-v0": 40_960}
 OBJECTIVES = ("awr", "archer", "grpo", "step_dpo", "inverse_rl")
 NO_FEEDBACK, BEFORE = "no feedback", "before"
 UPPER = ["guidance.critic.gamma=0.99"]  # their tasks take up to a hundred steps
+BEST_OBJECTIVE = ("awr",)
 BEST = ["feedback.objective=awr"]
 
 # The paper's level, and two that take several subgoals.
 TABLE = {
     "BabyAI-GoToRedBallNoDists-v0": 30_720,
-    "BabyAI-UnlockPickup-v0": 61_440,
-    "BabyAI-KeyCorridorS3R3-v0": 81_920,
+    "BabyAI-UnlockPickup-v0": 51_200,
+    "BabyAI-KeyCorridorS3R3-v0": 61_440,
 }
 NEITHER, GUIDANCE, FEEDBACK, BOTH = "neither", "guidance", "feedback", "guidance and feedback"
-WRONG_STEPS = 286_720
+WRONG_STEPS = 245_760
 
 _ACCURACY_SEED = 3_500_000  # of the levels on which accuracy is measured
 _STATES = 200  # on the level itself
-_SOURCE_STATES = 84  # on each of the twelve source levels
+_SOURCE_STATES = 36  # on each of the twelve source levels
 
 
 def feedback(
@@ -68,21 +71,42 @@ def feedback(
     for level in levels:
         if level not in HELD_OUT:
             raise UnknownNameError("level of this suite", level, HELD_OUT)
+    steps = {level: HELD_OUT[level] for level in levels}
+    return _learned_there("feedback", steps, OBJECTIVES, "gridworld", quick, seeds)
+
+
+def half_source(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:
+    """As :func:`feedback`, for a planner that was pre-trained on six of the twelve source levels.
+
+    The levels are of the other six: they take a key, whose use the planner was never shown.
+    """
+    planner = half_taught(Path("runs/pretrain-half"), quick=quick)
+    return _learned_there("half-source", OTHER_HALF, BEST_OBJECTIVE, str(planner), quick, seeds)
+
+
+def _learned_there(
+    suite: str,
+    steps: dict[str, int],
+    objectives: Sequence[str],
+    planner: str,
+    quick: bool,
+    seeds: Sequence[int],
+) -> tuple[dict[str, Any], list[Row]]:
+    levels = list(steps)[:1] if quick else list(steps)
     starts = source_controllers(quick, seeds)
-    base = _base(*LINVIT)
-    levels = levels[:1] if quick else levels
-    parent = kept_parent("feedback", quick)
-    variants = {NO_FEEDBACK: [], **{name: [f"feedback.objective={name}"] for name in OBJECTIVES}}
+    base = _base(f"planner.model={planner}", *LINVIT)
+    parent = kept_parent(suite, quick)
+    variants = {NO_FEEDBACK: [], **{name: [f"feedback.objective={name}"] for name in objectives}}
     jobs, judged = [], []
     for seed in seeds:
         for level in levels:
-            judged.append((starts[seed], level, seed, quick))
+            judged.append((starts[seed], planner, level, seed, quick))
             for variant, lines in variants.items():
                 config = base.override(
                     f"env.id={level}",
                     f"seed={seed}",
                     f"controller.start={starts[seed]}",
-                    *_budget(HELD_OUT[level], quick),
+                    *_budget(steps[level], quick),
                     *lines,
                 )
                 name = f"{short_name(level)}-{variant.replace(' ', '-')}-seed-{seed}"
@@ -94,6 +118,7 @@ def feedback(
             some = [row for row in rows if (row["level"], row["variant"]) == (level, variant)]
             key = f"{short_name(level)}.{variant.replace(' ', '_')}"
             figures |= success_figures(some, f"{key}.success")
+            figures |= success_figures(some, f"{key}.alone", "alone")
             figures |= {
                 f"{key}.{name}": round(median(row[name] for row in some), 3)
                 for name in ("accuracy", "source_accuracy")
@@ -110,13 +135,13 @@ def wrong_teacher_suite(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, An
     teacher = wrong_teacher(Path("runs/wrong-teacher"), "BabyAI-UnlockPickup-v0", quick=quick)
     base = _base(f"planner.model={teacher}", *PATIENT)
     variants = {
-        "obeyed": [],
-        "guidance": [*LINVIT, *READ],
         "guidance and feedback": [*LINVIT, *READ, *BEST],
+        "guidance": [*LINVIT, *READ],
+        "obeyed": [],
     }
     jobs = []
-    for seed in seeds:
-        for variant, lines in variants.items():
+    for variant, lines in variants.items():
+        for seed in seeds:
             config = base.override(f"seed={seed}", *_budget(WRONG_STEPS, quick), *lines)
             name = f"{variant.replace(' ', '-')}-seed-{seed}"
             jobs.append((config, variant, parent / name, quick))
@@ -170,22 +195,22 @@ def _budget(steps: int, quick: bool) -> list[str]:
     return [f"total_timesteps={steps}"]
 
 
-def before(job: tuple[Path, str, int, bool]) -> Row:
+def before(job: tuple[Path, str, str, int, bool]) -> Row:
     """What planner and controller are worth on a level before they learn there."""
     import torch
 
     torch.set_num_threads(1)
-    run, level, seed, quick = job
+    run, planner, level, seed, quick = job
     found = evaluate(
         run,
         env_id=level,
         episodes=4 if quick else 100,
-        overrides=["planner.type=vlm", "torch_threads=1"],
+        overrides=["planner.type=vlm", f"planner.model={planner}", "torch_threads=1"],
         progress=False,
     )
     row = {"level": level, "variant": BEFORE, "seed": seed, "env_steps": 0}
     alone = found.success_rate
-    return {**row, "success": alone, "alone": alone, **_accuracies("gridworld", level, quick)}
+    return {**row, "success": alone, "alone": alone, **_accuracies(planner, level, quick)}
 
 
 def taught(job: tuple[HierConfig, str, Path, bool]) -> Row:

@@ -9,21 +9,24 @@ from typing import Any
 from envs.errors import UnknownNameError
 from hier.bench import Row
 from hier.bench.learning import kept_parent, success_figures, train_all
-from hier.bench.zero_shot import short_name
+from hier.bench.zero_shot import short_name, source_controllers
 from hier.config import HierConfig
 
 LEVELS = {
     "BabyAI-UnlockPickup-v0": 51_200,
     "BabyAI-PutNextLocal-v0": 40_960,
     "BabyAI-KeyCorridorS3R3-v0": 51_200,
-    "BabyAI-BlockedUnlockPickup-v0": 51_200,
+    "BabyAI-BlockedUnlockPickup-v0": 61_440,
 }
+# Too far for these steps from nothing: controllers of the source levels, which flat PPO cannot use.
+STARTED = "BabyAI-BlockedUnlockPickup-v0"
+FLAT = "flat"
 LINVIT = ["guidance.soft_choice=annealed"]
 READ = ["guidance.requery_rounds=3"]
 ACTIONS = ["guidance.actions=loss"]
 VALUE = ["guidance.value_shaping=0.5"]
 VARIANTS = {
-    "flat": ["planner.type=none"],
+    FLAT: ["planner.type=none"],
     "subgoals": [],
     "+ soft choice": LINVIT,
     "+ actions": ACTIONS,
@@ -62,12 +65,17 @@ def guidance(
     base = HierConfig.load("demo", ["torch_threads=1", "eval.videos=0", "eval.every=0"])
     levels = levels[:1] if quick else levels
     parent = kept_parent("guidance", quick)
+    starts = source_controllers(quick, seeds) if STARTED in levels else {}
     jobs = []
     # Seed by seed, so that what an interrupted suite has done is comparable.
     for seed in seeds:
         for level in levels:
             for variant, lines in VARIANTS.items():
                 budget = _budget(LEVELS[level], quick)
+                if level == STARTED:
+                    budget.append("guidance.critic.gamma=0.99")  # up to a hundred steps a task
+                    if variant != FLAT:
+                        budget.append(f"controller.start={starts[seed]}")
                 config = base.override(f"env.id={level}", f"seed={seed}", *budget, *lines)
                 name = f"{short_name(level)}-{variant.replace('+ ', '').replace(' ', '-')}"
                 jobs.append((config, variant, parent / f"{name}-seed-{seed}"))

@@ -1,4 +1,4 @@
-"""Planners that were taught something wrong, for suites in which feedback must correct it."""
+"""Planners taught something wrong, or too little, for suites in which feedback must mend it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from hier.feedback.learner import PlannerLearner
 from hier.feedback.lessons import Lesson
 from hier.feedback.objectives import AWR
+from hier.pretraining import PretrainConfig, pretrain
 from planners.accuracy import states_of
 from planners.language import LanguagePlanner, VLMPlanner
 from planners.pictures import as_png
@@ -17,6 +18,14 @@ from planners.simple import MistakenPlanner
 
 _FIRST_SEED = 4_000_000  # levels that nothing else plays
 _STATES, _UPDATES = 400, 150
+_KEYLESS = ("GoToRedBallGrey", "GoToRedBall", "GoToLocal", "PickupLoc", "PutNextLocal", "OpenDoor")
+HALF = [
+    f"levels=[{','.join(f'BabyAI-{name}-v0' for name in _KEYLESS)}]",
+    "held_out=[BabyAI-UnlockPickup-v0,BabyAI-KeyCorridorS3R2-v0]",
+    *("variation=0", "episodes=40000", "plain_episodes=0"),
+    *("steps=3200", "sight_steps=600", "eval_every=0", "torch_threads=1", "workers=1"),
+]
+TINY = ["episodes=40", "steps=4", "sight_steps=2", "final_states=12", "symmetries=8"]
 
 
 def wrong_teacher(folder: Path, level: str, mistake: str = "order", *, quick: bool = False) -> Path:
@@ -46,6 +55,24 @@ def wrong_teacher(folder: Path, level: str, mistake: str = "order", *, quick: bo
     planner.version = 0  # taught before the run
     planner.save(folder, f"Taught the mistake `{mistake}` on {level}, for experiments.")
     return folder
+
+
+def half_taught(folder: Path, *, quick: bool = False) -> Path:
+    """A planner pre-trained on the six source levels in which nothing takes a key.
+
+    Unlike the planner that ships it saw no variations of them, and half as many examples. A
+    pre-training in ``folder`` that is finished is used as it is.
+
+    Returns:
+        The planner's folder.
+    """
+    planner = folder / "planner"
+    if not (planner / "config.json").is_file():
+        config = PretrainConfig.load("gridworld", [*HALF, *(TINY if quick else ())])
+        if quick:
+            folder = Path(f"{folder}-quick")
+        planner = pretrain(config, folder=folder, progress=False).planner
+    return planner
 
 
 def shown(planner: LanguagePlanner, query: PlannerQuery, choice: int, level: str) -> Lesson:
