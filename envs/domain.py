@@ -152,11 +152,13 @@ class Domain(ABC):
         hazards: things that can be stepped onto and should not be (``safety.avoid``).
         action_names: what a planner calls the controller's actions, by number; empty where it
             cannot speak of them, which ``guidance.actions`` needs.
+        source_levels: ids that the domain's planners learned on, and should not forget.
     """
 
     name: ClassVar[str]
     hazards: ClassVar[tuple[str, ...]] = ()
     action_names: ClassVar[tuple[str, ...]] = ()
+    source_levels: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def env_ids(self) -> tuple[str, ...]:

@@ -211,6 +211,17 @@ class FeedbackConfig(Section):
     kl_coef: float = Field(
         0.1, ge=0, le=1000, description="weight of KL to the planner as it was at first, per nat"
     )
+    anchors: int = Field(
+        396, ge=0,
+        description="questions of other levels whose answers are to stay as they were; 0 for none",
+    )  # fmt: skip
+    anchor_levels: list[str] | None = Field(
+        None,
+        description="those levels, less the ones trained on; the domain's source levels if null",
+    )
+    anchor_coef: float = Field(
+        1.0, ge=0, le=1000, description="weight of KL from the planner as it was, there, per nat"
+    )
     capacity: int = Field(5000, ge=1, description="closed subgoals kept to learn from")
     staleness: int | None = Field(
         20, ge=0, description="rounds after which one is too old to learn from; null for never"

@@ -31,6 +31,14 @@ class Gridworld(Domain):
 
     name = "gridworld"
     hazards = ("lava",)
+    source_levels = tuple(
+        f"BabyAI-{name}-v0"
+        for name in (
+            *("GoToRedBallGrey", "GoToRedBall", "GoToObj", "GoToLocal", "PickupLoc"),
+            *("PutNextLocal", "UnlockLocal", "Open", "OpenDoor", "UnlockPickup"),
+            *("KeyCorridorS3R1", "KeyCorridorS3R2"),
+        )
+    )
     # MiniGrid's, by number; the last changes nothing.
     action_names = ("left", "right", "forward", "pick up", "drop", "toggle", "done")
 

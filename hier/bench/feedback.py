@@ -20,7 +20,7 @@ from hier.bench.learning import (
     train_all,
     train_job,
 )
-from hier.bench.teachers import half_taught, wrong_teacher
+from hier.bench.teachers import KEYLESS, half_taught, wrong_teacher
 from hier.bench.zero_shot import short_name, source_controllers
 from hier.config import HierConfig
 from hier.evaluation import evaluate
@@ -41,7 +41,7 @@ OBJECTIVES = ("awr", "archer", "grpo", "step_dpo", "inverse_rl")
 NO_FEEDBACK, BEFORE = "no feedback", "before"
 UPPER = ["guidance.critic.gamma=0.99"]  # their tasks take up to a hundred steps
 BEST_OBJECTIVE = ("awr",)
-BEST = ["feedback.objective=awr"]
+BEST = [f"feedback.objective={BEST_OBJECTIVE[0]}"]
 
 # The paper's level, and two that take several subgoals.
 TABLE = {
@@ -81,7 +81,9 @@ def half_source(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list
     The levels are of the other six: they take a key, whose use the planner was never shown.
     """
     planner = half_taught(Path("runs/pretrain-half"), quick=quick)
-    return _learned_there("half-source", OTHER_HALF, BEST_OBJECTIVE, str(planner), quick, seeds)
+    known = f"feedback.anchor_levels=[{','.join(KEYLESS)}]"
+    best = BEST_OBJECTIVE
+    return _learned_there("half-source", OTHER_HALF, best, str(planner), quick, seeds, known)
 
 
 def _learned_there(
@@ -91,10 +93,11 @@ def _learned_there(
     planner: str,
     quick: bool,
     seeds: Sequence[int],
+    *lines: str,
 ) -> tuple[dict[str, Any], list[Row]]:
     levels = list(steps)[:1] if quick else list(steps)
     starts = source_controllers(quick, seeds)
-    base = _base(f"planner.model={planner}", *LINVIT)
+    base = _base(f"planner.model={planner}", *LINVIT, *lines)
     parent = kept_parent(suite, quick)
     variants = {NO_FEEDBACK: [], **{name: [f"feedback.objective={name}"] for name in objectives}}
     jobs, judged = [], []
@@ -133,7 +136,8 @@ def wrong_teacher_suite(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, An
     """
     parent = kept_parent("wrong-teacher", quick)
     teacher = wrong_teacher(Path("runs/wrong-teacher"), "BabyAI-UnlockPickup-v0", quick=quick)
-    base = _base(f"planner.model={teacher}", *PATIENT)
+    # Its mistake is not the level's alone, so none of its other answers are worth keeping.
+    base = _base(f"planner.model={teacher}", "feedback.anchors=0", *PATIENT)
     variants = {
         "guidance and feedback": [*LINVIT, *READ, *BEST],
         "guidance": [*LINVIT, *READ],

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
+from hier.feedback.anchors import question_alone
 from hier.feedback.learner import PlannerLearner
-from hier.feedback.lessons import Lesson
 from hier.feedback.objectives import AWR
 from hier.pretraining import PretrainConfig, pretrain
 from planners.accuracy import states_of
-from planners.language import LanguagePlanner, VLMPlanner
-from planners.pictures import as_png
+from planners.language import VLMPlanner
 from planners.pretraining.demonstrations import Mistakes
-from planners.protocol import PlannerQuery
 from planners.simple import MistakenPlanner
 
 _FIRST_SEED = 4_000_000  # levels that nothing else plays
 _STATES, _UPDATES = 400, 150
-_KEYLESS = ("GoToRedBallGrey", "GoToRedBall", "GoToLocal", "PickupLoc", "PutNextLocal", "OpenDoor")
+# The source levels in which nothing takes a key.
+KEYLESS = [
+    f"BabyAI-{name}-v0"
+    for name in (
+        *("GoToRedBallGrey", "GoToRedBall", "GoToLocal"),
+        *("PickupLoc", "PutNextLocal", "OpenDoor"),
+    )
+]
 HALF = [
-    f"levels=[{','.join(f'BabyAI-{name}-v0' for name in _KEYLESS)}]",
+    f"levels=[{','.join(KEYLESS)}]",
     "held_out=[BabyAI-UnlockPickup-v0,BabyAI-KeyCorridorS3R2-v0]",
     *("variation=0", "episodes=40000", "plain_episodes=0"),
     *("steps=3200", "sight_steps=600", "eval_every=0", "torch_threads=1", "workers=1"),
@@ -47,7 +51,7 @@ def wrong_teacher(folder: Path, level: str, mistake: str = "order", *, quick: bo
     for mistakes in (Mistakes(), Mistakes(impatience=0.5)):
         queries, answers = states_of(level, 8 if quick else _STATES, _FIRST_SEED, mistakes)
         lessons += [
-            shown(planner, query, wrong.instead(query, right), level)
+            question_alone(planner, query, level, wrong.instead(query, right))
             for query, right in zip(queries, answers, strict=True)
         ]
     learner = PlannerLearner(planner, AWR(), kl_coef=0.0, learning_rate=3e-4)
@@ -58,7 +62,7 @@ def wrong_teacher(folder: Path, level: str, mistake: str = "order", *, quick: bo
 
 
 def half_taught(folder: Path, *, quick: bool = False) -> Path:
-    """A planner pre-trained on the six source levels in which nothing takes a key.
+    """A planner pre-trained on six source levels, :data:`KEYLESS`.
 
     Unlike the planner that ships it saw no variations of them, and half as many examples. A
     pre-training in ``folder`` that is finished is used as it is.
@@ -73,26 +77,3 @@ def half_taught(folder: Path, *, quick: bool = False) -> Path:
             folder = Path(f"{folder}-quick")
         planner = pretrain(config, folder=folder, progress=False).planner
     return planner
-
-
-def shown(planner: LanguagePlanner, query: PlannerQuery, choice: int, level: str) -> Lesson:
-    """A lesson that says no more than what to choose."""
-    prompt = planner.prompt(query)
-    n = len(query.candidates)
-    return Lesson(
-        question=prompt.question,
-        pictures=tuple(as_png(image) for image in prompt.images),
-        candidates=tuple(map(str, query.candidates)),
-        log_probs=(-math.log(n),) * n,
-        choice=choice,
-        behaviour=-math.log(n),
-        reward=0.0,
-        discount=0.0,
-        duration=1,
-        outcome="",
-        version=0,
-        level=level,
-        returned=0.0,
-        score=0.0,
-        advantage=0.0,
-    )

@@ -67,9 +67,12 @@ class PlannerLearner:
     """Fine-tunes a planner: all weights of a small one, the LoRA adapter of a large one.
 
     Each update descends on ``objective + kl_coef KL(p ‖ p_ref)``, with the planner as it was at the
-    start as the reference. The value head is left alone. Advantages come from ``critic``, else from
-    the lessons, else they are the return less its mean on the level; all are measured in standard
-    deviations of the lessons' returns, so that coefficients mean the same on every level.
+    start as the reference, and ``+ anchor_coef KL(p_ref ‖ p)`` on anchors, questions whose answers
+    are to stay (:mod:`hier.feedback.anchors`). The value head is left alone.
+
+    Advantages come from ``critic``, else from the lessons, else they are the return less its mean
+    on the level; all are measured in standard deviations of the lessons' returns, so that the
+    coefficients mean the same on every level.
 
     Under ``accelerate launch`` each process takes its part of every batch and the gradients are
     averaged: the update is that of one process on the whole batch.
@@ -84,6 +87,8 @@ class PlannerLearner:
         seed: of the draws.
         critic: values the candidates of lessons that have an outlook.
         discriminator: ``inverse_rl`` needs one.
+        anchors: drawn from as evenly as from lessons, as many; none when empty.
+        anchor_coef: weight of their KL, per nat.
         accelerator: a ``accelerate.Accelerator`` where there are several processes.
 
     Raises:
@@ -103,6 +108,8 @@ class PlannerLearner:
         seed: int = 0,
         critic: SubgoalCritic | None = None,
         discriminator: Discriminator | None = None,
+        anchors: Sequence[Lesson] = (),
+        anchor_coef: float = 1.0,
         accelerator: Any = None,
     ):
         if isinstance(objective, InverseRL) and discriminator is None:
@@ -120,6 +127,7 @@ class PlannerLearner:
         self.planner, self.objective, self.critic = planner, objective, critic
         self.discriminator, self.accelerator = discriminator, accelerator
         self.kl_coef, self.batch_size, self.max_grad_norm = kl_coef, batch_size, max_grad_norm
+        self.anchors, self.anchor_coef = anchors, anchor_coef
         model = planner.loaded
         model.keep_reference()
         if not model.adapted:
@@ -137,8 +145,8 @@ class PlannerLearner:
 
         Returns:
             Means over the updates: ``loss`` of the objective, ``kl`` to the reference in nats,
-            ``grad_norm`` before clipping, ``entropy`` over the candidates; and
-            ``discriminator_loss`` where there is one.
+            ``grad_norm`` before clipping, ``entropy`` over the candidates; ``drift``, the
+            anchors' KL, and ``discriminator_loss`` where there are such.
 
         Raises:
             FeedbackError: if a loss or gradient is not finite; the planner is then as it was.
@@ -150,9 +158,8 @@ class PlannerLearner:
         reports: list[dict[str, float]] = []
         told = self.discriminator.learn(lessons, updates) if self.discriminator else math.nan
         for _ in range(updates):
-            which = self._rng.integers(len(lessons), size=self.batch_size)
-            mine = which[self._rank :: self._processes]
-            report = self._update(self._batch([lessons[i] for i in mine], scale))
+            batch = self._batch(self._drawn(lessons), scale)
+            report = self._update(batch, self._drawn(self.anchors))
             if not np.isfinite(list(report.values())).all():
                 self.restore(before)
                 name = type(self.objective).__name__
@@ -176,33 +183,53 @@ class PlannerLearner:
                 weight.copy_(old)
         self.optimizer.state.clear()
 
-    def _update(self, batch: Lessons) -> dict[str, float]:
+    def _drawn(self, lessons: Sequence[Lesson]) -> list[Lesson]:
+        """This process's part of a batch."""
+        if not lessons:
+            return []
+        which = self._rng.integers(len(lessons), size=self.batch_size)
+        return [lessons[i] for i in which[self._rank :: self._processes]]
+
+    def _update(self, batch: Lessons, anchors: Sequence[Lesson]) -> dict[str, float]:
         """One step, unless it would not be finite; what to report of it."""
         loss, kl = self.objective.loss(batch), kl_to_reference(batch)
+        terms = {"loss": loss, "kl": kl, "entropy": -batch.mean(batch.log_probs).mean()}
         self.optimizer.zero_grad()
         (loss + self.kl_coef * kl).backward()
-        entropy = -batch.mean(batch.log_probs).mean()
-        told = torch.stack([loss, kl, entropy]).detach()
+        if anchors:
+            terms["drift"] = drift = self._drift(anchors)
+            (self.anchor_coef * drift).backward()
+        told = torch.stack([term.detach() for term in terms.values()])
         if self._processes > 1:
             for weight in self._weights:
                 assert weight.grad is not None
                 weight.grad = self.accelerator.reduce(weight.grad, "mean")
             told = self.accelerator.reduce(told, "mean")
         norm = float(torch.nn.utils.clip_grad_norm_(self._weights, self.max_grad_norm))
-        names = ("loss", "kl", "entropy")
-        report = {**dict(zip(names, told.tolist(), strict=True)), "grad_norm": norm}
+        report = {**dict(zip(terms, told.tolist(), strict=True)), "grad_norm": norm}
         if np.isfinite(list(report.values())).all():
             self.optimizer.step()
         return report
 
-    def _batch(self, lessons: Sequence[Lesson], scale: _Scale) -> Lessons:
-        """The lessons under the planner as it is now, with a graph."""
+    def _drift(self, anchors: Sequence[Lesson]) -> Tensor:
+        """Mean KL(p_ref ‖ p) over anchors, with a graph."""
+        log_probs, reference = self._now_and_first(anchors)
+        gap = (reference - log_probs).masked_fill(reference.isinf(), 0.0)
+        return (reference.exp() * gap).sum(dim=1).mean()
+
+    def _now_and_first(self, lessons: Sequence[Lesson]) -> tuple[Tensor, Tensor]:
+        """Log-probabilities of the candidates now, with a graph, and under the reference."""
         prompts = [lesson.prompt for lesson in lessons]
         answers = [self.planner.answers_of(lesson.candidates) for lesson in lessons]
         log_probs = self._log_probs(prompts, answers, grad=True)
         self._refer(lessons, prompts, answers)
         kept = [torch.from_numpy(one.reference) for one in lessons]
-        reference = pad_sequence(kept, batch_first=True, padding_value=-math.inf).to(log_probs)
+        reference = pad_sequence(kept, batch_first=True, padding_value=-math.inf)
+        return log_probs, reference.to(log_probs)
+
+    def _batch(self, lessons: Sequence[Lesson], scale: _Scale) -> Lessons:
+        """The lessons under the planner as it is now, with a graph."""
+        log_probs, reference = self._now_and_first(lessons)
         now = log_probs.detach().exp().cpu().numpy()
         choice = np.array([one.choice for one in lessons])
         rivals = now.copy()

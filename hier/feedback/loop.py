@@ -16,6 +16,7 @@ from envs.errors import ConfigError
 from envs.registry import domain_of
 from hier.config import HierConfig
 from hier.critic import SubgoalCritic
+from hier.feedback.anchors import anchors_for
 from hier.feedback.discriminator import Discriminator
 from hier.feedback.learner import PlannerLearner
 from hier.feedback.lessons import FeedbackBuffer, Lesson, write_lessons
@@ -67,7 +68,7 @@ class FeedbackLearning(BaseCallback):
         self._levels = [ids[(i // share) % len(ids)] for i in range(env.num_envs)]
         self._episodes = np.zeros(env.num_envs, int)
         env.hierarchy.prompts = planner.prompt
-        self._learned_at, self._seconds = 0, 0.0
+        self._learned_at, self._seconds, self._last = 0, 0.0, 0.0
         self._began = time.perf_counter()
         self._unwritten: list[Lesson] = []
         self._saved_version = -1
@@ -94,6 +95,10 @@ class FeedbackLearning(BaseCallback):
             seed=config.seed,
             critic=critic if objective.needs_critic else None,
             discriminator=discriminator,
+            anchors=anchors_for(
+                self.planner, config.env.ids, settings.anchor_levels, settings.anchors
+            ),
+            anchor_coef=settings.anchor_coef,
         )
 
     def _on_training_start(self) -> None:
@@ -145,7 +150,8 @@ class FeedbackLearning(BaseCallback):
 
     def _due(self, wall: float) -> bool:
         due = self.num_timesteps - self._learned_at >= self.settings.every
-        return due and self._seconds <= self.settings.max_share * wall
+        expected = self._seconds + self._last  # a round takes about as long as the last one
+        return due and expected <= self.settings.max_share * (wall + self._last)
 
     def _ready(self, lessons: list[Lesson]) -> bool:
         """Whether there is anything to learn from."""
@@ -157,7 +163,8 @@ class FeedbackLearning(BaseCallback):
         self._learned_at = self.num_timesteps
         started = time.perf_counter()
         report = learner.learn(lessons, self.settings.updates)
-        self._seconds += time.perf_counter() - started
+        self._last = time.perf_counter() - started
+        self._seconds += self._last
         for name, value in report.items():
             self.logger.record(f"feedback/{name}", value)
         self.logger.record("feedback/return", np.mean([one.returned for one in lessons]))

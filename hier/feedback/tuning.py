@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from envs.errors import ConfigError
 from hier.build import build_planner_of
+from hier.feedback.anchors import anchors_for
 from hier.feedback.learner import PlannerLearner
 from hier.feedback.lessons import Lesson, read_lessons
 from hier.feedback.objectives import objective_class
@@ -87,6 +88,8 @@ def tune_planner(
         learning_rate=settings.learning_rate,
         batch_size=settings.batch_size,
         seed=config.seed,
+        anchors=anchors_for(planner, config.env.ids, settings.anchor_levels, settings.anchors),
+        anchor_coef=settings.anchor_coef,
         accelerator=accelerator,
     )
     if updates is None:

@@ -18,6 +18,7 @@ from envs.errors import ConfigError, RunFolderError
 from envs.gridworld.subgoals import GridworldSubgoals
 from hier import HierConfig, evaluate, resume, train
 from hier.build import build_env, build_model, build_planner_of, open_trained
+from hier.feedback.anchors import anchors_for
 from hier.feedback.discriminator import Discriminator
 from hier.feedback.learner import FeedbackError, PlannerLearner, _Scale
 from hier.feedback.lessons import (
@@ -215,6 +216,27 @@ class TestLearner:
         report = learns.learn(lessons, 6)
         assert report["kl"] < 0.01
         assert chance_of_best(planner, lessons) == pytest.approx(before, abs=0.02)
+
+    def test_anchors_stay_as_they_were(self, real):
+        planner = VLMPlanner(device="cpu")
+        anchors = anchors_for(planner, ["BabyAI-UnlockPickup-v0"], None, 22)
+        assert len({one.level for one in anchors}) == 11  # not the one trained on
+
+        def drift(**options):
+            planner, learns = learner(AWR(beta=0.2), **options)
+            lessons = tried(real)
+            learns.learn(lessons, 12)
+            drifted = learns._drift(anchors).item()
+            return drifted, min(chance_of_best(planner, lessons))
+
+        (loose, learned), (held, learned_too) = drift(), drift(anchors=anchors)
+        assert held < loose / 3
+        assert min(learned, learned_too) > 0.5
+
+    def test_no_anchors_where_no_levels_are_known(self):
+        planner = VLMPlanner(device="cpu")
+        assert anchors_for(planner, ["BabyAI-GoToObj-v0"], ["BabyAI-GoToObj-v0"], 8) == []
+        assert anchors_for(planner, ["BabyAI-GoToObj-v0"], None, 0) == []
 
     def test_with_lora_the_base_stays(self, real):
         planner, learns = learner(Archer(), lora=4)

@@ -13,7 +13,8 @@ import transformers
 from safetensors.torch import load_file
 
 from envs.errors import ConfigError, RunFolderError
-from hier import PretrainConfig, pretrain, resume_pretraining
+from envs.registry import domain_named
+from hier import HierConfig, PretrainConfig, pretrain, resume_pretraining
 from planners.accuracy import measure
 from planners.language import VLMPlanner
 from planners.models import SHIPPED
@@ -132,3 +133,9 @@ class TestShippedPlanner:
 
 def _weights(folder):
     return load_file(folder / "model.safetensors")
+
+
+def test_presets_use_the_domains_source_levels():
+    source = list(domain_named("gridworld").source_levels)
+    assert PretrainConfig.load("gridworld").levels == source
+    assert HierConfig.load("source-levels").env.ids == source
