@@ -23,6 +23,8 @@ from hier.feedback.objectives.grpo import relative
 from planners.language import LanguagePlanner
 from planners.prompts import Prompt
 
+_FEWER = 4  # lessons to an anchor in a batch: anchors cost as much and say the same each round
+
 
 class FeedbackError(UserError, RuntimeError):
     """The planner could not learn; it is as it was before."""
@@ -87,7 +89,7 @@ class PlannerLearner:
         seed: of the draws.
         critic: values the candidates of lessons that have an outlook.
         discriminator: ``inverse_rl`` needs one.
-        anchors: drawn from as evenly as from lessons, as many; none when empty.
+        anchors: a quarter as many of them go into a batch as lessons; none when empty.
         anchor_coef: weight of their KL, per nat.
         accelerator: a ``accelerate.Accelerator`` where there are several processes.
 
@@ -158,8 +160,9 @@ class PlannerLearner:
         reports: list[dict[str, float]] = []
         told = self.discriminator.learn(lessons, updates) if self.discriminator else math.nan
         for _ in range(updates):
-            batch = self._batch(self._drawn(lessons), scale)
-            report = self._update(batch, self._drawn(self.anchors))
+            batch = self._batch(self._drawn(lessons, self.batch_size), scale)
+            few = max(self.batch_size // _FEWER // self._processes, 1) * self._processes
+            report = self._update(batch, self._drawn(self.anchors, few))
             if not np.isfinite(list(report.values())).all():
                 self.restore(before)
                 name = type(self.objective).__name__
@@ -183,11 +186,11 @@ class PlannerLearner:
                 weight.copy_(old)
         self.optimizer.state.clear()
 
-    def _drawn(self, lessons: Sequence[Lesson]) -> list[Lesson]:
-        """This process's part of a batch."""
+    def _drawn(self, lessons: Sequence[Lesson], n: int) -> list[Lesson]:
+        """This process's part of ``n`` lessons drawn evenly."""
         if not lessons:
             return []
-        which = self._rng.integers(len(lessons), size=self.batch_size)
+        which = self._rng.integers(len(lessons), size=n)
         return [lessons[i] for i in which[self._rank :: self._processes]]
 
     def _update(self, batch: Lessons, anchors: Sequence[Lesson]) -> dict[str, float]:
