@@ -38,11 +38,8 @@ HELD_OUT = {
     "BabyAI-KeyCorridorS3R3-v0": (20_480, BEST),
     "BabyAI-GoToSeqS5R2-v0": (20_480, BEST),
 }
-# Source levels on which a planner that learned on six others was never taught.
-OTHER_HALF = {
-    "BabyAI-UnlockPickup-v0": (40_960, BEST),
-    "BabyAI-KeyCorridorS3R2-v0": (40_960, BEST),
-}
+# A source level on which a planner that learned on six others was never taught.
+OTHER_HALF = {"BabyAI-UnlockPickup-v0": (40_960, BEST)}
 NO_FEEDBACK, BEFORE = "no feedback", "before"
 UPPER = ["guidance.critic.gamma=0.99"]  # their tasks take up to a hundred steps
 LEARNS = [f"feedback.objective={BEST[0]}"]
@@ -82,7 +79,7 @@ def feedback(
 def half_source(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:
     """As :func:`feedback`, for a planner that was pre-trained on six of the twelve source levels.
 
-    The levels are of the other six: they take a key, whose use the planner was never shown.
+    The level is one of the other six: it takes a key, whose use the planner was never shown.
     """
     planner = half_taught(Path("runs/pretrain-half"), quick=quick)
     known = f"feedback.anchor_levels=[{','.join(KEYLESS)}]"

@@ -16,7 +16,7 @@ LEVELS = {
     "BabyAI-UnlockPickup-v0": 51_200,
     "BabyAI-PutNextLocal-v0": 40_960,
     "BabyAI-KeyCorridorS3R3-v0": 51_200,
-    "BabyAI-BlockedUnlockPickup-v0": 51_200,
+    "BabyAI-BlockedUnlockPickup-v0": 61_440,
 }
 # Too far for these steps from nothing: controllers of the source levels, which flat PPO cannot use.
 STARTED = "BabyAI-BlockedUnlockPickup-v0"
