@@ -56,8 +56,13 @@ SUITES: dict[str, Suite] = {
         plot="plot_panels",
     ),
     "feedback": Suite(
-        "held-out levels before and after planner and controller learn there, every objective",
+        "held-out levels before and after planner and controller learn there",
         "feedback:feedback",
+        plot="plot_panels",
+    ),
+    "objectives": Suite(
+        "the hardest of them, with the other objectives",
+        "feedback:objectives",
         plot="plot_panels",
     ),
     "half-source": Suite(
