@@ -13,6 +13,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from envs.files import atomic_write
+from envs.registry import make_env
 from hier.bench import Row
 from hier.config import HierConfig
 from hier.run_folder import RunFolder, commit
@@ -87,9 +88,21 @@ def judged(evaluation: Evaluation) -> Row:
 def training_curve(run: RunFolder) -> list[list[float]]:
     """``[env_steps, success]`` over the training: SB3's own mean of the last 100 episodes.
 
-    Every training episode is a level of its own, so no level was seen before.
+    Every training episode is a level of its own, so no level was seen before. Before an episode
+    could have ended in every environment only short ones, successes, have; that is left out.
     """
-    return [[step, round(value, 3)] for step, value in logged(run, "rollout/success_rate")]
+    config = run.config()
+    limits = (_limit(level, config.env.max_steps) for level in config.env.ids)
+    first = config.env.n_envs * max(limits)
+    points = logged(run, "rollout/success_rate")
+    return [[step, round(value, 3)] for step, value in points if step >= first]
+
+
+def _limit(level: str, max_steps: int | None) -> int:
+    """Steps after which an episode of a level ends; 0 where it does not say."""
+    env = make_env(level, max_steps=max_steps)
+    env.reset(seed=0)  # BabyAI decides with the mission
+    return int(env.get_wrapper_attr("max_steps")) if env.has_wrapper_attr("max_steps") else 0
 
 
 def logged(run: RunFolder, name: str) -> list[tuple[int, float]]:
