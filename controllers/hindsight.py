@@ -150,7 +150,7 @@ class HindsightReplayBuffer(DictReplayBuffer):
             before[key][kept] = new.observation[key][new.valid]
             after[key][kept] = new.next_observation[key][new.valid]
         done = new.done.astype(np.float64)
-        potentials = (-hindsight.shaping * steps for steps in (new.steps, new.next_steps))
+        potentials = (-hindsight.shaping * way for way in (new.steps, new.next_steps))
         pay = shaping_reward(*potentials, new.done, hindsight.gamma) + hindsight.bonus * done
         rewards[kept] = (pay + hindsight.environment * new.reward)[new.valid]
         terminals[kept] = new.terminal[new.valid]

@@ -57,8 +57,8 @@ class TestSubgoals(SubgoalSpaceContract):
         grippers = [by(*offset) for offset in product((-0.06, 0, 0.2), (-0.06, 0), (0, 0.06))]
         return [
             percept_at(gripper, mission, opening=opening)
-            for gripper in grippers
             for mission in (REACH_TASK, PUSH_TASK, CARRY_TASK)
+            for gripper in grippers
             for opening in (0.0, 0.048, 0.1)
         ]
 
