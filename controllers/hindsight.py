@@ -113,14 +113,14 @@ class HindsightReplayBuffer(DictReplayBuffer):
         chosen = np.random.random(len(batch_inds)) < self.hindsight.share
         chosen &= self._relabels[rows] & (self._ends[rows] != _OPEN)
         self._relabel(np.flatnonzero(chosen), rows, before, after, rewards, terminals)
-        before, after = self._normalize_obs(before, env), self._normalize_obs(after, env)
-        rewards = self._normalize_reward(rewards[:, None], env)
+        seen, seen_next = (self._normalize_obs(one, env) for one in (before, after))
+        assert isinstance(seen, dict) and isinstance(seen_next, dict)
         return DictReplayBufferSamples(
-            observations={key: self.to_torch(value) for key, value in before.items()},
+            observations={key: self.to_torch(value) for key, value in seen.items()},
             actions=self.to_torch(self.actions[rows]),
-            next_observations={key: self.to_torch(value) for key, value in after.items()},
+            next_observations={key: self.to_torch(value) for key, value in seen_next.items()},
             dones=self.to_torch(terminals[:, None]),
-            rewards=self.to_torch(rewards),
+            rewards=self.to_torch(self._normalize_reward(rewards[:, None], env)),
         )
 
     def _relabel(
@@ -150,7 +150,8 @@ class HindsightReplayBuffer(DictReplayBuffer):
             before[key][kept] = new.observation[key][new.valid]
             after[key][kept] = new.next_observation[key][new.valid]
         done = new.done.astype(np.float64)
-        potentials = (-hindsight.shaping * way for way in (new.steps, new.next_steps))
-        pay = shaping_reward(*potentials, new.done, hindsight.gamma) + hindsight.bonus * done
-        rewards[kept] = (pay + hindsight.environment * new.reward)[new.valid]
+        was, now = -hindsight.shaping * new.steps, -hindsight.shaping * new.next_steps
+        pay = hindsight.environment * new.reward + hindsight.bonus * done
+        pay = pay + shaping_reward(was, now, new.done, hindsight.gamma)
+        rewards[kept] = pay[new.valid]
         terminals[kept] = new.terminal[new.valid]

@@ -6,7 +6,6 @@ import numpy as np
 
 from envs.fetch.percept import FetchPercept
 from envs.fetch.subgoals import (
-    BEHIND,
     CARRY,
     GET_BEHIND,
     GRASP,
@@ -34,14 +33,21 @@ def action(percept: FetchPercept, subgoal: Subgoal) -> np.ndarray:
     elif subgoal == GET_BEHIND:
         move = _over(hand, block, aim)
     elif subgoal == PUSH:
-        ahead = (percept.target - block) * (1, 1, 0)
-        distance = float(np.linalg.norm(ahead))
-        back = block - ahead / distance * (BEHIND - 0.03) - hand
-        aside = back - back @ ahead / distance**2 * ahead
-        move = aside + ahead / distance * min(0.03 + back @ ahead / distance, 0.03, distance)
+        move = _push(hand, block, percept.target)
     else:
         move = aim - hand
     return np.clip(np.append(move * _GAIN, fingers), -1, 1).astype(np.float32)
+
+
+def _push(hand: np.ndarray, block: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Onwards behind the block's middle, and slower the further the hand is off it."""
+    left = (target - block) * (1, 1, 0)
+    ahead = left / max(np.linalg.norm(left), 1e-6)
+    to_block = block - hand
+    aside = to_block - (to_block @ ahead) * ahead
+    off = np.linalg.norm(aside[:2])
+    pace = min(0.02, 0.01 + np.linalg.norm(left)) * max(0.0, 1 - off / 0.015)
+    return aside + ahead * pace
 
 
 def _over(hand: np.ndarray, block: np.ndarray, aim: np.ndarray) -> np.ndarray:

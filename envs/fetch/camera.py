@@ -17,7 +17,9 @@ from envs.robotics import build_simulator, open_renderer
 PIXELS = 128  # a side of each picture
 FIELD = 0.9  # metres seen each way
 MIDDLE = np.array([1.3, 0.75, 0.6])  # of what every camera sees
-VIEWS = ((180.0, -15.0), (145.0, -45.0), (215.0, -45.0))  # degrees of azimuth and elevation
+# Degrees of azimuth and elevation: the first looks past palm and fingers at a block that is held,
+# the last past a hand that stands before the target.
+VIEWS = ((180.0, -15.0), (180.0, -50.0), (135.0, -30.0))
 FRAME = (PIXELS, PIXELS * len(VIEWS), 3)
 YELLOW = (1.0, 0.85, 0.0, 1.0)
 

@@ -151,7 +151,7 @@ class FetchEnv(gym.Env):
     def _observation(self) -> dict[str, NDArray]:
         place, velocity = self.gripper
         hand = np.concatenate([place, velocity, [self.opening]]).astype(np.float32)
-        seen = {"mission": self._words.copy(), "hand": hand}
+        seen: dict[str, NDArray] = {"mission": self._words.copy(), "hand": hand}
         if self.privileged:
             block = self.block or (_NOTHING, _NOTHING)
             return {**seen, "poses": np.concatenate([*block, self.target]).astype(np.float32)}

@@ -197,16 +197,18 @@ def direction(left: NDArray[np.floating]) -> NDArray[np.float32]:
     )
 
 
-def is_behind(to_block: NDArray[np.floating], ahead: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Whether the gripper, moving in the direction of a push, moves the block.
+def is_behind(to_block: NDArray[np.floating], left: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Whether the gripper, moving towards the target, pushes the block there; or it is there.
 
     Args:
         to_block: ``(..., 3)`` metres from gripper to block.
-        ahead: ``(..., 3)`` that direction.
+        left: ``(..., 3)`` metres from the block to the target.
     """
+    ahead = direction(left)
     along = (to_block * ahead).sum(-1)
     aside = np.linalg.norm((to_block - along[..., None] * ahead)[..., :2], axis=-1)
-    return (along >= 0.02) & (aside <= 0.03) & (np.abs(to_block[..., 2]) <= 0.03)
+    behind = (along >= 0.02) & (aside <= 0.03) & (np.abs(to_block[..., 2]) <= 0.03)
+    return behind | (np.linalg.norm(left, axis=-1) <= NEAR)  # where directions mean nothing
 
 
 def _block(percept: FetchPercept) -> NDArray[np.float32]:
@@ -216,7 +218,7 @@ def _block(percept: FetchPercept) -> NDArray[np.float32]:
 
 def _pushes(percept: FetchPercept) -> bool:
     block = _block(percept)
-    return bool(is_behind(block - percept.gripper, direction(percept.target - block)))
+    return bool(is_behind(block - percept.gripper, percept.target - block))
 
 
 def _is_around(percept: FetchPercept) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.domain import Observation, Relabelled
-from envs.fetch.subgoals import CELL, REACH_TARGET, FetchSubgoals, direction, is_behind, is_there
+from envs.fetch.subgoals import CELL, REACH_TARGET, FetchSubgoals, is_behind, is_there
 from perception.fetch.tracker import SPEED, told_place
 
 # Where these lie in the controller's ``state``; places and vectors in units of 10 cm.
@@ -34,7 +34,7 @@ class FetchRelabelling:
         before, after = (
             _Moved(seen["state"], goals, own, target) for seen in (observation, next_observation)
         )
-        possible = (goals[:, _PUSH] == 0) | (before.behind & (after.behind | after.there))
+        possible = (goals[:, _PUSH] == 0) | (before.behind & after.behind)
         return Relabelled(
             valid=(goals[:, _TARGETED] == 1) & possible & ~before.there,
             observation=before.seen,
@@ -73,4 +73,4 @@ class _Moved:
         goals[:, _SIZE:] = told_place(to_target, self.steps)
         self.seen: Observation = {"state": states, "subgoal": goals}
         self.there = is_there(left * CELL, velocity * SPEED)
-        self.behind = is_behind(states[:, _TO_BLOCK] * CELL, direction(left))
+        self.behind = is_behind(states[:, _TO_BLOCK] * CELL, left * CELL)

@@ -14,7 +14,7 @@ from envs.domain import FAR, Imagined, Outlook
 from envs.errors import PerceptionError
 from envs.fetch.camera import FRAME
 from envs.fetch.env import FRAME_EVERY, STEP
-from envs.fetch.percept import WORDS, FetchPercept, mission_text, mission_words
+from envs.fetch.percept import GRASPED, WORDS, FetchPercept, mission_text, mission_words
 from envs.fetch.subgoals import (
     CARRY,
     CELL,
@@ -36,7 +36,12 @@ _TABLE, _BLOCK, _TARGET, _BEYOND = range(N_CODES)  # codes of its cells
 CENTRE = np.array([1.3, 0.75, 0.5], np.float32)  # of the space over the table
 SPEED = 0.5  # metres a second that the controller is told as 1
 N_STATE, N_PLACE = 16, 5
-_HELD = 0.3  # weight of the hand's sense of a held block beside a picture's, which fingers hide
+LYING = 0.425  # metres of the block's centre on the table
+# Weights of what is expected, along x, y and z, beside a picture's 1: of a held block that it moves
+# with the hand, of any other that it lies on the table; between fingers that it stayed there, too.
+_HELD, _FREE, _BETWEEN = (0.3, 0.01, 0.01), (0.001, 0.001, 1.0), (0.1, 0.001, 1.0)
+_PAST_HAND = np.array([1.0, 0.0, 0.0])  # views: palm and fingers hide part of a block in the others
+_HAND = 0.06  # metres from the gripper within which they do
 
 
 class FetchGrounding(NamedTuple):
@@ -101,7 +106,7 @@ class FetchTracker:
                         f"the first picture of environment {i} shows no yellow block; the cameras "
                         "must see the whole table"
                     )
-                self._blocks[i] = self._seen[i] = locate(sight, CENTRE)
+                self._blocks[i] = self._seen[i] = locate(sight, [*CENTRE[:2], LYING], _FREE)
             # A target that nobody sees is inside the block, or in the hand.
             self._targets[i] = self._blocks[i] if self._has_block(i) else self._hands[i, :3]
             self._sights[i] = -1
@@ -119,6 +124,7 @@ class FetchTracker:
                 continue
             if held:
                 self._blocks[i] += moved
+                self._block_velocities[i] = hand[3:6]
             if observation["frame_age"][i, 0] == 0:
                 self._look(i, observation["image"][i], held)
         self._frames = observation.get("image", self._frames)
@@ -130,9 +136,18 @@ class FetchTracker:
         if self._sights[i] < 2:
             self._see_target(i, frame)
         if self._has_block(i):
-            trust = _HELD if held else 0.001
-            self._blocks[i] = locate(see_block(frame), self._blocks[i], trust)
-            self._block_velocities[i] = (self._blocks[i] - self._seen[i]) / (FRAME_EVERY * STEP)
+            sight, expected = see_block(frame), self._blocks[i].copy()
+            away = np.linalg.norm(expected - self._hands[i, :3])
+            between = self._hands[i, 6] > GRASPED[0] and away < _HAND
+            if between:
+                sight = sight._replace(weights=sight.weights * _PAST_HAND)
+            if not held:
+                expected[2] = LYING
+            trust = _HELD if held else _BETWEEN if between else _FREE
+            self._blocks[i] = locate(sight, expected, trust)
+            if not held:
+                moved = self._blocks[i] - self._seen[i]
+                self._block_velocities[i] = moved / (FRAME_EVERY * STEP)
             self._seen[i] = self._blocks[i]
 
     def _see_target(self, i: int, frame: NDArray[np.uint8]) -> None:

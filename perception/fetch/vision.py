@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from envs.fetch.camera import AXES, FIELD, MIDDLE, PIXELS, VIEWS
 from envs.fetch.percept import SIDE
@@ -76,7 +76,9 @@ def _see(frame: NDArray[np.uint8], limits: Any, areas: NDArray[np.float64]) -> S
 
 
 def locate(
-    sight: Sight, expected: NDArray[np.floating], trust: float = 0.001
+    sight: Sight,
+    expected: ArrayLike,
+    trust: tuple[float, float, float] = (0.001, 0.001, 0.001),
 ) -> NDArray[np.float32]:
     """The place that fits what is seen best, by weighted least squares.
 
@@ -86,7 +88,7 @@ def locate(
     Args:
         sight: of a thing.
         expected: ``(3,)`` where it should be.
-        trust: weight of that beside a picture's 1.
+        trust: weights of that along x, y and z beside a picture's 1.
 
     Returns:
         ``(3,)`` float32, metres of the simulator.
@@ -94,6 +96,6 @@ def locate(
     rows = AXES.reshape(-1, 3)
     weights = np.repeat(sight.weights, 2)
     known = sight.points.ravel() + rows @ MIDDLE
-    left = (rows * weights[:, None]).T @ rows + trust * np.eye(3)
-    right = (rows * weights[:, None]).T @ known + trust * np.asarray(expected, np.float64)
+    left = (rows * weights[:, None]).T @ rows + np.diag(trust)
+    right = (rows * weights[:, None]).T @ known + np.array(trust) * np.asarray(expected)
     return np.linalg.solve(left, right).astype(np.float32)

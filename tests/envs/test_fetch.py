@@ -94,6 +94,8 @@ def test_a_push_begins_behind_the_block_and_ends_beside_it():
     assert SPACE.candidates(before) == [GET_BEHIND] and SPACE.is_interrupted(PUSH, behind, before)
     aside = percept_at(by(0.05, -0.04, 0), PUSH_TASK)
     assert SPACE.is_interrupted(PUSH, behind, aside)
+    near = replace(aside, target=aside.block + np.array([0.02, 0, 0], np.float32))
+    assert not SPACE.is_interrupted(PUSH, behind, near) and PUSH in SPACE.candidates(near)
 
 
 def test_the_way_behind_leads_around_the_block():
