@@ -145,7 +145,7 @@ class Relabelled(NamedTuple):
         observation, next_observation: batched, as a controller sees them.
         steps, next_steps: ``(b,)`` way to the target before and after, in the domain's cells.
         done: ``(b,)`` bool, whether the step completed the subgoal.
-        reward: ``(b,)`` what the environment would have paid.
+        reward: ``(b,)`` what the environment would have paid, as far as is seen.
         terminal: ``(b,)`` bool, whether it would have ended the episode.
     """
 

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import envs
+from controllers.build import load_controller
+from controllers.hindsight import HindsightReplayBuffer
 from envs import ConfigError, PerceptionError, SimulatorError
 from envs.fetch.percept import CARRY_TASK, PUSH_TASK, REACH_TASK, mission_words
 from envs.fetch.subgoals import CARRY, GRASP, NEAR, PUSH, REACH_TARGET, FetchSubgoals
@@ -182,7 +184,7 @@ def test_without_opengl_the_privileged_twin_is_named(monkeypatch):
         Camera("FetchReach-v4")
 
 
-def test_a_controller_trains_at_the_table_with_hindsight():
+def test_a_controller_trains_at_the_table_with_hindsight(tmp_path):
     made("privileged/FetchReach-v4")
     config = HierConfig.load(
         "fetch",
@@ -198,6 +200,11 @@ def test_a_controller_trains_at_the_table_with_hindsight():
     assert any((a != b).any() for a, b in zip(before, model.policy.parameters(), strict=True))
     observation = env.reset()
     assert env.observation_space.contains({key: value[0] for key, value in observation.items()})
+    model.save(tmp_path / "model.zip")
+    again = load_controller("sac", tmp_path / "model.zip", env)
+    assert isinstance(again.replay_buffer, HindsightReplayBuffer)
+    assert again.replay_buffer.hindsight.share == config.controller.hindsight
+    again.learn(40)
     other = config.override("controller.algorithm=ppo", "controller.options={}")
     with pytest.raises(ConfigError, match=r"'ppo' replays nothing.*dqn, sac, td3"):
         build_model(other, env)
