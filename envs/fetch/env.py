@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from envs.fetch.camera import FRAME, camera_of
 from envs.fetch.expert import FetchExpert
-from envs.fetch.percept import N_WORDS, WORDS, mission_words
+from envs.fetch.percept import N_WORDS, TASKS, WORDS, mission_words
 from envs.fetch.plan import draw_plan
-from envs.fetch.subgoals import TASKS, is_there
+from envs.fetch.subgoals import is_there
 
 FRAME_EVERY = 2  # control steps (of 40 ms) between two pictures
 STEP = 0.04  # seconds a control step takes
@@ -26,8 +26,8 @@ class FetchEnv(gym.Env):
 
     The episode ends with reward 1 when the block (in FetchReach the gripper) is within 5 cm of the
     target and slower than 0.15 m/s, so that it stays there; the original goes on and rewards it
-    while it is within 5 cm. The action is gymnasium-robotics' own: ``(4,)`` float32 in [-1, 1], a
-    twentieth of the metres to move along x, y and z, and opening (1) or closing (-1) the fingers.
+    while it is within 5 cm. The action is gymnasium-robotics' own: ``(4,)`` float32 in [-1, 1], how
+    far to move along x, y and z, in units of 5 cm, and to open (1) or close (-1) the fingers.
     Places are in metres, as in :mod:`envs.fetch.percept`. The observation is a dict of
 
     - ``image``: ``(128, 384, 3)`` uint8, the newest pictures, taken every 2 steps and at the start

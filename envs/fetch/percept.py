@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 REACH_TASK = "reach the red target"
 PUSH_TASK = "push the yellow block to the red target"
 CARRY_TASK = "carry the yellow block to the red target"
+TASKS = {"FetchReach": REACH_TASK, "FetchPush": PUSH_TASK, "FetchPickAndPlace": CARRY_TASK}
 WORDS = ("", "reach", "the", "red", "target", "push", "yellow", "block", "to", "carry")
 N_WORDS = 8  # of a mission, padded with 0
 

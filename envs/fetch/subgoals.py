@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.fetch.percept import CARRY_TASK, PUSH_TASK, REACH_TASK, FetchPercept
+from envs.fetch.percept import PUSH_TASK, REACH_TASK, FetchPercept
 from envs.subgoal import Subgoal, SubgoalSyntaxError
 
 CELL = 0.1  # metres; the unit of ways
@@ -259,6 +259,3 @@ def _offset(vector: NDArray[np.floating]) -> str:
         for v, (plus, minus) in zip(vector, names, strict=True)
     ]
     return ", ".join(parts)
-
-
-TASKS = {"FetchReach": REACH_TASK, "FetchPush": PUSH_TASK, "FetchPickAndPlace": CARRY_TASK}
