@@ -14,6 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from controllers.features import INPUTS, SubgoalFeatures
 from controllers.guided import FORMS, Guidance, GuidedPolicy, GuidedRolloutBuffer
+from controllers.hindsight import Hindsight, HindsightReplayBuffer
 from envs.errors import ConfigError, RunFolderError, UnknownNameError
 
 # Name to (module, class, policy); imported when asked for.
@@ -31,6 +32,7 @@ ACTIONS: dict[str, type[spaces.Space]] = {
 }  # fmt: skip
 
 GUIDABLE = ("ppo", "a2c")  # their train() is what guidance was made for
+REPLAYING = ("dqn", "sac", "td3")  # they keep transitions, which hindsight can relabel
 
 # Settings found to work on the gridworld (docs/results), and for continuous actions SB3's own with
 # a smaller buffer and fewer gradient steps; anything in ``controller.options`` wins.
@@ -99,6 +101,7 @@ def build_controller(
     net_arch: list[int] | None = None,
     options: dict[str, Any] | None = None,
     guidance: Guidance | None = None,
+    hindsight: Hindsight | None = None,
     tensorboard_log: str | None = None,
 ) -> BaseAlgorithm:
     """Build an SB3 algorithm over a hierarchical environment.
@@ -115,12 +118,13 @@ def build_controller(
         options: further keyword arguments of the algorithm; they win over the defaults. A
             learning rate or clip range may be RL Zoo's ``lin_VALUE``, falling to zero.
         guidance: by a reference policy in the observation; ``ppo`` and ``a2c`` alone.
+        hindsight: over subgoals; ``dqn``, ``sac`` and ``td3`` alone.
         tensorboard_log: folder for TensorBoard events.
 
     Raises:
         UnknownNameError: for an unknown algorithm, form of guidance or divergence.
         ConfigError: for an option the algorithm does not take, actions it cannot choose, or
-            guidance it cannot have.
+            guidance or hindsight it cannot have.
     """
     cls = algorithm_class(name)
     takes = inspect.signature(cls).parameters
@@ -161,6 +165,14 @@ def build_controller(
         else:
             buffer["rollout_buffer_class"] = GuidedRolloutBuffer
             buffer["rollout_buffer_kwargs"] = {"lambda_a": guidance.lambda_a}
+    if hindsight is not None:
+        if name not in REPLAYING:
+            raise ConfigError(
+                f"algorithm {name!r} replays nothing, so it has no hindsight; set "
+                f"controller.hindsight=0, or controller.algorithm to {', '.join(REPLAYING)}"
+            )
+        buffer["replay_buffer_class"] = HindsightReplayBuffer
+        buffer["replay_buffer_kwargs"] = {"hindsight": hindsight}
     return cls(
         policy,
         env,

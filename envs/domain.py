@@ -136,6 +136,47 @@ class Walker(Protocol):
         """The next action, an index into ``actions``."""
 
 
+class Relabelled(NamedTuple):
+    """``b`` transitions as they would have been with other targets.
+
+    Attributes:
+        valid: ``(b,)`` bool, whether the rest means anything: the subgoal has a target that can be
+            moved, and was not at the new one before the step.
+        observation, next_observation: batched, as a controller sees them.
+        steps, next_steps: ``(b,)`` way to the target before and after, in the domain's cells.
+        done: ``(b,)`` bool, whether the step completed the subgoal.
+        reward: ``(b,)`` what the environment would have paid, as far as is seen.
+        terminal: ``(b,)`` bool, whether it would have ended the episode.
+    """
+
+    valid: NDArray[np.bool_]
+    observation: Observation
+    next_observation: Observation
+    steps: NDArray[np.floating]
+    next_steps: NDArray[np.floating]
+    done: NDArray[np.bool_]
+    reward: NDArray[np.floating]
+    terminal: NDArray[np.bool_]
+
+
+class Relabelling(Protocol):
+    """Hindsight: what would have been, had the target been elsewhere. It can be pickled."""
+
+    def relabel(
+        self, observation: Observation, next_observation: Observation, reached: Observation
+    ) -> Relabelled:
+        """Move the targets of ``b`` transitions to places that were reached.
+
+        Args:
+            observation, next_observation: batched, as controllers see them.
+            reached: a controller's observation at the place that each target is moved to; it came
+                after ``observation`` while the same subgoal was pursued.
+
+        Returns:
+            New arrays.
+        """
+
+
 class Domain(ABC):
     """A family of simulators that share subgoals and perception.
 
@@ -216,6 +257,14 @@ class Domain(ABC):
             ConfigError: where that is not told.
         """
         raise self._without("variations", "pre-train on another domain")
+
+    def relabelling(self) -> Relabelling:
+        """How hindsight moves the targets of subgoals.
+
+        Raises:
+            ConfigError: where it cannot.
+        """
+        raise self._without("hindsight", "set controller.hindsight=0")
 
     def draw_scene(
         self,

@@ -21,6 +21,8 @@ DOMAINS: dict[str, str] = {
     "gridworld": "perception.gridworld:Gridworld",
     "pointmaze": "perception.maze.domain:PointMaze",
     "pointmaze-privileged": "perception.maze.domain:PrivilegedPointMaze",
+    "fetch": "perception.fetch.domain:Fetch",
+    "fetch-privileged": "perception.fetch.domain:PrivilegedFetch",
 }
 
 

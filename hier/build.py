@@ -15,6 +15,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from controllers.build import begin_as, build_controller, load_controller
 from controllers.guided import Guidance
+from controllers.hindsight import Hindsight
 from envs.domain import Domain
 from envs.errors import ConfigError, UnknownNameError
 from envs.registry import domain_of, make_env
@@ -192,10 +193,34 @@ def _wrapped(wrapper: Any, make: Any, seeds: Sequence[int]) -> gym.Env:
     return wrapper(make(), seeds)
 
 
+def build_hindsight(config: HierConfig) -> Hindsight | None:
+    """How the controller's transitions are relabelled; ``None`` without a planner, or if off.
+
+    Raises:
+        ConfigError: if the domain cannot move targets, or rewards come from the planner's values.
+    """
+    if not config.controller.hindsight or config.planner.type == "none":
+        return None
+    if config.guidance.value_shaping:
+        raise ConfigError(
+            "controller.hindsight cannot tell the planner's values of targets it never saw; set it "
+            "to 0, or guidance.value_shaping"
+        )
+    return Hindsight(
+        config.controller.hindsight,
+        domain_of(config.env.ids[0]).relabelling(),
+        config.controller.gamma,
+        config.controller.reward_scale,
+        config.subgoal.bonus,
+        config.subgoal.shaping,
+    )
+
+
 def build_model(config: HierConfig, env: VecEnv) -> BaseAlgorithm:
     """The configured SB3 algorithm, untrained unless it begins as another run's.
 
     Raises:
+        ConfigError: if algorithm or domain cannot do what is asked.
         RunFolderError: if ``controller.start`` is no run, or of another shape.
     """
     controller, guided = config.controller, config.effective_guidance
@@ -209,6 +234,7 @@ def build_model(config: HierConfig, env: VecEnv) -> BaseAlgorithm:
         net_arch=controller.net_arch,
         options=controller.options,
         guidance=Guidance(guided.actions, guided.action_coef) if guided.actions != "none" else None,
+        hindsight=build_hindsight(config),
     )
     if controller.start is not None:
         begin_as(model, RunFolder.open(controller.start).latest_checkpoint())

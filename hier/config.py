@@ -281,6 +281,11 @@ class ControllerConfig(Section):
     features_dim: int = Field(128, ge=1, description="width of the features")
     channels: int = Field(32, ge=1, description="width of the convolutions")
     net_arch: list[int] = Field([64], description="hidden layers of the policy and value heads")
+    hindsight: float = Field(
+        0.0, ge=0, le=1,
+        description="share of replayed transitions that are told the target had been where they "
+        "led (HER); 0 for off; for dqn, sac and td3 in domains that can",
+    )  # fmt: skip
     device: str = Field("cpu", description="torch device; cpu, cuda or auto")
     options: dict[str, Any] = Field(
         default_factory=dict,

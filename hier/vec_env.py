@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from controllers.guided import REFERENCE, reference_space
+from controllers.hindsight import PAYS
 from controllers.shaping import shaping_reward
 from envs.domain import Outlook
 from envs.errors import ConfigError
@@ -102,7 +103,8 @@ class HierarchicalVecEnv(VecEnvWrapper):
 
     The observation is a dict of what the domain's tracker shows a controller
     (:meth:`envs.domain.Tracker.controller_spaces`) and ``subgoal`` ``(k,)`` float32, the encoding,
-    then the target's place (:class:`envs.domain.Grounding`). ``infos[i]`` carries ``subgoal`` (a
+    then the target's place (:class:`envs.domain.Grounding`). ``infos[i]`` carries
+    :data:`controllers.hindsight.PAYS`, ``subgoal`` (a
     :class:`SubgoalRecord`) when one closed and, at the end of an episode, ``episode`` (SB3's:
     the environment's own return and length), ``is_success``, ``plan`` (text, duration, outcome
     per subgoal), ``planner_queries``, ``violations`` (unsafe steps taken), ``prevented`` (filtered)
@@ -178,6 +180,7 @@ class HierarchicalVecEnv(VecEnvWrapper):
         for i, outcome in enumerate(outcomes):
             self._book(i, float(env_rewards[i]))
             if self.hierarchy.planner is not None:
+                infos[i][PAYS] = self._pays(i)
                 rewards[i] += self._pay(i, outcome)
                 if outcome is not None or dones[i]:
                     infos[i]["subgoal"] = self._record(i, outcome or EPISODE_END, bool(dones[i]))
@@ -202,6 +205,11 @@ class HierarchicalVecEnv(VecEnvWrapper):
         account.length += 1
         account.subgoal_reward += account.discount * reward
         account.discount *= self.upper_gamma
+
+    def _pays(self, i: int) -> bool:
+        """Whether completing the present subgoal is still paid for."""
+        subgoal = self.hierarchy.lanes[i].pursuit.subgoal
+        return subgoal not in self._accounts[i].paid
 
     def _pay(self, i: int, outcome: str | None) -> float:
         """Bonus and shaping for the step just taken."""

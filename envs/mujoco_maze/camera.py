@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import atexit
 from functools import lru_cache
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.errors import SimulatorError
+from envs.robotics import build_simulator, open_renderer
 
 PIXELS = 10  # a metre, which is a cell
 FIELD = 12  # metres seen each way, around the middle of the maze
@@ -34,7 +32,7 @@ class Camera:
         import mujoco
 
         self._mujoco = mujoco
-        simulator: Any = gym.make(level, disable_env_checker=True).unwrapped
+        simulator: Any = build_simulator(level).unwrapped
         self._simulator = simulator
         model = simulator.model
         model.vis.global_.orthographic = 1
@@ -44,15 +42,7 @@ class Camera:
         self._view.type = mujoco.mjtCamera.mjCAMERA_FREE
         self._view.lookat[:] = 0.0
         self._view.distance, self._view.azimuth, self._view.elevation = 10.0, 90.0, -90.0
-        try:
-            self._renderer = mujoco.Renderer(model, FRAME[0], FRAME[1])
-        except Exception as error:  # whatever the driver has to say
-            raise SimulatorError(
-                f"{level} cannot be seen: MuJoCo opened no OpenGL context ({error!r}); on a "
-                "machine without a screen set MUJOCO_GL=egl and install libegl1 and "
-                f"libgl1-mesa-dri, or play privileged/{level}, which needs no pictures"
-            ) from error
-        atexit.register(self._renderer.close)  # while its libraries are still there
+        self._renderer = open_renderer(level, model, FRAME[0], FRAME[1])
 
     def picture(
         self, position: NDArray[np.floating], goal: NDArray[np.floating]

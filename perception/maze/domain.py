@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -12,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.domain import Domain
-from envs.errors import SimulatorError
+from envs.robotics import build_simulator
 from envs.subgoal import Subgoal
 
 _LEVELS = ("PointMaze_Large-v3", "PointMaze_Medium-v3", "PointMaze_UMaze-v3")
@@ -31,26 +29,11 @@ class PointMaze(Domain):
 
     def make_env(self, env_id: str, *, max_steps: int | None = None) -> gym.Env:
         """See :meth:`envs.domain.Domain.make_env`; needs the extra ``mujoco``."""
-        if sys.platform == "linux" and not os.environ.get("DISPLAY"):
-            os.environ.setdefault("MUJOCO_GL", "egl")  # MuJoCo's default needs a screen
-        try:
-            import gymnasium_robotics
-            import mujoco  # noqa: F401
-
-            gym.register_envs(gymnasium_robotics)
-        except (ImportError, gym.error.DependencyNotInstalled) as error:
-            raise SimulatorError(
-                f"{env_id} needs gymnasium-robotics and mujoco ({error}); install them with "
-                "pip install 'hier-agent[mujoco]'"
-            ) from error
         from envs.mujoco_maze.env import PointMazeEnv
 
         options = {} if max_steps is None else {"max_episode_steps": max_steps}
         level = env_id.removeprefix(self._prefix)
-        try:
-            env = gym.make(level, continuing_task=False, disable_env_checker=True, **options)
-        except Exception as error:
-            raise SimulatorError(f"{env_id} could not be built: {error!r}") from error
+        env = build_simulator(level, continuing_task=False, **options)
         return PointMazeEnv(env, self.privileged)
 
     def subgoal_space(self) -> Any:

@@ -1,0 +1,1 @@
+"""Fetch's manipulation tasks of gymnasium-robotics: environment, percept, subgoals and expert."""

@@ -1,0 +1,103 @@
+"""Three calibrated cameras on the table, without perspective, at 7 mm a pixel.
+
+They look at the robot from across the table, so that the arm comes from behind, and from far
+enough apart that two of them give a place in space.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.robotics import build_simulator, open_renderer
+
+PIXELS = 128  # a side of each picture
+FIELD = 0.9  # metres seen each way
+MIDDLE = np.array([1.3, 0.75, 0.6])  # of what every camera sees
+# Degrees of azimuth and elevation: the first looks past palm and fingers at a block that is held,
+# the last past a hand that stands before the target.
+VIEWS = ((180.0, -15.0), (180.0, -50.0), (135.0, -30.0))
+FRAME = (PIXELS, PIXELS * len(VIEWS), 3)
+YELLOW = (1.0, 0.85, 0.0, 1.0)
+
+
+def _axes(azimuth: float, elevation: float) -> NDArray[np.float64]:
+    a, e = np.deg2rad((azimuth, elevation))
+    forward = np.array([np.cos(e) * np.cos(a), np.cos(e) * np.sin(a), np.sin(e)])
+    right = np.array([forward[1], -forward[0], 0.0]) / np.cos(e)
+    return np.stack([right, np.cross(right, forward)])
+
+
+AXES = np.stack([_axes(*view) for view in VIEWS])  # (3, 2, 3): right and up of each, unit vectors
+
+
+class Camera:
+    """Takes pictures of one kind of task.
+
+    It has a simulator of its own, into which states are copied: an OpenGL context is a scarce thing
+    and serves all environments of the level in this process.
+
+    Args:
+        level: id of the task in gymnasium-robotics.
+
+    Raises:
+        SimulatorError: if no picture can be taken on this machine.
+    """
+
+    def __init__(self, level: str):
+        import mujoco
+
+        self._mujoco = mujoco
+        simulator: Any = build_simulator(level).unwrapped
+        model, self._data = simulator.model, simulator.data
+        self._model = model
+        names = simulator._model_names
+        # Aids that show no thing, and the robot's own red button.
+        model.geom_rgba[model.geom_rgba[:, 3] < 0.9, 3] = 0.0
+        model.geom_rgba[names.geom_name2id["robot0:estop_link"], 3] = 0.0
+        if simulator.has_object:  # as grey as the floor unless it is painted
+            block = names.geom_name2id["object0"]
+            model.mat_rgba[model.geom_matid[block]] = YELLOW
+        self._target = names.site_name2id["target0"]
+        self._floor = model.body_pos[model.site_bodyid[self._target]].copy()
+        model.vis.global_.orthographic = 1
+        model.vis.global_.fovy = FIELD  # of an orthographic camera: its height in metres
+        model.vis.quality.shadowsize = 0
+        self._views = []
+        for azimuth, elevation in VIEWS:
+            view = mujoco.MjvCamera()
+            view.type = mujoco.mjtCamera.mjCAMERA_FREE
+            view.lookat[:] = MIDDLE
+            view.distance, view.azimuth, view.elevation = 3.0, azimuth, elevation
+            self._views.append(view)
+        self._renderer = open_renderer(level, model, PIXELS, PIXELS)
+
+    def picture(
+        self, positions: NDArray[np.floating], target: NDArray[np.floating]
+    ) -> NDArray[np.uint8]:
+        """The scene from all sides.
+
+        Args:
+            positions: ``(nq,)`` of the simulator's joints.
+            target: ``(3,)`` place of the target.
+
+        Returns:
+            ``(128, 384, 3)`` uint8, in the order of :data:`VIEWS`.
+        """
+        self._data.qpos[:] = positions
+        self._model.site_pos[self._target] = target - self._floor
+        self._mujoco.mj_forward(self._model, self._data)
+        frame = np.empty(FRAME, np.uint8)
+        for k, view in enumerate(self._views):
+            self._renderer.update_scene(self._data, view)
+            frame[:, k * PIXELS : (k + 1) * PIXELS] = self._renderer.render()
+        return frame
+
+
+@lru_cache
+def camera_of(level: str) -> Camera:
+    """The cameras at ``level``, one set per process; raises like :class:`Camera`."""
+    return Camera(level)

@@ -1,0 +1,68 @@
+"""A manipulation percept: where gripper, block and target are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+REACH_TASK = "reach the red target"
+PUSH_TASK = "push the yellow block to the red target"
+CARRY_TASK = "carry the yellow block to the red target"
+TASKS = {"FetchReach": REACH_TASK, "FetchPush": PUSH_TASK, "FetchPickAndPlace": CARRY_TASK}
+WORDS = ("", "reach", "the", "red", "target", "push", "yellow", "block", "to", "carry")
+N_WORDS = 8  # of a mission, padded with 0
+
+SIDE = 0.05  # metres, of the block
+GRASPED = (0.040, 0.053)  # metres that the fingers stand apart on a block, with their play
+
+
+def mission_words(mission: str) -> NDArray[np.int64]:
+    """The word ids of a mission, ``(8,)`` int64."""
+    ids = [WORDS.index(word) for word in mission.split()]
+    return np.array(ids + [0] * (N_WORDS - len(ids)), np.int64)
+
+
+def mission_text(words: NDArray[np.integer]) -> str:
+    """The mission whose word ids are ``words``, ``(8,)``."""
+    return " ".join(WORDS[word] for word in words if word)
+
+
+@dataclass(frozen=True, slots=True)
+class FetchPercept:
+    """What the agent knows, in metres of the simulator: x from the robot, y to its left, z up.
+
+    Attributes:
+        frame: ``(128, 384, 3)`` uint8, the newest pictures of the three cameras side by side; black
+            in the privileged variant, which has none.
+        gripper: ``(3,)`` float32 place between the finger tips.
+        velocity: ``(3,)`` float32 of the gripper, metres per second.
+        opening: metres between the fingers, about 0 to 0.1.
+        block: ``(3,)`` float32 centre of the block; ``None`` where there is none.
+        block_velocity: ``(3,)`` float32, metres per second.
+        target: ``(3,)`` float32 place of the red target.
+        mission: the instruction.
+    """
+
+    frame: NDArray[np.uint8]
+    gripper: NDArray[np.float32]
+    velocity: NDArray[np.float32]
+    opening: float
+    block: NDArray[np.float32] | None
+    block_velocity: NDArray[np.float32]
+    target: NDArray[np.float32]
+    mission: str
+
+    @property
+    def held(self) -> bool:
+        """Whether the fingers stand a block's width apart with the block between them."""
+        return (
+            self.block is not None
+            and GRASPED[0] <= self.opening <= GRASPED[1]
+            and float(np.linalg.norm(self.block - self.gripper)) <= 0.7 * SIDE
+        )
+
+    def snapshot(self) -> FetchPercept:
+        """A copy that later observations leave alone."""
+        return replace(self, frame=self.frame.copy())

@@ -1,0 +1,65 @@
+"""gymnasium-robotics: its simulators by id, and pictures of them on machines without a screen."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from typing import Any
+
+import gymnasium as gym
+
+from envs.errors import SimulatorError
+
+
+def build_simulator(level: str, **options: Any) -> gym.Env:
+    """An environment of gymnasium-robotics.
+
+    Args:
+        level: its id there.
+        options: further arguments of ``gym.make``.
+
+    Raises:
+        SimulatorError: if the extra ``mujoco`` is not installed, or the simulator fails.
+    """
+    if sys.platform == "linux" and not os.environ.get("DISPLAY"):
+        os.environ.setdefault("MUJOCO_GL", "egl")  # MuJoCo's default needs a screen
+    try:
+        import gymnasium_robotics
+        import mujoco  # noqa: F401
+
+        gym.register_envs(gymnasium_robotics)
+    except (ImportError, gym.error.DependencyNotInstalled) as error:
+        raise SimulatorError(
+            f"{level} needs gymnasium-robotics and mujoco ({error}); install them with "
+            "pip install 'hier-agent[mujoco]'"
+        ) from error
+    try:
+        return gym.make(level, disable_env_checker=True, **options)
+    except Exception as error:
+        raise SimulatorError(f"{level} could not be built: {error!r}") from error
+
+
+def open_renderer(level: str, model: Any, height: int, width: int) -> Any:
+    """A ``mujoco.Renderer`` that is closed when the process ends.
+
+    Args:
+        level: id of what is rendered, for the message.
+        model: MuJoCo model.
+        height, width: of a picture, in pixels.
+
+    Raises:
+        SimulatorError: if no picture can be taken on this machine.
+    """
+    import mujoco
+
+    try:
+        renderer = mujoco.Renderer(model, height, width)
+    except Exception as error:  # whatever the driver has to say
+        raise SimulatorError(
+            f"{level} cannot be seen: MuJoCo opened no OpenGL context ({error!r}); on a "
+            "machine without a screen set MUJOCO_GL=egl and install libegl1 and "
+            f"libgl1-mesa-dri, or play privileged/{level}, which needs no pictures"
+        ) from error
+    atexit.register(renderer.close)  # while its libraries are still there
+    return renderer

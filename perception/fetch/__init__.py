@@ -1,0 +1,1 @@
+"""Perception of Fetch's table: segmentation, triangulation, dead reckoning, targets, pictures."""

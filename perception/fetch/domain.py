@@ -1,0 +1,83 @@
+"""Fetch's manipulation tasks as a domain: MuJoCo and gymnasium-robotics with their perception."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.domain import Domain
+from envs.robotics import build_simulator
+from envs.subgoal import Subgoal
+
+_LEVELS = ("FetchPickAndPlace-v4", "FetchPush-v4", "FetchReach-v4")
+
+
+class Fetch(Domain):
+    """A robot's hand at a table, seen by three cameras (:class:`envs.fetch.env.FetchEnv`)."""
+
+    name = "fetch"
+    privileged: ClassVar[bool] = False
+    _prefix: ClassVar[str] = ""
+
+    def env_ids(self) -> tuple[str, ...]:
+        """The tasks, listed whether the simulator is installed or not."""
+        return tuple(self._prefix + level for level in _LEVELS)
+
+    def make_env(self, env_id: str, *, max_steps: int | None = None) -> gym.Env:
+        """See :meth:`envs.domain.Domain.make_env`; needs the extra ``mujoco``."""
+        from envs.fetch.env import FetchEnv
+
+        options = {} if max_steps is None else {"max_episode_steps": max_steps}
+        level = env_id.removeprefix(self._prefix)
+        return FetchEnv(build_simulator(level, **options), self.privileged)
+
+    def subgoal_space(self) -> Any:
+        """See :class:`envs.fetch.subgoals.FetchSubgoals`."""
+        from envs.fetch.subgoals import FetchSubgoals
+
+        return FetchSubgoals()
+
+    def tracker(self, n: int) -> Any:
+        """See :class:`perception.fetch.tracker.FetchTracker`."""
+        from perception.fetch.tracker import FetchTracker
+
+        return FetchTracker(n)
+
+    def outlook_sizes(self) -> tuple[int, int, int]:
+        """See :meth:`perception.fetch.tracker.FetchTracker.outlook`."""
+        from perception.fetch.tracker import outlook_sizes
+
+        return outlook_sizes()
+
+    def relabelling(self) -> Any:
+        """See :class:`perception.fetch.hindsight.FetchRelabelling`."""
+        from perception.fetch.hindsight import FetchRelabelling
+
+        return FetchRelabelling()
+
+    def draw_scene(
+        self,
+        percept: Any,
+        subgoal: Subgoal | None,
+        candidates: Sequence[Subgoal] = (),
+        log_probs: NDArray[np.floating] | None = None,
+        *,
+        caption: str = "",
+        level: NDArray[np.uint8] | None = None,
+    ) -> NDArray[np.uint8]:
+        """Camera pictures, plans of the percept with the subgoal's place, and the candidates."""
+        from perception.fetch.drawing import draw_table
+
+        return draw_table(percept, subgoal, candidates, log_probs, caption=caption, level=level)
+
+
+class PrivilegedFetch(Fetch):
+    """The same told by the simulator instead of seen; for ablations and quick trials."""
+
+    name = "fetch-privileged"
+    privileged = True
+    _prefix = "privileged/"

@@ -1,0 +1,270 @@
+"""Perception of many tables at once: pictures and the hand's own sense in, percepts out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from envs.domain import FAR, Imagined, Outlook
+from envs.errors import PerceptionError
+from envs.fetch.camera import FRAME
+from envs.fetch.env import FRAME_EVERY, STEP
+from envs.fetch.percept import GRASPED, WORDS, FetchPercept, mission_text, mission_words
+from envs.fetch.subgoals import (
+    CARRY,
+    CELL,
+    GRASP,
+    OPEN,
+    PUSH,
+    REACH_BLOCK,
+    RELEASE,
+    WIDE,
+    FetchSubgoals,
+    map_cell,
+)
+from envs.subgoal import Subgoal
+from perception.fetch.vision import locate, see_block, see_target
+
+OUTLOOK = 15  # cells a side of the map that a critic sees
+N_CODES = 4
+_TABLE, _BLOCK, _TARGET, _BEYOND = range(N_CODES)  # codes of its cells
+CENTRE = np.array([1.3, 0.75, 0.5], np.float32)  # of the space over the table
+SPEED = 0.5  # metres a second that the controller is told as 1
+N_STATE, N_PLACE = 16, 5
+LYING = 0.425  # metres of the block's centre on the table
+# Weights of what is expected, along x, y and z, beside a picture's 1: of a held block that it moves
+# with the hand, of any other that it lies on the table; between fingers that it stayed there, too.
+_HELD, _FREE, _BETWEEN = (0.3, 0.01, 0.01), (0.001, 0.001, 1.0), (0.1, 0.001, 1.0)
+_PAST_HAND = np.array([1.0, 0.0, 0.0])  # views: palm and fingers hide part of a block in the others
+_HAND = 0.06  # metres from the gripper within which they do
+
+
+class FetchGrounding(NamedTuple):
+    """Where the current subgoals are, for ``n`` environments; see :class:`envs.domain.Grounding`.
+
+    Attributes:
+        place: ``(n, 5)`` float32: from the gripper to the subgoal's place in units of 10 cm,
+            clipped to [-3, 3]; the way that is left / 10, clipped to [0, 2]; 1 if there is one.
+        steps: ``(n,)`` float64 the way that is left, in units of 10 cm.
+        found: ``(n,)`` int64, 1 where a subgoal is pursued.
+    """
+
+    place: NDArray[np.float32]
+    steps: NDArray[np.float64]
+    found: NDArray[np.int64]
+
+
+class FetchTracker:
+    """Follows one table per environment; implements :class:`envs.domain.Tracker`.
+
+    The target is seen once it is wholly in sight of two cameras, the block in every new picture;
+    between pictures the block moves with a hand that holds it. The privileged variant is told both.
+
+    Args:
+        n: number of environments.
+    """
+
+    def __init__(self, n: int):
+        self.wait_action = np.zeros(4, np.float32)  # stay
+        self._space = FetchSubgoals()
+        self._frames = np.zeros((n, *FRAME), np.uint8)
+        self._hands = np.zeros((n, 7), np.float32)
+        self._blocks = np.zeros((n, 3), np.float32)
+        self._block_velocities = np.zeros((n, 3), np.float32)
+        self._targets = np.zeros((n, 3), np.float32)
+        self._sights = np.zeros(n, np.int64)  # pictures that the target was wholly seen in
+        self._seen = np.zeros((n, 3), np.float32)  # block in the last picture
+        self._missions = [""] * n
+        self._subgoals: list[Subgoal | None] = [None] * n
+        self.grounding = FetchGrounding(
+            np.zeros((n, N_PLACE), np.float32), np.full(n, float(FAR)), np.zeros(n, np.int64)
+        )
+
+    def reset(self, observation: dict[str, NDArray], which: Sequence[int] | None = None) -> None:
+        """Begin episodes; see :meth:`envs.domain.Tracker.reset`.
+
+        Raises:
+            PerceptionError: for a first picture without the block.
+        """
+        for i in range(len(self._hands)) if which is None else which:
+            self._missions[i] = mission_text(observation["mission"][i])
+            self._hands[i] = observation["hand"][i]
+            if "poses" in observation:
+                self._tell(i, observation["poses"][i])
+                continue
+            frame = observation["image"][i]
+            self._block_velocities[i] = 0
+            if self._has_block(i):
+                sight = see_block(frame)
+                if not sight.weights.any():
+                    raise PerceptionError(
+                        f"the first picture of environment {i} shows no yellow block; the cameras "
+                        "must see the whole table"
+                    )
+                self._blocks[i] = self._seen[i] = locate(sight, [*CENTRE[:2], LYING], _FREE)
+            # A target that nobody sees is inside the block, or in the hand.
+            self._targets[i] = self._blocks[i] if self._has_block(i) else self._hands[i, :3]
+            self._sights[i] = -1
+            self._see_target(i, frame)
+        self._frames = observation.get("image", self._frames)
+
+    def update(self, observation: dict[str, NDArray]) -> None:
+        """Take in one more step of every environment."""
+        for i, hand in enumerate(observation["hand"]):
+            moved = hand[:3] - self._hands[i, :3]
+            held = self._has_block(i) and self.percept(i).held
+            self._hands[i] = hand
+            if "poses" in observation:
+                self._tell(i, observation["poses"][i])
+                continue
+            if held:
+                self._blocks[i] += moved
+                self._block_velocities[i] = hand[3:6]
+            if observation["frame_age"][i, 0] == 0:
+                self._look(i, observation["image"][i], held)
+        self._frames = observation.get("image", self._frames)
+
+    def _tell(self, i: int, poses: NDArray[np.float32]) -> None:
+        self._blocks[i], self._block_velocities[i], self._targets[i] = poses.reshape(3, 3)
+
+    def _look(self, i: int, frame: NDArray[np.uint8], held: bool) -> None:
+        if self._sights[i] < 2:
+            self._see_target(i, frame)
+        if self._has_block(i):
+            sight, expected = see_block(frame), self._blocks[i].copy()
+            away = np.linalg.norm(expected - self._hands[i, :3])
+            between = self._hands[i, 6] > GRASPED[0] and away < _HAND
+            if between:
+                sight = sight._replace(weights=sight.weights * _PAST_HAND)
+            if not held:
+                expected[2] = LYING
+            trust = _HELD if held else _BETWEEN if between else _FREE
+            self._blocks[i] = locate(sight, expected, trust)
+            if not held:
+                moved = self._blocks[i] - self._seen[i]
+                self._block_velocities[i] = moved / (FRAME_EVERY * STEP)
+            self._seen[i] = self._blocks[i]
+
+    def _see_target(self, i: int, frame: NDArray[np.uint8]) -> None:
+        sight = see_target(frame)
+        if sight.whole > self._sights[i]:
+            self._sights[i] = sight.whole
+            self._targets[i] = locate(sight, self._targets[i])
+
+    def _has_block(self, i: int) -> bool:
+        return "block" in self._missions[i]
+
+    def percept(self, i: int) -> FetchPercept:
+        """The latest percept of environment ``i``; its frame is live, the rest is its own."""
+        hand = self._hands[i].copy()
+        return FetchPercept(
+            frame=self._frames[i],
+            gripper=hand[:3],
+            velocity=hand[3:6],
+            opening=float(hand[6]),
+            block=self._blocks[i].copy() if self._has_block(i) else None,
+            block_velocity=self._block_velocities[i].copy(),
+            target=self._targets[i].copy(),
+            mission=self._missions[i],
+        )
+
+    def pursue(self, i: int, subgoal: Subgoal | None) -> None:
+        """Set the subgoal that :meth:`ground` places for environment ``i``; ``None`` for none."""
+        self._subgoals[i] = subgoal
+
+    def ground(self, which: Sequence[int] | None = None) -> FetchGrounding:
+        """Place the subgoals of ``which`` (all when omitted); live arrays over all environments."""
+        g = self.grounding
+        for i in range(len(self._hands)) if which is None else which:
+            subgoal = self._subgoals[i]
+            if subgoal is None:
+                g.place[i], g.steps[i], g.found[i] = 0.0, FAR, 0
+                continue
+            g.place[i], g.steps[i] = self._place(self.percept(i), subgoal)
+            g.found[i] = 1
+        return g
+
+    def _place(self, percept: FetchPercept, subgoal: Subgoal) -> tuple[NDArray[np.float32], float]:
+        steps = self._space.steps(percept, subgoal)
+        ahead = (self._space.place(percept, subgoal) - percept.gripper) / CELL
+        return told_place(ahead[None], np.array([steps]))[0], steps
+
+    def controller_spaces(self, observation_space: spaces.Dict) -> dict[str, spaces.Space]:
+        """``state`` ``(16,)``, in units of 10 cm and 0.5 m/s.
+
+        Place of the gripper from the middle of the space over the table, its velocity, the fingers'
+        opening (1 around a block); from the gripper to the block, and the block's velocity, zeros
+        where there is none; from the gripper to the target.
+        """
+        return {"state": spaces.Box(-20.0, 20.0, (N_STATE,), np.float32)}
+
+    def controller_entries(self, observation: dict[str, NDArray]) -> dict[str, NDArray]:
+        """The entries that :meth:`controller_spaces` names, batched."""
+        grippers = self._hands[:, :3]
+        there = np.array([[self._has_block(i)] for i in range(len(grippers))])
+        parts = (
+            (grippers - CENTRE) / CELL,
+            self._hands[:, 3:6] / SPEED,
+            self._hands[:, 6:] / OPEN,
+            there * (self._blocks - grippers) / CELL,
+            there * self._block_velocities / SPEED,
+            (self._targets - grippers) / CELL,
+        )
+        return {"state": np.clip(np.concatenate(parts, axis=1), -20, 20).astype(np.float32)}
+
+    def steps_onto(self, actions: NDArray[Any], kinds: Sequence[str]) -> NDArray[np.bool_]:
+        """Nothing on the table does harm, ``(n,)`` false."""
+        return np.zeros(len(actions), np.bool_)
+
+    def outlook(self, percept: FetchPercept, subgoals: Sequence[Subgoal]) -> Outlook:
+        """How ``subgoals`` look from a percept; the map is the table from above, 5 cm a cell."""
+        half = OUTLOOK // 2
+        row, column = map_cell(percept.gripper)
+        codes = np.full((3 * OUTLOOK, 3 * OUTLOOK), _BEYOND, np.uint8)
+        codes[OUTLOOK : 2 * OUTLOOK + 1, OUTLOOK : 2 * OUTLOOK + 1] = _TABLE
+        for place, code in ((percept.target, _TARGET), (percept.block, _BLOCK)):
+            if place is not None:
+                r, c = map_cell(place)
+                codes[OUTLOOK + r, OUTLOOK + c] = code
+        top, left = OUTLOOK + row - half, OUTLOOK + column - half
+        return Outlook(
+            codes[top : top + OUTLOOK, left : left + OUTLOOK].copy(),
+            mission_words(percept.mission),
+            np.stack(
+                [
+                    np.concatenate([self._space.encode(g), self._place(percept, g)[0]])
+                    for g in subgoals
+                ]
+            ),
+        )
+
+    def imagine(self, percept: FetchPercept, subgoal: Subgoal) -> Imagined | None:
+        """The scene with the subgoal done and everything at rest."""
+        place, rest = self._space.place(percept, subgoal).copy(), np.zeros(3, np.float32)
+        after = replace(percept.snapshot(), velocity=rest, block_velocity=rest)
+        if subgoal in (CARRY, PUSH):
+            assert percept.block is not None
+            after = replace(after, block=place, gripper=place + percept.gripper - percept.block)
+        elif subgoal == RELEASE:
+            after = replace(after, opening=WIDE)
+        else:
+            after = replace(after, gripper=place)
+        if subgoal in (GRASP, REACH_BLOCK):
+            after = replace(after, opening=0.048 if subgoal == GRASP else OPEN)
+        return Imagined(after, round(self._space.steps(percept, subgoal)))
+
+
+def told_place(ahead: NDArray[np.floating], steps: NDArray[np.floating]) -> NDArray[np.float32]:
+    """A grounding's ``place`` ``(b, 5)`` from vectors ``(b, 3)`` and ways ``(b,)`` in 10 cm."""
+    ahead, way = np.clip(ahead, -3.0, 3.0), np.minimum(steps / 10, 2.0)
+    return np.concatenate([ahead, way[:, None], np.ones((len(ahead), 1))], axis=1, dtype=np.float32)
+
+
+def outlook_sizes() -> tuple[int, int, int]:
+    """Sizes of :meth:`FetchTracker.outlook`: cell codes, mission words, a candidate's numbers."""
+    return N_CODES, len(WORDS), FetchSubgoals.encoding_size + N_PLACE
