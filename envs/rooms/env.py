@@ -21,6 +21,8 @@ MISSIONS = {
     "MiniWorld-PutNext-v0": PUT_NEXT,
 }
 
+_FORWARD = 2  # MiniWorld's action
+
 
 class RoomsEnv(gym.Env):
     """An agent that walks through rooms, turning by 15 degrees and stepping by 15 cm.
@@ -31,8 +33,8 @@ class RoomsEnv(gym.Env):
     - ``image``: ``(60, 80, 3)`` uint8, what is seen, 60 degrees high;
     - ``odometry``: ``(3,)`` float32, own motion since the last observation: metres forward and
       left of the pose before, and radians turned to the left;
-    - ``hand``: ``(2,)`` int64, whether it closed on something in this step, and whether it holds
-      something now;
+    - ``touch``: ``(3,)`` int64, whether in this step the hand closed on something, whether it holds
+      something now, and whether a step ahead was blocked;
     - ``mission``: ``(9,)`` int64 word ids (:data:`envs.rooms.percept.WORDS`).
 
     The privileged variant draws nothing at its steps, and has in place of the picture what
@@ -68,13 +70,13 @@ class RoomsEnv(gym.Env):
             {
                 "mission": spaces.Box(0, len(WORDS) - 1, (MISSION_LENGTH,), np.int64),
                 "odometry": spaces.Box(-np.pi, np.pi, (3,), np.float32),
-                "hand": spaces.Box(0, 1, (2,), np.int64),
+                "touch": spaces.Box(0, 1, (3,), np.int64),
                 **sight,
             }
         )
         self._mission = mission_ids(MISSIONS[level])
         self.truth = RoomsTruth(self.simulator)
-        self._holds = self._took = False
+        self._holds = self._took = self._bumped = False
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -83,7 +85,7 @@ class RoomsEnv(gym.Env):
         super().reset(seed=seed)
         self.simulator.reset(seed=seed, options=options)
         self.truth = RoomsTruth(self.simulator)
-        self._holds = self._took = False
+        self._holds = self._took = self._bumped = False
         return self._observation(np.zeros(3)), {}
 
     def step(
@@ -98,6 +100,7 @@ class RoomsEnv(gym.Env):
         # Where objects vanish when they are picked up, the hand felt them all the same.
         self._took = (self._holds and not held) or len(self.simulator.entities) < count
         moved = turned(truth.position - position, -heading)
+        self._bumped = int(action) == _FORWARD and not moved.any()
         info = {"is_success": bool(terminated)} if terminated or truncated else {}
         observation = self._observation(np.array([*moved, truth.heading - heading]))
         return observation, float(reward), bool(terminated), bool(truncated), info
@@ -118,7 +121,7 @@ class RoomsEnv(gym.Env):
         seen = {
             "mission": self._mission.copy(),
             "odometry": odometry.astype(np.float32),
-            "hand": np.array([self._took, self._holds], np.int64),
+            "touch": np.array([self._took, self._holds, self._bumped], np.int64),
         }
         if self.privileged:
             return {**seen, "sightings": self.truth.sightings(), "reach": self.truth.reach()}

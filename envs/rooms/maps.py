@@ -86,16 +86,21 @@ def frontiers(cells: NDArray[np.uint8], most: int = 6) -> list[Cell]:
 
 
 def obstacles(cells: NDArray[np.uint8], objects: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """Where the agent's body does not fit, ``(80, 80)`` uint8: walls and objects, with a margin.
+    """Where the agent's middle cannot be, ``(80, 80)`` uint8: 2 in walls and objects, 1 beside.
 
     Args:
         cells: the map; what is unknown does not count.
         objects: ``(n, 2)`` places of things 1 m wide.
     """
-    blocked = cv2.dilate((cells == WALL).astype(np.uint8), _CROSS)
-    for row, column in cells_at(objects):
-        cv2.circle(blocked, (int(column), int(row)), 2, 1, -1)
-    return np.asarray(blocked, np.uint8)
+    walls = cells == WALL
+    blocked = np.asarray(cv2.dilate(walls.astype(np.uint8), _CROSS), np.uint8)
+    middles = [(int(column), int(row)) for row, column in cells_at(objects)]
+    for middle in middles:
+        cv2.circle(blocked, middle, 2, 1, -1)
+    for middle in middles:
+        cv2.circle(blocked, middle, 1, 2, -1)
+    blocked[walls] = 2
+    return blocked
 
 
 def way_to(
@@ -103,8 +108,8 @@ def way_to(
 ) -> tuple[float, NDArray[np.float32]]:
     """Length of a way in metres, and the farthest place on it that lies straight ahead ``(2,)``.
 
-    ``FAR`` and the target itself where no way is known. An agent or a target inside of an
-    obstacle's margin may leave it.
+    ``FAR`` and the target itself where no way is known. An agent beside an obstacle may
+    leave it, and a target may lie in one.
     """
     start, end = cell_at(place), cell_at(target)
     stops = _way(blocked.tobytes(), start, end)
@@ -119,8 +124,13 @@ def way_to(
 def _way(packed: bytes, start: Cell, end: Cell) -> tuple[Cell, ...] | None:
     """The corners of the shortest way between two cells, without its ends."""
     blocked = np.frombuffer(packed, np.uint8).reshape(SIZE, SIZE).copy()
-    for row, column in (start, end):
-        blocked[max(row - 2, 0) : row + 3, max(column - 2, 0) : column + 3] = 0
+    near, target = (
+        blocked[max(row - 2, 0) : row + 3, max(column - 2, 0) : column + 3]
+        for row, column in (start, end)
+    )
+    near[near == 1] = 0
+    target[:] = 0
+    blocked[start] = 0
     if _is_straight(blocked, start, end):
         return ()
     path = _search(blocked, start, end)

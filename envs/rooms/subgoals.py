@@ -9,7 +9,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.rooms.maps import CELL, FREE, SIZE, Cell, cell_at, centre, frontier, frontiers
+from envs.rooms.maps import (
+    CELL,
+    FREE,
+    SIZE,
+    UNKNOWN,
+    Cell,
+    cell_at,
+    cells_at,
+    centre,
+    frontier,
+    frontiers,
+)
 from envs.rooms.percept import (
     AGENT_RADIUS,
     COLORS,
@@ -83,9 +94,8 @@ class RoomsSubgoals:
                 found.append(PutNext("put", *percept.carrying, "", color, kind))
             else:
                 found.append(Subgoal("go to" if percept.mission == GO_TO else "pick up", color, kind))
-        found += [explore(cell) for cell in frontiers(percept.cells)]
-        # Where all is seen and nothing is left, the far side of the room may hide something.
-        return found or [explore(_farthest(percept))]
+        found += [explore(cell) for cell in frontiers(percept.cells) or _around(percept)]
+        return found
 
     def parse(self, text: str) -> Subgoal:
         """The subgoal a sentence names; letter case, outer blanks and a full stop do not matter.
@@ -148,16 +158,14 @@ class RoomsSubgoals:
         """Whether the step achieved it.
 
         *Go to*: the object is as near as the simulator calls near. *Pick up*: the hand closed on
-        it. *Put*: it was let go, and lies so near. *Explore*: the place is reached, it is no
-        longer at the edge of what is known, or another object was found.
+        it. *Put*: it was let go, and lies so near. *Explore*: the place is reached, it and
+        what surrounds it are seen, or another object was found.
         """
         if isinstance(subgoal, Explore):
-            here = centre((subgoal.row, subgoal.column))
-            return bool(
-                len(after.objects) > len(before.objects)
-                or np.hypot(*(here - after.position)) <= ARRIVED
-                or not frontier(after.cells)[subgoal.row, subgoal.column]
-            )
+            here = subgoal.row, subgoal.column
+            seen = after.cells[here] != UNKNOWN and not frontier(after.cells)[here]
+            arrived = np.hypot(*(centre(here) - after.position)) <= ARRIVED
+            return bool(seen or arrived or len(after.objects) > len(before.objects))
         thing = subgoal.color, subgoal.kind
         if subgoal.verb == "pick up":
             return after.taken == thing
@@ -214,10 +222,18 @@ def _any_near(put: SeenObject, others: Iterable[SeenObject]) -> bool:
     )
 
 
-def _farthest(percept: RoomsPercept) -> Cell:
-    """The free cell farthest from the agent; its own where none is known."""
+def _around(percept: RoomsPercept) -> list[Cell]:
+    """Where to look when the known floor has no edge: the unknown cells 2 m off on four sides.
+
+    Before a wall whose foot is out of sight no floor is known at all. Where everything is known,
+    the free cell farthest from the agent.
+    """
+    angles = percept.heading + np.arange(4) * np.pi / 2
+    places = percept.position + 2.0 * np.stack([np.cos(angles), np.sin(angles)], 1)
+    around = sorted({(int(row), int(column)) for row, column in cells_at(places)})
+    unknown = [cell for cell in around if percept.cells[cell] == UNKNOWN]
+    if unknown:
+        return unknown
     free = np.argwhere(percept.cells == FREE)
-    if not len(free):
-        return percept.cell
     row, column = free[np.abs(free - percept.cell).sum(1).argmax()]
-    return int(row), int(column)
+    return [(int(row), int(column))]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.rooms.maps import FREE, SIZE, UNKNOWN, WALL, cells_at, from_agent, to_map
+from envs.rooms.maps import FREE, SIZE, UNKNOWN, WALL, cell_at, cells_at, from_agent, to_map
 from envs.rooms.percept import AGENT_RADIUS, COLORS, KINDS, RADIUS, RAYS, SeenObject, Thing
 from envs.rooms.truth import TANGENTS
 
@@ -17,6 +17,7 @@ CLOSEST = 2.6  # metres: nearer, a wall's foot and an object's are out of the pi
 MISSES = 4  # looks in vain after which an object is forgotten
 _CARRIED_AHEAD = 1.05  # the simulator's factor on the gap to what is carried
 _ALONG = np.arange(0.5, SEEN, 0.25)  # metres along a ray at which the floor is noted
+_BUMPED = np.array([0.6, 0.0])  # metres ahead and left of the middle, where a body is stopped
 _RAYS = np.stack([np.ones(RAYS), TANGENTS], 1) / np.hypot(1, TANGENTS)[:, None]
 
 
@@ -54,12 +55,16 @@ class RoomMemory:
         self.moved = True
         self._known: list[_Known] = []
         self._evidence = np.zeros((SIZE, SIZE), np.int8)  # above 0 for floor, below for wall
+        self._felt = np.zeros((SIZE, SIZE), np.bool_)  # where the body was stopped
+        self._passed = np.zeros((SIZE, SIZE), np.bool_)  # beside the agent, at some time
 
     def cells(self) -> NDArray[np.uint8]:
         """The map, ``(80, 80)`` uint8."""
         cells = np.full((SIZE, SIZE), UNKNOWN, np.uint8)
         cells[self._evidence > 0] = FREE
         cells[self._evidence < 0] = WALL
+        # What one stands beside and has not seen for floor will not be seen from elsewhere.
+        cells[self._felt | self._passed & (self._evidence == 0)] = WALL
         return cells
 
     def objects(self) -> tuple[SeenObject, ...]:
@@ -74,9 +79,16 @@ class RoomMemory:
         self.heading = float((self.heading + odometry[2] + np.pi) % (2 * np.pi) - np.pi)
         self.moved = bool(np.abs(odometry).max() > 1e-4)
 
-    def feel(self, took: bool, holds: bool) -> None:
-        """Note what the hand did: it closes on the nearest object ahead, and lets go ahead."""
+    def feel(self, took: bool, holds: bool, bumped: bool) -> None:
+        """Note what was touched: the hand closes on the nearest object ahead, and lets go ahead.
+
+        Something unseen blocks the way where the body was stopped.
+        """
         self.taken = None
+        there = to_map(_BUMPED, self.position, self.heading)
+        known = any(np.hypot(*(o.place - there)) < 1.3 for o in self._known)
+        if bumped and not known and self.carrying is None:
+            self._felt[cell_at(there)] = True
         self.moved |= took or (self.carrying is not None and not holds)
         if took:
             found = self._ahead()
@@ -102,7 +114,6 @@ class RoomMemory:
     def look(self, sightings: NDArray[np.floating], reach: NDArray[np.floating]) -> None:
         """Take in what a picture shows (:class:`perception.rooms.vision.Sight`)."""
         self.reach = np.asarray(reach, np.float32)
-        self._note_floor()
         matched: list[_Known] = []
         for number, kind, forward, left, quality in sightings[sightings[:, 0] > 0]:
             color = COLORS[int(number) - 1]
@@ -111,6 +122,7 @@ class RoomMemory:
                 ahead = np.array([forward, left], np.float32)
                 matched += self._note_object(color, int(kind), ahead, float(quality))
         self._forget(matched)
+        self._note_floor()
 
     def _note_floor(self) -> None:
         reach = self.reach[:, None]
@@ -118,10 +130,18 @@ class RoomMemory:
         points = (_RAYS[:, None] * _ALONG[:, None])[free]
         self._mark(points, 1)
         near = (self.reach > 0) & (self.reach < SURE)
-        self._mark(_RAYS[near] * (self.reach[near, None] + 0.15), -2)
+        ends = _RAYS[near] * (self.reach[near, None] + 0.15)
+        for known in self._known:  # which hides the floor behind it
+            there = from_agent(known.place, self.position, self.heading)
+            ends = ends[np.hypot(*(ends - there).T) > 1.0]
+        self._mark(ends, -2)
         self._mark(np.zeros((1, 2)), 4)  # where the agent stands there is floor
+        row, column = cell_at(self.position)
+        self._passed[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2] = True
 
     def _mark(self, ahead: NDArray[np.floating], amount: int) -> None:
+        if not len(ahead):
+            return
         cells = cells_at(to_map(ahead, self.position, self.heading))
         rows, columns = np.unique(cells, axis=0).T
         marked = self._evidence[rows, columns] + amount
@@ -139,7 +159,9 @@ class RoomMemory:
             known = alike[int(np.argmin(gaps))]
             # A better view is one from nearer, of the whole of it, with nothing in between.
             if quality == 1.0 and away <= 1.1 * known.view and self.carrying is None:
-                known.place, known.view = place, min(away, known.view)
+                nearer = away < 0.9 * known.view  # else one more look of the same worth
+                known.place = place if nearer else (0.8 * known.place + 0.2 * place)
+                known.view = min(away, known.view)
         elif quality == 0.0:
             return []
         else:

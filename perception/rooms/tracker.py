@@ -87,7 +87,8 @@ class RoomsTracker:
         """Take in one more step of every environment."""
         for i, memory in enumerate(self._memories):
             memory.move(observation["odometry"][i])
-            memory.feel(bool(observation["hand"][i, 0]), bool(observation["hand"][i, 1]))
+            took, holds, bumped = (bool(felt) for felt in observation["touch"][i])
+            memory.feel(took, holds, bumped)
         self._take(observation, range(len(self._memories)))
 
     def _take(self, observation: dict[str, NDArray], which: Sequence[int]) -> None:

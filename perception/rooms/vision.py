@@ -21,6 +21,7 @@ _DEPTH = {"ball": 0.0, "box": 0.4, "key": 0.2}  # from the nearest edge at the f
 # Hue in OpenCV's half degrees, lowest and highest; red lies at both ends, grey has none.
 _HUES = {"blue": (112, 127), "green": (50, 70), "purple": (128, 165), "yellow": (22, 38)}
 _SMALLEST = 4  # pixels of an object
+_BLOCK = np.ones((3, 3), np.uint8)
 
 
 class Sight(NamedTuple):
@@ -52,8 +53,10 @@ def see(frame: NDArray[np.uint8]) -> Sight:
     vivid = (saturation >= 150) | ((saturation >= 60) & (hue >= 100) & (hue <= 165))
     masks = {color: vivid & (hue >= a) & (hue <= b) for color, (a, b) in _HUES.items()}
     masks["red"] = vivid & ((hue <= 8) | (hue >= 172))
-    # Objects alone are exactly grey: every texture of walls and floors has a tint.
-    masks["grey"] = (abs(red - blue) <= 1) & (abs(red - green) <= 1) & (red >= 40)
+    # Objects are exactly grey, where the textures of walls and floors have a tint.
+    # So are single pixels of theirs, here and there.
+    grey = (abs(red - blue) <= 1) & (abs(red - green) <= 1) & (red >= 40)
+    masks["grey"] = cv2.morphologyEx(grey.astype(np.uint8), cv2.MORPH_OPEN, _BLOCK) > 0
     found = [row for color in COLORS for row in _blobs(masks[color], color)]
     found.sort(key=lambda row: -row[0])
     sightings = np.zeros((MAX_SIGHTINGS, 5), np.float32)
@@ -67,7 +70,8 @@ def see(frame: NDArray[np.uint8]) -> Sight:
 
 
 def _reach(floor: NDArray[np.bool_]) -> NDArray[np.float32]:
-    seen = floor.reshape(len(floor), RAYS, -1).any(-1)
+    # A single pixel may be a wall's.
+    seen = floor.reshape(len(floor), RAYS, -1).sum(-1) >= 2
     top = np.where(seen.any(0), seen.argmax(0), len(floor))  # rows below the horizon
     depth = np.where(top < len(floor), FOCAL * EYE / np.maximum(top, 1), 0.0)
     return np.minimum(depth * np.hypot(1, TANGENTS), FARTHEST).astype(np.float32)
@@ -108,7 +112,7 @@ def _kind(part: NDArray[np.bool_], top: int, foot: int, cut_below: bool) -> str:
         cut_below: whether the foot is out of the picture.
     """
     # A key lies low: the line of sight over it meets the floor not far behind.
-    if not cut_below and top / foot > 0.6:
+    if not cut_below and top / foot > 0.5:
         return "key"
     # A ball is round: its outermost columns are short, where a box has upright edges.
     edges = (part[:, 0].mean() + part[:, -1].mean()) / 2

@@ -14,6 +14,8 @@ LEVELS = (
     "BabyAI-UnlockPickup-v0",
     "privileged/PointMaze_UMaze-v3",
     "PointMaze_UMaze-v3",
+    "privileged/MiniWorld-FourRooms-v0",
+    "MiniWorld-PickupObjects-v0",
 )
 
 
