@@ -154,6 +154,8 @@ class Subgoals:
 
 
 class Grounding(NamedTuple):
+    """No place; there is always something to do."""
+
     place: np.ndarray
     steps: np.ndarray
     found: np.ndarray

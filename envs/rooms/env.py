@@ -88,9 +88,7 @@ class RoomsEnv(gym.Env):
         self._holds = self._took = self._bumped = False
         return self._observation(np.zeros(3)), {}
 
-    def step(
-        self, action: Any
-    ) -> tuple[dict[str, NDArray], float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[dict[str, NDArray], float, bool, bool, dict[str, Any]]:
         """One action; ``is_success`` in the last step's info says whether the task was done."""
         truth = self.truth
         position, heading, count = truth.position, truth.heading, len(self.simulator.entities)
@@ -118,7 +116,7 @@ class RoomsEnv(gym.Env):
         return RoomsExpert(self.truth)
 
     def _observation(self, odometry: NDArray[np.floating]) -> dict[str, NDArray]:
-        seen = {
+        seen: dict[str, NDArray] = {
             "mission": self._mission.copy(),
             "odometry": odometry.astype(np.float32),
             "touch": np.array([self._took, self._holds, self._bumped], np.int64),

@@ -124,13 +124,10 @@ def way_to(
 def _way(packed: bytes, start: Cell, end: Cell) -> tuple[Cell, ...] | None:
     """The corners of the shortest way between two cells, without its ends."""
     blocked = np.frombuffer(packed, np.uint8).reshape(SIZE, SIZE).copy()
-    near, target = (
-        blocked[max(row - 2, 0) : row + 3, max(column - 2, 0) : column + 3]
-        for row, column in (start, end)
-    )
-    near[near == 1] = 0
-    target[:] = 0
-    blocked[start] = 0
+    for row, column in (start, end):
+        around = blocked[max(row - 2, 0) : row + 3, max(column - 2, 0) : column + 3]
+        around[around == 1] = 0
+        blocked[row, column] = 0
     if _is_straight(blocked, start, end):
         return ()
     path = _search(blocked, start, end)

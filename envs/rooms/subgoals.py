@@ -89,11 +89,14 @@ class RoomsSubgoals:
         elsewhere they can be picked up, and a carried one can be put next to them.
         """
         found: list[Subgoal] = []
+        verb = "go to" if percept.mission == GO_TO else "pick up"
         for color, kind in sorted({thing.thing for thing in percept.objects}):
             if percept.carrying is not None:
                 found.append(PutNext("put", *percept.carrying, "", color, kind))
             else:
-                found.append(Subgoal("go to" if percept.mission == GO_TO else "pick up", color, kind))
+                found.append(
+                    Subgoal(verb, color, kind)
+                )
         found += [explore(cell) for cell in frontiers(percept.cells) or _around(percept)]
         return found
 

@@ -154,6 +154,12 @@ class RoomMemory:
         place = to_map(ahead, self.position, self.heading)
         away = float(np.hypot(*ahead))
         alike = [o for o in self._known if o.color == color]
+        if quality < 1.0:  # its distance is a guess, its direction is not
+            for known in alike:
+                there = from_agent(known.place, self.position, self.heading)
+                aside = np.arctan2(there[1], there[0]) - np.arctan2(ahead[1], ahead[0])
+                if abs(aside) < 0.4 and np.hypot(*there) < CLOSEST + 1.5:
+                    return [known]
         gaps = [float(np.hypot(*(o.place - place))) for o in alike]
         if gaps and min(gaps) < max(0.8, 0.3 * away):
             known = alike[int(np.argmin(gaps))]
