@@ -196,9 +196,6 @@ class Tracker:
     def steps_onto(self, actions: np.ndarray, kinds: Any) -> np.ndarray:
         return np.zeros(len(actions), np.bool_)
 
-    def outlook(self, percept: Percept, subgoals: Any) -> Any:
-        raise NotImplementedError("no critic: the domain states no outlook_sizes")
-
     def imagine(self, percept: Percept, subgoal: Subgoal) -> None:
         return None
 

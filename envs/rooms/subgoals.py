@@ -94,9 +94,7 @@ class RoomsSubgoals:
             if percept.carrying is not None:
                 found.append(PutNext("put", *percept.carrying, "", color, kind))
             else:
-                found.append(
-                    Subgoal(verb, color, kind)
-                )
+                found.append(Subgoal(verb, color, kind))
         found += [explore(cell) for cell in frontiers(percept.cells) or _around(percept)]
         return found
 

@@ -43,7 +43,9 @@ class Walker:
             return self.evade.pop(0)
         reachable = away < 0.95 + RADIUS.get(subgoal.kind, 0.0)
         if subgoal.verb == "pick up" and reachable and aside < 0.4:
-            return PICK
+            # Where the hand felt nothing the object is farther off than it looked.
+            self.last = FORWARD if self.last == PICK else PICK
+            return self.last
         wanted = FORWARD if abs(bend) < 0.14 else LEFT if bend > 0 else RIGHT
         if {wanted, self.last} == {LEFT, RIGHT} and abs(bend) < 0.4:
             wanted = FORWARD  # not to and fro
