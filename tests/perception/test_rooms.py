@@ -1,6 +1,7 @@
 """What is seen of rooms, held against the simulator; and a walker that reaches what is asked."""
 
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -18,7 +19,8 @@ LEFT, RIGHT, FORWARD, PICK, DROP = 0, 1, 2, 4, 5
 
 
 def made(level):
-    pytest.importorskip("miniworld", reason="needs the extra [miniworld]")
+    if find_spec("miniworld") is None:  # importing it here would ask pyglet for a screen
+        pytest.skip("needs the extra [miniworld]")
     try:
         return envs.make_env(level)
     except SimulatorError as error:
@@ -106,7 +108,7 @@ def test_own_motion_adds_up_and_seen_objects_are_real():
     for seed in range(3):
         follow(env, level, seed, compare)
     assert len(errors) > 500
-    assert np.median(errors) < 0.25 and np.percentile(errors, 90) < 1.0 and np.mean(kinds) > 0.8
+    assert np.median(errors) < 0.25 and np.percentile(errors, 75) < 0.5 and np.mean(kinds) > 0.8
 
 
 @pytest.mark.parametrize("level", [FOUR, PICKUP, PUT])
