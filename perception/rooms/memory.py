@@ -168,7 +168,7 @@ class RoomMemory:
                 nearer = away < 0.9 * known.view  # else one more look of the same worth
                 known.place = place if nearer else (0.8 * known.place + 0.2 * place)
                 known.view = min(away, known.view)
-        elif quality == 0.0:
+        elif quality == 0.0 or (quality < 1.0 and alike):
             return []
         else:
             known = _Known(color, place, away if quality == 1.0 else np.inf)
