@@ -19,6 +19,8 @@ from envs.errors import ConfigError, UnknownNameError
 # Paths, imported when asked for: a domain joins a simulator with its perception, which lies above.
 DOMAINS: dict[str, str] = {
     "gridworld": "perception.gridworld:Gridworld",
+    "miniworld": "perception.rooms.domain:Rooms",
+    "miniworld-privileged": "perception.rooms.domain:PrivilegedRooms",
     "pointmaze": "perception.maze.domain:PointMaze",
     "pointmaze-privileged": "perception.maze.domain:PrivilegedPointMaze",
     "fetch": "perception.fetch.domain:Fetch",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
+import importlib
 import os
 import sys
 from typing import Any
@@ -22,8 +24,7 @@ def build_simulator(level: str, **options: Any) -> gym.Env:
     Raises:
         SimulatorError: if the extra ``mujoco`` is not installed, or the simulator fails.
     """
-    if sys.platform == "linux" and not os.environ.get("DISPLAY"):
-        os.environ.setdefault("MUJOCO_GL", "egl")  # MuJoCo's default needs a screen
+    _draw_without_screen()
     try:
         import gymnasium_robotics
         import mujoco  # noqa: F401
@@ -38,6 +39,17 @@ def build_simulator(level: str, **options: Any) -> gym.Env:
         return gym.make(level, disable_env_checker=True, **options)
     except Exception as error:
         raise SimulatorError(f"{level} could not be built: {error!r}") from error
+
+
+def _draw_without_screen() -> None:
+    """Have MuJoCo draw by EGL where there is no screen and nothing else was asked for."""
+    if sys.platform != "linux" or os.environ.get("DISPLAY") or "MUJOCO_GL" in os.environ:
+        return
+    os.environ["MUJOCO_GL"] = "egl"
+    chosen = sys.modules.get("mujoco.gl_context")
+    if chosen is not None:  # imported before, by somebody else, and with it the choice was made
+        with contextlib.suppress(Exception):  # no EGL: opening the renderer tells
+            importlib.reload(chosen)
 
 
 def open_renderer(level: str, model: Any, height: int, width: int) -> Any:

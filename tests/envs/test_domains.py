@@ -18,6 +18,8 @@ LEVELS = (
     "FetchPickAndPlace-v4",
     "FetchPush-v4",
     "FetchReach-v4",
+    "privileged/MiniWorld-FourRooms-v0",
+    "MiniWorld-PickupObjects-v0",
 )
 
 

@@ -1,0 +1,1 @@
+"""MiniWorld's rooms in three dimensions: environments, percepts, subgoals and their expert."""

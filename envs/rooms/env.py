@@ -1,0 +1,126 @@
+"""MiniWorld behind one interface: a first-person picture, own motion, and a hand that feels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from envs.rooms.expert import RoomsExpert
+from envs.rooms.percept import GO_TO, MISSION_LENGTH, PICK_UP, PUT_NEXT, RAYS, WORDS, mission_ids
+from envs.rooms.simulator import FRAME, build, mute, picture, plan
+from envs.rooms.truth import FARTHEST, MAX_SIGHTINGS, RoomsTruth, turned
+
+MISSIONS = {
+    "MiniWorld-FourRooms-v0": GO_TO,
+    "MiniWorld-OneRoom-v0": GO_TO,
+    "MiniWorld-PickupObjects-v0": PICK_UP,
+    "MiniWorld-PutNext-v0": PUT_NEXT,
+}
+
+_FORWARD = 2  # MiniWorld's action
+
+
+class RoomsEnv(gym.Env):
+    """An agent that walks through rooms, turning by 15 degrees and stepping by 15 cm.
+
+    The actions are MiniWorld's own, by number: left, right, forward, back, pick up, drop, as far as
+    the level has them; the two after them do nothing. The observation is a dict of
+
+    - ``image``: ``(60, 80, 3)`` uint8, what is seen, 60 degrees high;
+    - ``odometry``: ``(3,)`` float32, own motion since the last observation: metres forward and
+      left of the pose before, and radians turned to the left;
+    - ``touch``: ``(3,)`` int64, whether in this step the hand closed on something, whether it holds
+      something now, and whether a step ahead was blocked;
+    - ``mission``: ``(9,)`` int64 word ids (:data:`envs.rooms.percept.WORDS`).
+
+    The privileged variant draws nothing at its steps, and has in place of the picture what
+    perception would find in it, exactly: ``sightings``, ``(8, 5)`` float32, and ``reach``,
+    ``(16,)`` float32 (:class:`envs.rooms.truth.RoomsTruth`).
+
+    Args:
+        level: one of :data:`MISSIONS`.
+        privileged: tell instead of show.
+        max_steps: episode limit in steps; the level's own when ``None``.
+
+    Raises:
+        SimulatorError: if the level cannot be built on this machine.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 30}  # noqa: RUF012  (Gymnasium's)
+    render_mode = "rgb_array"
+
+    def __init__(self, level: str, privileged: bool = False, max_steps: int | None = None):
+        self.level, self.privileged = level, privileged
+        self.simulator = build(level)
+        mute(self.simulator)
+        if max_steps is not None:
+            self.simulator.max_episode_steps = max_steps
+        self.action_space = self.simulator.action_space
+        sight: dict[str, spaces.Space] = {"image": spaces.Box(0, 255, FRAME, np.uint8)}
+        if privileged:
+            sight = {
+                "sightings": spaces.Box(-FARTHEST, FARTHEST, (MAX_SIGHTINGS, 5), np.float32),
+                "reach": spaces.Box(0.0, FARTHEST, (RAYS,), np.float32),
+            }
+        self.observation_space = spaces.Dict(
+            {
+                "mission": spaces.Box(0, len(WORDS) - 1, (MISSION_LENGTH,), np.int64),
+                "odometry": spaces.Box(-np.pi, np.pi, (3,), np.float32),
+                "touch": spaces.Box(0, 1, (3,), np.int64),
+                **sight,
+            }
+        )
+        self._mission = mission_ids(MISSIONS[level])
+        self.truth = RoomsTruth(self.simulator)
+        self._holds = self._took = self._bumped = False
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, NDArray], dict[str, Any]]:
+        """Start an episode; the same seed gives the same room as plain MiniWorld."""
+        super().reset(seed=seed)
+        self.simulator.reset(seed=seed, options=options)
+        self.truth = RoomsTruth(self.simulator)
+        self._holds = self._took = self._bumped = False
+        return self._observation(np.zeros(3)), {}
+
+    def step(self, action: Any) -> tuple[dict[str, NDArray], float, bool, bool, dict[str, Any]]:
+        """One action; ``is_success`` in the last step's info says whether the task was done."""
+        truth = self.truth
+        position, heading, count = truth.position, truth.heading, len(self.simulator.entities)
+        held = self._holds
+        _, reward, terminated, truncated, _ = self.simulator.step(int(action))
+        self._holds = self.simulator.agent.carrying is not None
+        # Where objects vanish when they are picked up, the hand felt them all the same.
+        self._took = (self._holds and not held) or len(self.simulator.entities) < count
+        moved = turned(truth.position - position, -heading)
+        self._bumped = int(action) == _FORWARD and not moved.any()
+        info = {"is_success": bool(terminated)} if terminated or truncated else {}
+        observation = self._observation(np.array([*moved, truth.heading - heading]))
+        return observation, float(reward), bool(terminated), bool(truncated), info
+
+    def render(self) -> NDArray[np.uint8]:
+        """The level from above, ``(240, 320, 3)`` uint8; for people, not for agents."""
+        return plan(self.simulator, self.level)
+
+    def close(self) -> None:
+        """Close the simulator."""
+        self.simulator.close()
+
+    def expert(self) -> RoomsExpert:
+        """A privileged source of subgoals for the running episode."""
+        return RoomsExpert(self.truth)
+
+    def _observation(self, odometry: NDArray[np.floating]) -> dict[str, NDArray]:
+        seen: dict[str, NDArray] = {
+            "mission": self._mission.copy(),
+            "odometry": odometry.astype(np.float32),
+            "touch": np.array([self._took, self._holds, self._bumped], np.int64),
+        }
+        if self.privileged:
+            return {**seen, "sightings": self.truth.sightings(), "reach": self.truth.reach()}
+        return {**seen, "image": picture(self.simulator, self.level)}

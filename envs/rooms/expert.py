@@ -1,0 +1,97 @@
+"""A room's expert: the subgoal on the shortest way to the task's end, by the simulator's state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.domain import FAR
+from envs.rooms.maps import CELL, SIZE, centre, way_to
+from envs.rooms.percept import GO_TO, PICK_UP, RoomsPercept, Thing
+from envs.rooms.subgoals import Explore, PutNext, RoomsSubgoals
+from envs.rooms.truth import RoomsTruth, turned
+from envs.subgoal import Subgoal
+
+RED, YELLOW = ("red", "box"), ("yellow", "box")
+MISTAKEN = 1.5  # metres by which an object may be seen wrongly and still be meant
+
+
+class RoomsExpert:
+    """Names what the task asks for where that is known, else where to look for it.
+
+    Args:
+        truth: the simulator's state, now.
+    """
+
+    def __init__(self, truth: RoomsTruth):
+        self.truth = truth
+
+    def subgoal(self, percept: RoomsPercept, candidates: Sequence[Subgoal]) -> Subgoal | None:
+        """The candidate to pursue; ``None`` if none leads on."""
+        wanted = self._wanted(percept)
+        places = np.array([place for _, place in wanted]).reshape(-1, 2)
+        best, shortest = None, float(FAR)
+        for candidate in candidates:
+            if isinstance(candidate, Explore):
+                continue
+            for thing, place in wanted:
+                if _is_meant(candidate, thing) and self._is_known(percept, candidate, place):
+                    length = self._way(self.truth.position, place)
+                    if length < shortest:
+                        best, shortest = candidate, length
+        if best is not None or not len(places):
+            return best
+        here = self._on_map(self.truth.position)
+        for candidate in candidates:
+            if isinstance(candidate, Explore):
+                there = centre((candidate.row, candidate.column))
+                beyond = min(self._length(there, self._on_map(place)) for place in places)
+                length = self._length(here, there) + beyond
+                if length < shortest:
+                    best, shortest = candidate, length
+        return best
+
+    def _wanted(self, percept: RoomsPercept) -> list[tuple[Thing, NDArray[np.float64]]]:
+        """What to head for, with its place in the world."""
+        objects = self.truth.objects()
+        if percept.mission == PICK_UP:
+            return objects
+        goal = RED if percept.mission == GO_TO or percept.carrying is None else YELLOW
+        return [(thing, place) for thing, place in objects if thing == goal]
+
+    def _is_known(
+        self, percept: RoomsPercept, candidate: Subgoal, place: NDArray[np.floating]
+    ) -> bool:
+        target = RoomsSubgoals.target(percept, candidate)
+        known = target is not None and np.hypot(*(self._on_map(place) - target.place)) < MISTAKEN
+        return bool(known)
+
+    def _on_map(self, place: NDArray[np.floating]) -> NDArray[np.float64]:
+        return turned(place - self.truth.start, -self.truth.start_heading)
+
+    def _way(self, start: NDArray[np.floating], end: NDArray[np.floating]) -> float:
+        return self._length(self._on_map(start), self._on_map(end))
+
+    def _length(self, start: NDArray[np.floating], end: NDArray[np.floating]) -> float:
+        return way_to(self._blocked, start, end)[0]
+
+    @cached_property
+    def _blocked(self) -> NDArray[np.uint8]:
+        """The agent's map as it truly is, ``(80, 80)`` uint8; 1 off the floor."""
+        rows, columns = np.indices((SIZE, SIZE))
+        cells = np.stack([SIZE / 2 - rows - 0.5, SIZE / 2 - columns - 0.5], -1) * CELL
+        places = turned(cells, self.truth.start_heading) + self.truth.start
+        blocked = np.ones((SIZE, SIZE), np.uint8)
+        for low, high in self.truth.rooms():
+            inside = ((places >= low) & (places <= high)).all(-1)
+            blocked[inside] = 0
+        return blocked
+
+
+def _is_meant(candidate: Subgoal, thing: Thing) -> bool:
+    """By colour and, later, by place: from afar a box may look like a ball."""
+    color = candidate.to_color if isinstance(candidate, PutNext) else candidate.color
+    return thing[0] == color

@@ -1,0 +1,107 @@
+"""A room's percept: the map, the agent on it, and the objects known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.rooms.maps import Cell, cell_at
+
+COLORS = ("blue", "green", "grey", "purple", "red", "yellow")
+KINDS = ("ball", "box", "key")
+RADIUS = {"ball": 0.64, "box": 0.6, "key": 0.43}  # metres; boxes differ, between 0.42 and 0.64
+AGENT_RADIUS = 0.4  # metres
+REACH = 0.187  # metres left between two things that the simulator calls near each other
+RAYS = 16  # directions, left to right, in which free space is looked for
+
+GO_TO, PICK_UP, PUT_NEXT = (
+    "go to the red box",
+    "pick up all objects",
+    "put the red box next to the yellow box",
+)
+_VOCABULARY = dict.fromkeys(" ".join((GO_TO, PICK_UP, PUT_NEXT)).split())
+WORDS = ("", *_VOCABULARY)  # word ids; 0 is padding
+MISSION_LENGTH = len(PUT_NEXT.split())
+
+Thing = tuple[str, str]  # colour and kind
+
+
+def mission_ids(mission: str) -> NDArray[np.int64]:
+    """Word ids of a mission, ``(9,)`` int64, 0 for padding."""
+    ids = np.zeros(MISSION_LENGTH, np.int64)
+    words = mission.split()
+    ids[: len(words)] = [WORDS.index(word) for word in words]
+    return ids
+
+
+def mission_text(ids: NDArray[np.integer]) -> str:
+    """The inverse of :func:`mission_ids`."""
+    return " ".join(WORDS[i] for i in ids if i)
+
+
+@dataclass(frozen=True, slots=True)
+class SeenObject:
+    """An object on the map.
+
+    Attributes:
+        color, kind: as it looked best so far.
+        place: ``(north, west)`` of its middle, in metres.
+    """
+
+    color: str
+    kind: str
+    place: tuple[float, float]
+
+    @property
+    def thing(self) -> Thing:
+        """Colour and kind."""
+        return self.color, self.kind
+
+
+@dataclass(frozen=True, slots=True)
+class RoomsPercept:
+    """What the agent knows; places and headings as in :mod:`envs.rooms.maps`.
+
+    Attributes:
+        frame: ``(60, 80, 3)`` uint8, the latest first-person picture; black in the privileged
+            variant, which has none.
+        cells: ``(80, 80)`` uint8 map of UNKNOWN, FREE and WALL.
+        reach: ``(16,)`` float32 metres of free floor along each ray, in [0, 10]; 0 where the wall
+            is so near (2.6 m) that its foot is out of sight.
+        position: ``(2,)`` float32 place of the agent.
+        heading: of the agent, in radians.
+        objects: known, in the order in which they were found; not what is carried.
+        carrying: what the hand holds.
+        taken: what the hand closed on in the last step.
+        mission: the instruction.
+    """
+
+    frame: NDArray[np.uint8]
+    cells: NDArray[np.uint8]
+    reach: NDArray[np.float32]
+    position: NDArray[np.float32]
+    heading: float
+    objects: tuple[SeenObject, ...]
+    carrying: Thing | None
+    taken: Thing | None
+    mission: str
+
+    @property
+    def cell(self) -> Cell:
+        """Row and column of the agent."""
+        return cell_at(self.position)
+
+    def nearest(self, color: str, kind: str) -> SeenObject | None:
+        """The nearest known object of that colour and kind."""
+        alike = [thing for thing in self.objects if thing.thing == (color, kind)]
+        return min(alike, key=self.distance, default=None)
+
+    def distance(self, thing: SeenObject) -> float:
+        """Metres from the agent's middle to the object's."""
+        return float(np.hypot(*(self.position - thing.place)))
+
+    def snapshot(self) -> RoomsPercept:
+        """A copy that later observations leave alone."""
+        return replace(self, frame=self.frame.copy())

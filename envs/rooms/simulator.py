@@ -1,0 +1,89 @@
+"""MiniWorld without a screen: building a level, and telling what keeps it from being built."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.errors import SimulatorError
+
+FRAME = (60, 80, 3)
+FOCAL = FRAME[0] / 2 / np.tan(np.deg2rad(30))  # pixels: the camera sees 60 degrees up and down
+EYE = 1.5  # metres above the floor
+_APT = "apt-get install libegl1 libgl1 libglu1-mesa libgl1-mesa-dri"
+
+_compiled = ""  # level whose walls are in OpenGL's display list, of which MiniWorld has but one
+
+
+def build(level: str) -> Any:
+    """A level of MiniWorld, unwrapped, that draws into a small frame buffer of its own.
+
+    Args:
+        level: MiniWorld's own id.
+
+    Raises:
+        SimulatorError: if a library is missing or no OpenGL can be opened, with the remedy.
+    """
+    global _compiled
+    try:
+        import pyglet
+
+        if sys.platform == "linux" and not os.environ.get("DISPLAY"):
+            pyglet.options["headless"] = True  # EGL; read once, at pyglet.gl's import
+        import miniworld
+    except ModuleNotFoundError as error:
+        raise SimulatorError(
+            f"{level} needs miniworld and pyglet 1.5 ({error}); install them with "
+            "pip install 'hier-agent[miniworld]'"
+        ) from error
+    except Exception as error:  # whatever the loader has to say
+        raise SimulatorError(
+            f"{level} needs OpenGL with EGL and GLU, and MiniWorld did not load ({error!r}); {_APT}"
+        ) from error
+    gym.register_envs(miniworld)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # it tells of samples nobody asked for
+            env: Any = gym.make(
+                level, disable_env_checker=True, window_width=320, window_height=240
+            ).unwrapped
+            # One sample a pixel: twice as fast, and edges keep the colours of what they bound.
+            env.obs_fb = miniworld.miniworld.FrameBuffer(FRAME[1], FRAME[0], 1)
+    except Exception as error:
+        raise SimulatorError(
+            f"{level} could not be built: {error!r}; if no OpenGL context was opened: {_APT}"
+        ) from error
+    _compiled = level
+    return env
+
+
+def mute(env: Any) -> None:
+    """Keep a level from drawing at every step; :func:`picture` and :func:`plan` still do."""
+    env.render_obs = lambda frame_buffer=None: np.zeros(FRAME, np.uint8)
+
+
+def picture(env: Any, level: str) -> NDArray[np.uint8]:
+    """What the agent sees, ``(60, 80, 3)`` uint8."""
+    _compile(env, level)
+    return type(env).render_obs(env)
+
+
+def plan(env: Any, level: str) -> NDArray[np.uint8]:
+    """The level from above, ``(240, 320, 3)`` uint8; for people."""
+    _compile(env, level)
+    return env.render_top_view(env.vis_fb)
+
+
+def _compile(env: Any, level: str) -> None:
+    """Contexts share display lists, so another level may have put its walls into this one's."""
+    global _compiled
+    if _compiled != level:
+        env.shadow_window.switch_to()
+        env._render_static()
+        _compiled = level

@@ -1,0 +1,113 @@
+"""What the simulator knows of a room, in the agent's terms; for experts, tests and ablations."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.rooms.percept import COLORS, KINDS, RAYS, Thing
+from envs.rooms.simulator import FOCAL, FRAME
+
+FARTHEST = 10.0  # metres: nothing is told of what lies beyond
+MAX_SIGHTINGS = 8  # objects seen at once
+# Tangents of the rays' angles to the left, and of the edge of what is seen.
+TANGENTS = (FRAME[1] / 2 - (np.arange(RAYS) + 0.5) * FRAME[1] / RAYS) / FOCAL
+_EDGE = FRAME[1] / 2 / FOCAL
+
+
+class RoomsTruth:
+    """A running episode's state, from the simulator's own.
+
+    The world's places are the simulator's ``(x, -z)``, in metres, so that headings grow to the
+    left.
+
+    Args:
+        env: MiniWorld's environment, unwrapped, as an episode begins.
+    """
+
+    def __init__(self, env: Any):
+        self.env = env
+        self.start, self.start_heading = self.position, self.heading
+
+    @property
+    def position(self) -> NDArray[np.float64]:
+        """The agent's place in the world, ``(2,)``."""
+        return _flat(self.env.agent.pos)
+
+    @property
+    def heading(self) -> float:
+        """The agent's, in radians from the world's first axis."""
+        return float(self.env.agent.dir)
+
+    def objects(self) -> list[tuple[Thing, NDArray[np.float64]]]:
+        """Every object that is not carried, with its place in the world."""
+        hidden = (self.env.agent, self.env.agent.carrying)
+        return [(thing_of(e), _flat(e.pos)) for e in self.env.entities if e not in hidden]
+
+    def walls(self) -> NDArray[np.float64]:
+        """Both ends of every wall, ``(n, 2, 2)`` places in the world."""
+        return self.env.wall_segs[:, :, [0, 2]] * (1, -1)
+
+    def rooms(self) -> NDArray[np.float64]:
+        """``(n, 2, 2)``: lowest and highest place of every room and passage."""
+        return np.array([[[r.min_x, -r.max_z], [r.max_x, -r.min_z]] for r in self.env.rooms])
+
+    def ahead(self, places: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Places in the world ``(..., 2)`` as metres ``(forward, left)`` of the agent."""
+        return turned(places - self.position, -self.heading)
+
+    def reach(self) -> NDArray[np.float32]:
+        """Metres to the wall along each ray, ``(16,)`` float32, at most 10."""
+        ends = self.ahead(self.walls())
+        found = np.full(RAYS, FARTHEST)
+        for k, tangent in enumerate(TANGENTS):
+            ray = np.array([1.0, tangent]) / math.hypot(1.0, tangent)
+            found[k] = min(FARTHEST, _nearest_hit(ray * FARTHEST, ends) * FARTHEST)
+        return found.astype(np.float32)
+
+    def sightings(self) -> NDArray[np.float32]:
+        """Objects in view with no wall between, as :func:`perception.rooms.vision.see` has them."""
+        found = np.zeros((MAX_SIGHTINGS, 5), np.float32)
+        ends, k = self.ahead(self.walls()), 0
+        for (color, kind), place in self.objects():
+            forward, left = ahead = self.ahead(place)
+            in_view = 0.3 < forward < FARTHEST and abs(left) < _EDGE * forward
+            if in_view and k < MAX_SIGHTINGS and _nearest_hit(ahead, ends) >= 1.0:
+                found[k] = COLORS.index(color) + 1, KINDS.index(kind), forward, left, 1.0
+                k += 1
+        return found
+
+
+def turned(vectors: NDArray[np.floating], angle: float) -> NDArray[np.float64]:
+    """Vectors ``(..., 2)`` turned to the left by ``angle`` radians."""
+    cos, sin = math.cos(angle), math.sin(angle)
+    return np.asarray(vectors, np.float64) @ np.array([[cos, sin], [-sin, cos]])
+
+
+def thing_of(entity: Any) -> Thing:
+    """Colour and kind of one of MiniWorld's entities; a mesh tells its colour by its file alone."""
+    kind = type(entity).__name__.lower()
+    if kind == "box":
+        return entity.color, kind
+    # Kept by the simulator's cache of meshes, by path: .../ball_red.obj
+    cache = type(entity.mesh).cache
+    path = next(path for path, mesh in cache.items() if mesh is entity.mesh)
+    return path.rsplit("_", 1)[1].removesuffix(".obj"), kind
+
+
+def _flat(pos: NDArray[np.floating]) -> NDArray[np.float64]:
+    return np.array([pos[0], -pos[2]], np.float64)
+
+
+def _nearest_hit(ray: NDArray[np.floating], ends: NDArray[np.floating]) -> float:
+    """Share of ``ray``, which begins at the origin, up to the first wall; infinite for none."""
+    a, along = ends[:, 0], ends[:, 1] - ends[:, 0]
+    cross = ray[0] * along[:, 1] - ray[1] * along[:, 0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        on_ray = (a[:, 0] * along[:, 1] - a[:, 1] * along[:, 0]) / cross
+        on_wall = (a[:, 0] * ray[1] - a[:, 1] * ray[0]) / cross
+    hits = (cross != 0) & (on_ray > 0) & (on_wall >= 0) & (on_wall <= 1)
+    return float(np.where(hits, on_ray, np.inf).min(initial=np.inf))

@@ -1,0 +1,79 @@
+"""Rooms in three dimensions as a domain: MiniWorld with its perception."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.domain import Domain
+from envs.subgoal import Subgoal
+
+_LEVELS = (
+    "MiniWorld-FourRooms-v0",
+    "MiniWorld-OneRoom-v0",
+    "MiniWorld-PickupObjects-v0",
+    "MiniWorld-PutNext-v0",
+)
+
+
+class Rooms(Domain):
+    """Rooms seen in the first person (:class:`envs.rooms.env.RoomsEnv`)."""
+
+    name = "miniworld"
+    privileged: ClassVar[bool] = False
+    _prefix: ClassVar[str] = ""
+
+    def env_ids(self) -> tuple[str, ...]:
+        """The levels, listed whether the simulator is installed or not."""
+        return tuple(self._prefix + level for level in _LEVELS)
+
+    def make_env(self, env_id: str, *, max_steps: int | None = None) -> gym.Env:
+        """See :meth:`envs.domain.Domain.make_env`; needs the extra ``miniworld``."""
+        from envs.rooms.env import RoomsEnv
+
+        return RoomsEnv(env_id.removeprefix(self._prefix), self.privileged, max_steps)
+
+    def subgoal_space(self) -> Any:
+        """See :class:`envs.rooms.subgoals.RoomsSubgoals`."""
+        from envs.rooms.subgoals import RoomsSubgoals
+
+        return RoomsSubgoals()
+
+    def tracker(self, n: int) -> Any:
+        """See :class:`perception.rooms.tracker.RoomsTracker`."""
+        from perception.rooms.tracker import RoomsTracker
+
+        return RoomsTracker(n)
+
+    def outlook_sizes(self) -> tuple[int, int, int]:
+        """See :meth:`perception.rooms.tracker.RoomsTracker.outlook`."""
+        from perception.rooms.tracker import outlook_sizes
+
+        return outlook_sizes()
+
+    def draw_scene(
+        self,
+        percept: Any,
+        subgoal: Subgoal | None,
+        candidates: Sequence[Subgoal] = (),
+        log_probs: NDArray[np.floating] | None = None,
+        *,
+        caption: str = "",
+        level: NDArray[np.uint8] | None = None,
+    ) -> NDArray[np.uint8]:
+        """First-person picture, the percept's map, the candidates and a plan of the level."""
+        from perception.rooms.drawing import draw_rooms
+
+        return draw_rooms(percept, subgoal, candidates, log_probs, caption=caption, level=level)
+
+
+class PrivilegedRooms(Rooms):
+    """The same with what a picture would show told by the simulator; for ablations and trials."""
+
+    name = "miniworld-privileged"
+    privileged = True
+    _prefix = "privileged/"

@@ -1,0 +1,194 @@
+"""One agent's memory of a room: where it is, which floor is free, and what lies where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.rooms.maps import FREE, SIZE, UNKNOWN, WALL, cell_at, cells_at, from_agent, to_map
+from envs.rooms.percept import AGENT_RADIUS, COLORS, KINDS, RADIUS, RAYS, SeenObject, Thing
+from envs.rooms.truth import TANGENTS
+
+SEEN = 5.0  # metres up to which free floor is noted
+SURE = 4.0  # metres up to which a wall is noted: a row of pixels is a third of a metre there
+CLOSEST = 2.6  # metres: nearer, a wall's foot and an object's are out of the picture
+MISSES = 4  # looks in vain after which an object is forgotten
+_CARRIED_AHEAD = 1.05  # the simulator's factor on the gap to what is carried
+_ALONG = np.arange(0.5, SEEN, 0.25)  # metres along a ray at which the floor is noted
+_BUMPED = np.array([0.6, 0.0])  # metres ahead and left of the middle, where a body is stopped
+_RAYS = np.stack([np.ones(RAYS), TANGENTS], 1) / np.hypot(1, TANGENTS)[:, None]
+
+
+@dataclass(slots=True)
+class _Known:
+    """An object on the map: its place from the best view, and what it looked like in each."""
+
+    color: str
+    place: NDArray[np.float32]
+    view: float  # metres at the best view; less is better
+    votes: NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(KINDS)))
+    misses: int = 0
+
+    @property
+    def kind(self) -> str:
+        return KINDS[int(self.votes.argmax())]
+
+
+class RoomMemory:
+    """Follows one episode from its first picture on.
+
+    Attributes:
+        position, heading: of the agent on the map (:mod:`envs.rooms.maps`).
+        reach: ``(16,)`` float32 as last seen.
+        carrying, taken: see :class:`envs.rooms.percept.RoomsPercept`.
+        moved: whether the last action had any effect on the agent or its hand.
+    """
+
+    def __init__(self) -> None:
+        self.position = np.zeros(2, np.float32)
+        self.heading = 0.0
+        self.reach = np.zeros(RAYS, np.float32)
+        self.carrying: Thing | None = None
+        self.taken: Thing | None = None
+        self.moved = True
+        self._known: list[_Known] = []
+        self._evidence = np.zeros((SIZE, SIZE), np.int8)  # above 0 for floor, below for wall
+        self._felt = np.zeros((SIZE, SIZE), np.bool_)  # where the body was stopped
+        self._passed = np.zeros((SIZE, SIZE), np.bool_)  # beside the agent, at some time
+
+    def cells(self) -> NDArray[np.uint8]:
+        """The map, ``(80, 80)`` uint8."""
+        cells = np.full((SIZE, SIZE), UNKNOWN, np.uint8)
+        cells[self._evidence > 0] = FREE
+        cells[self._evidence < 0] = WALL
+        # What one stands beside and has not seen for floor will not be seen from elsewhere.
+        cells[self._felt | self._passed & (self._evidence == 0)] = WALL
+        return cells
+
+    def objects(self) -> tuple[SeenObject, ...]:
+        """What is known to lie somewhere, in the order in which it was found."""
+        return tuple(
+            SeenObject(o.color, o.kind, (float(o.place[0]), float(o.place[1]))) for o in self._known
+        )
+
+    def move(self, odometry: NDArray[np.floating]) -> None:
+        """Add own motion: metres forward and left of the pose before, and radians to the left."""
+        self.position = to_map(odometry[:2], self.position, self.heading)
+        self.heading = float((self.heading + odometry[2] + np.pi) % (2 * np.pi) - np.pi)
+        self.moved = bool(np.abs(odometry).max() > 1e-4)
+
+    def feel(self, took: bool, holds: bool, bumped: bool) -> None:
+        """Note what was touched: the hand closes on the nearest object ahead, and lets go ahead.
+
+        Something unseen blocks the way where the body was stopped.
+        """
+        self.taken = None
+        there = to_map(_BUMPED, self.position, self.heading)
+        known = any(np.hypot(*(o.place - there)) < 1.3 for o in self._known)
+        if bumped and not known and self.carrying is None:
+            self._felt[cell_at(there)] = True
+        self.moved |= took or (self.carrying is not None and not holds)
+        if took:
+            found = self._ahead()
+            if found is not None:
+                self._known = [o for o in self._known if o is not found]
+                self.taken = found.color, found.kind
+            self.carrying = self.taken if holds else None
+        elif self.carrying is not None and not holds:
+            color, kind = self.carrying
+            away = _CARRIED_AHEAD * (AGENT_RADIUS + RADIUS[kind] + 0.17)
+            place = to_map(np.array([away, 0.0]), self.position, self.heading)
+            put = _Known(color, place, away)
+            put.votes[KINDS.index(kind)] = 1.0
+            self._known.append(put)
+            self.carrying = None
+
+    def _ahead(self) -> _Known | None:
+        """The object that lies nearest to the hand, within 1.5 m."""
+        hand = to_map(np.array([0.6, 0.0]), self.position, self.heading)
+        gaps = [float(np.hypot(*(o.place - hand))) for o in self._known]
+        return self._known[int(np.argmin(gaps))] if gaps and min(gaps) < 1.5 else None
+
+    def look(self, sightings: NDArray[np.floating], reach: NDArray[np.floating]) -> None:
+        """Take in what a picture shows (:class:`perception.rooms.vision.Sight`)."""
+        self.reach = np.asarray(reach, np.float32)
+        matched: list[_Known] = []
+        for number, kind, forward, left, quality in sightings[sightings[:, 0] > 0]:
+            color = COLORS[int(number) - 1]
+            # What is carried hides its own floor, and that of others.
+            if self.carrying is None or color != self.carrying[0]:
+                ahead = np.array([forward, left], np.float32)
+                matched += self._note_object(color, int(kind), ahead, float(quality))
+        self._forget(matched)
+        self._note_floor()
+
+    def _note_floor(self) -> None:
+        reach = self.reach[:, None]
+        free = np.broadcast_to(_ALONG, (RAYS, len(_ALONG))) < np.maximum(reach - 0.3, 0)
+        points = (_RAYS[:, None] * _ALONG[:, None])[free]
+        self._mark(points, 1)
+        near = (self.reach > 0) & (self.reach < SURE)
+        ends = _RAYS[near] * (self.reach[near, None] + 0.15)
+        for known in self._known:  # which hides the floor behind it
+            there = from_agent(known.place, self.position, self.heading)
+            ends = ends[np.hypot(*(ends - there).T) > 1.0]
+        self._mark(ends, -2)
+        self._mark(np.zeros((1, 2)), 4)  # where the agent stands there is floor
+        row, column = cell_at(self.position)
+        self._passed[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2] = True
+
+    def _mark(self, ahead: NDArray[np.floating], amount: int) -> None:
+        if not len(ahead):
+            return
+        cells = cells_at(to_map(ahead, self.position, self.heading))
+        rows, columns = np.unique(cells, axis=0).T
+        marked = self._evidence[rows, columns] + amount
+        self._evidence[rows, columns] = np.clip(marked, -8, 8)
+
+    def _note_object(
+        self, color: str, kind: int, ahead: NDArray[np.float32], quality: float
+    ) -> list[_Known]:
+        """Match an object to the nearest known one of its colour, or add it."""
+        place = to_map(ahead, self.position, self.heading)
+        away = float(np.hypot(*ahead))
+        alike = [o for o in self._known if o.color == color]
+        if quality < 1.0:  # its distance is a guess, its direction is not
+            for known in alike:
+                there = from_agent(known.place, self.position, self.heading)
+                aside = np.arctan2(there[1], there[0]) - np.arctan2(ahead[1], ahead[0])
+                if abs(aside) < 0.4 and np.hypot(*there) < CLOSEST + 1.5:
+                    return [known]
+        gaps = [float(np.hypot(*(o.place - place))) for o in alike]
+        if gaps and min(gaps) < max(0.8, 0.3 * away):
+            known = alike[int(np.argmin(gaps))]
+            # A better view is one from nearer, of the whole of it, with nothing in between.
+            if quality == 1.0 and away <= 1.1 * known.view and self.carrying is None:
+                nearer = away < 0.9 * known.view  # else one more look of the same worth
+                known.place = place if nearer else (0.8 * known.place + 0.2 * place)
+                known.view = min(away, known.view)
+        elif quality == 0.0 or (quality < 1.0 and alike):
+            return []
+        else:
+            known = _Known(color, place, away if quality == 1.0 else np.inf)
+            self._known.append(known)
+        if quality == 1.0:
+            known.votes[kind] += 1 / away**2
+        elif not known.votes.any():
+            known.votes[kind] = 1e-3
+        return [known]
+
+    def _forget(self, matched: list[_Known]) -> None:
+        """Drop what was looked for in vain where it should be in plain view."""
+        seen: set[int] = {id(o) for o in matched}
+        for known in self._known:
+            forward, left = from_agent(known.place, self.position, self.heading)
+            ray = int((TANGENTS[0] - left / max(forward, 0.1)) / (TANGENTS[0] - TANGENTS[1]) + 0.5)
+            in_view = CLOSEST + 0.6 < forward < 7 and 1 <= ray < RAYS - 1
+            free = in_view and self.reach[ray] > np.hypot(forward, left) + 0.5
+            if id(known) in seen:
+                known.misses = 0
+            elif free and self.carrying is None:
+                known.misses += 1
+        self._known = [o for o in self._known if o.misses < MISSES]

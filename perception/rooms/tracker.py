@@ -1,0 +1,243 @@
+"""Perception of many rooms at once: pictures and own motion in, percepts and targets out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from envs.domain import FAR, Imagined, Outlook
+from envs.rooms.maps import CELL, FREE, UNKNOWN, cells_at, from_agent, obstacles, way_to
+from envs.rooms.percept import (
+    AGENT_RADIUS,
+    COLORS,
+    MISSION_LENGTH,
+    RADIUS,
+    RAYS,
+    WORDS,
+    RoomsPercept,
+    SeenObject,
+    mission_text,
+)
+from envs.rooms.simulator import FRAME
+from envs.rooms.subgoals import Explore, PutNext, RoomsSubgoals
+from envs.subgoal import Subgoal
+from perception.rooms.memory import RoomMemory
+from perception.rooms.vision import see
+
+STEP = 0.15  # metres ahead by one action
+TURN = np.pi / 12  # radians by one action
+OUTLOOK = 15  # cells a side of the map that a critic sees
+N_CODES = 4  # unknown, free, wall, object
+_PLACE = 7  # numbers that place a target
+
+
+class RoomsGrounding(NamedTuple):
+    """Where the current subgoals are, for ``n`` environments; see :class:`envs.domain.Grounding`.
+
+    Attributes:
+        place: ``(n, 7)`` float32 in [-3, 3]: sine and cosine of the bearing, and a third of the
+            metres, to where the way to the target first bends; sine and cosine of the bearing of
+            the target, and the metres to it; 1 if there is a target.
+        steps: ``(n,)`` float64 actions to the target, turns and steps.
+        found: ``(n,)`` int64, 1 where a target is known.
+    """
+
+    place: NDArray[np.float32]
+    steps: NDArray[np.float64]
+    found: NDArray[np.int64]
+
+
+class RoomsTracker:
+    """Follows one agent per environment; implements :class:`envs.domain.Tracker`.
+
+    Every picture gives objects by colour and the floor's edge; with the agent's own motion they
+    become a map (:class:`perception.rooms.memory.RoomMemory`). The privileged variant is told
+    what a picture would show.
+
+    Args:
+        n: number of environments.
+    """
+
+    wait_action = 7  # MiniWorld's "done", which does nothing
+
+    def __init__(self, n: int):
+        self._memories = [RoomMemory() for _ in range(n)]
+        self._frames = np.zeros((n, *FRAME), np.uint8)
+        self._missions = [""] * n
+        self._subgoals: list[Subgoal | None] = [None] * n
+        self._space = RoomsSubgoals()
+        self.grounding = RoomsGrounding(
+            np.zeros((n, _PLACE), np.float32), np.full(n, float(FAR)), np.zeros(n, np.int64)
+        )
+
+    def reset(self, observation: dict[str, NDArray], which: Sequence[int] | None = None) -> None:
+        """Begin episodes; see :meth:`envs.domain.Tracker.reset`."""
+        which = range(len(self._memories)) if which is None else which
+        for i in which:
+            self._memories[i] = RoomMemory()
+            self._missions[i] = mission_text(observation["mission"][i])
+        self._take(observation, which)
+
+    def update(self, observation: dict[str, NDArray]) -> None:
+        """Take in one more step of every environment."""
+        for i, memory in enumerate(self._memories):
+            memory.move(observation["odometry"][i])
+            took, holds, bumped = (bool(felt) for felt in observation["touch"][i])
+            memory.feel(took, holds, bumped)
+        self._take(observation, range(len(self._memories)))
+
+    def _take(self, observation: dict[str, NDArray], which: Sequence[int]) -> None:
+        if "image" in observation:
+            self._frames = observation["image"]
+        for i in which:
+            if "image" in observation:
+                sight = see(observation["image"][i])
+                self._memories[i].look(sight.sightings, sight.reach)
+            else:
+                self._memories[i].look(observation["sightings"][i], observation["reach"][i])
+
+    def percept(self, i: int) -> RoomsPercept:
+        """The latest percept of environment ``i``; its frame is live, the rest is its own."""
+        memory = self._memories[i]
+        return RoomsPercept(
+            frame=self._frames[i],
+            cells=memory.cells(),
+            reach=memory.reach.copy(),
+            position=memory.position.copy(),
+            heading=memory.heading,
+            objects=memory.objects(),
+            carrying=memory.carrying,
+            taken=memory.taken,
+            mission=self._missions[i],
+        )
+
+    def pursue(self, i: int, subgoal: Subgoal | None) -> None:
+        """Set the subgoal that :meth:`ground` places for environment ``i``; ``None`` for none."""
+        self._subgoals[i] = subgoal
+
+    def ground(self, which: Sequence[int] | None = None) -> RoomsGrounding:
+        """Place the subgoals of ``which`` (all when omitted); live arrays over all environments."""
+        g = self.grounding
+        for i in range(len(self._memories)) if which is None else which:
+            subgoal = self._subgoals[i]
+            found = None if subgoal is None else self._place(self.percept(i), subgoal)
+            if found is None:
+                g.place[i], g.steps[i], g.found[i] = 0.0, FAR, 0
+            else:
+                g.place[i], g.steps[i] = found
+                g.found[i] = 1
+        return g
+
+    def _place(
+        self, percept: RoomsPercept, subgoal: Subgoal
+    ) -> tuple[NDArray[np.float32], float] | None:
+        place = self._space.place(percept, subgoal)
+        if place is None:
+            return None
+        target = None if isinstance(subgoal, Explore) else self._space.target(percept, subgoal)
+        others = [o.place for o in percept.objects if o is not target]
+        blocked = obstacles(percept.cells, np.array(others, np.float32).reshape(-1, 2))
+        length, bend = way_to(blocked, percept.position, place)
+        ahead = from_agent(np.stack([bend, place]), percept.position, percept.heading)
+        away = np.hypot(ahead[:, 0], ahead[:, 1])
+        forward, left = (ahead / np.maximum(away, 1e-6)[:, None]).T
+        told = left[0], forward[0], away[0] / 3, left[1], forward[1], away[1], 1.0
+        bearing = abs(float(np.arctan2(left[0], forward[0])))
+        steps = float(FAR) if length >= FAR else length / STEP + bearing / TURN
+        return np.clip(np.array(told, np.float32), -3.0, 3.0), steps
+
+    def controller_spaces(self, observation_space: spaces.Dict) -> dict[str, spaces.Space]:
+        """``state`` ``(38,)`` float32 in [-3, 3].
+
+        A third of the metres of free floor along each of the 16 rays; for each colour whether an
+        object of it is known and a fifth of the metres forward and left to the nearest; whether
+        something is carried; whether the last action moved or turned the agent, or its hand felt
+        something; and sine and cosine of the heading.
+        """
+        return {"state": spaces.Box(-3.0, 3.0, (RAYS + 3 * len(COLORS) + 4,), np.float32)}
+
+    def controller_entries(self, observation: dict[str, NDArray]) -> dict[str, NDArray]:
+        """The entries that :meth:`controller_spaces` names, batched."""
+        rows = []
+        for memory in self._memories:
+            known = np.zeros((len(COLORS), 3), np.float32)
+            objects = memory.objects()
+            if objects:
+                places = np.array([o.place for o in objects], np.float32)
+                ahead = from_agent(places, memory.position, memory.heading) / 5
+                nearest_last = np.argsort(-np.hypot(ahead[:, 0], ahead[:, 1]))
+                for k in nearest_last:
+                    known[COLORS.index(objects[k].color)] = 1.0, *ahead[k]
+            told = [
+                float(memory.carrying is not None), float(memory.moved),
+                np.sin(memory.heading), np.cos(memory.heading),
+            ]  # fmt: skip
+            rows.append(np.concatenate([memory.reach / 3, known.ravel(), told]))
+        return {"state": np.clip(np.array(rows, np.float32), -3.0, 3.0)}
+
+    def steps_onto(self, actions: NDArray[Any], kinds: Sequence[str]) -> NDArray[np.bool_]:
+        """Nothing in these rooms does harm, ``(n,)`` false."""
+        return np.zeros(len(actions), np.bool_)
+
+    def outlook(self, percept: RoomsPercept, subgoals: Sequence[Subgoal]) -> Outlook:
+        """How ``subgoals`` look from a percept.
+
+        The map is 15 x 15 m around the agent, a cell for each metre: the most telling of the four
+        cells of the percept's map.
+        """
+        codes = percept.cells.copy()
+        for thing in percept.objects:
+            row, column = cells_at(np.array(thing.place))
+            codes[row, column] = N_CODES - 1
+        row, column = percept.cell
+        around = np.pad(codes, OUTLOOK, constant_values=UNKNOWN)
+        around = around[row : row + 2 * OUTLOOK, column : column + 2 * OUTLOOK]
+        words = [WORDS.index(word) for word in percept.mission.split()]
+        found = [self._place(percept, g) for g in subgoals]
+        places = [np.zeros(_PLACE, np.float32) if f is None else f[0] for f in found]
+        vectors = [self._space.encode(g) for g in subgoals]
+        return Outlook(
+            around.reshape(OUTLOOK, 2, OUTLOOK, 2).max(axis=(1, 3)),
+            np.array(words + [0] * (MISSION_LENGTH - len(words))),
+            np.stack([np.concatenate(parts) for parts in zip(vectors, places, strict=True)]),
+        )
+
+    def imagine(self, percept: RoomsPercept, subgoal: Subgoal) -> Imagined | None:
+        """The agent at the target, with what it asked for done; ``None`` where no way leads."""
+        found = self._place(percept, subgoal)
+        place = self._space.place(percept, subgoal)
+        if found is None or place is None or found[1] >= FAR:
+            return None
+        then = percept.snapshot()
+        if isinstance(subgoal, Explore):
+            cells = then.cells.copy()
+            row, column = subgoal.row, subgoal.column
+            beyond = cells[max(row - 2, 0) : row + 3, max(column - 2, 0) : column + 3]
+            beyond[beyond == UNKNOWN] = FREE
+            then = replace(then, cells=cells, position=place)
+        else:
+            target = self._space.target(percept, subgoal)
+            assert target is not None
+            gap = AGENT_RADIUS + RADIUS[target.kind] + CELL / 2
+            ahead = place - percept.position
+            away = max(float(np.hypot(*ahead)), 1e-6)
+            position = percept.position + ahead * max(1 - gap / away, 0.0)
+            heading = float(np.arctan2(ahead[1], ahead[0]))
+            then = replace(then, position=position.astype(np.float32), heading=heading)
+            if subgoal.verb == "pick up":
+                left = tuple(o for o in then.objects if o is not target)
+                then = replace(then, objects=left, taken=target.thing)
+            if isinstance(subgoal, PutNext) and percept.carrying is not None:
+                put = SeenObject(*percept.carrying, (float(place[0]), float(place[1])))
+                then = replace(then, carrying=None, objects=(*then.objects, put))
+        return Imagined(then, round(found[1]))
+
+
+def outlook_sizes() -> tuple[int, int, int]:
+    """Sizes of :meth:`RoomsTracker.outlook`: cell codes, mission words, a candidate's numbers."""
+    return N_CODES, len(WORDS), RoomsSubgoals.encoding_size + _PLACE

@@ -1,0 +1,119 @@
+"""What one first-person picture shows: objects by colour, and how far the floor is free (OpenCV).
+
+The camera looks level from a known height, so a row below the horizon is a distance on the floor.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.rooms.percept import COLORS, KINDS, RADIUS, RAYS
+from envs.rooms.simulator import EYE, FOCAL, FRAME
+from envs.rooms.truth import FARTHEST, MAX_SIGHTINGS, TANGENTS
+
+_HORIZON = FRAME[0] // 2
+_HEIGHT = {"ball": 0.9, "box": 0.8, "key": 0.35}  # metres; most boxes are within a tenth of it
+_DEPTH = {"ball": 0.0, "box": 0.4, "key": 0.2}  # from the nearest edge at the foot to the middle
+# Hue in OpenCV's half degrees, lowest and highest; red lies at both ends, grey has none.
+_HUES = {"blue": (112, 127), "green": (50, 70), "purple": (128, 165), "yellow": (22, 38)}
+_SMALLEST = 4  # pixels of an object
+_BLOCK = np.ones((3, 3), np.uint8)
+
+
+class Sight(NamedTuple):
+    """What a picture shows.
+
+    Attributes:
+        sightings: ``(8, 5)`` float32, a row for each object, the largest first, zeros for none:
+            1 + index of its colour, index of its kind, metres forward and left to its middle, and
+            how well it was seen: 1 from foot to top, 0.5 where the picture's lower edge cuts it
+            off, 0 where a side does.
+        reach: ``(16,)`` float32 metres of free floor along each ray; 0 where none is seen.
+    """
+
+    sightings: NDArray[np.float32]
+    reach: NDArray[np.float32]
+
+
+def see(frame: NDArray[np.uint8]) -> Sight:
+    """Objects and free floor of a picture.
+
+    Args:
+        frame: ``(60, 80, 3)`` uint8 RGB.
+    """
+    # Things on the floor, and what is carried, are lower than the eye.
+    low = np.ascontiguousarray(frame[_HORIZON:])
+    hue, saturation, _ = np.moveaxis(cv2.cvtColor(low, cv2.COLOR_RGB2HSV), -1, 0)
+    red, green, blue = np.moveaxis(low.astype(np.int16), -1, 0)
+    # Bricks are reddish, and only bluish things may be pale.
+    vivid = (saturation >= 150) | ((saturation >= 60) & (hue >= 100) & (hue <= 165))
+    masks = {color: vivid & (hue >= a) & (hue <= b) for color, (a, b) in _HUES.items()}
+    masks["red"] = vivid & ((hue <= 8) | (hue >= 172))
+    # Objects are exactly grey, where the textures of walls and floors have a tint.
+    # So are single pixels of theirs, here and there.
+    grey = (abs(red - blue) <= 1) & (abs(red - green) <= 1) & (red >= 40)
+    masks["grey"] = cv2.morphologyEx(grey.astype(np.uint8), cv2.MORPH_OPEN, _BLOCK) > 0
+    found = [row for color in COLORS for row in _blobs(masks[color], color)]
+    found.sort(key=lambda row: -row[0])
+    sightings = np.zeros((MAX_SIGHTINGS, 5), np.float32)
+    for k, (_, *row) in enumerate(found[:MAX_SIGHTINGS]):
+        sightings[k] = row
+    tint = red - blue
+    # Tiles are darker and lighter than any wall, asphalt is bluish.
+    tiles = ((green < 92) | (green > 142)) & (tint >= 1) & (tint <= 12)
+    floor = (tiles | ((tint >= -6) & (tint <= -2))) & ~vivid
+    return Sight(sightings, _reach(floor))
+
+
+def _reach(floor: NDArray[np.bool_]) -> NDArray[np.float32]:
+    # A single pixel may be a wall's.
+    seen = floor.reshape(len(floor), RAYS, -1).sum(-1) >= 2
+    top = np.where(seen.any(0), seen.argmax(0), len(floor))  # rows below the horizon
+    depth = np.where(top < len(floor), FOCAL * EYE / np.maximum(top, 1), 0.0)
+    return np.minimum(depth * np.hypot(1, TANGENTS), FARTHEST).astype(np.float32)
+
+
+def _blobs(mask: NDArray[np.bool_], color: str) -> list[tuple[float, ...]]:
+    """Area, then a row of :attr:`Sight.sightings`, of each connected part of a mask."""
+    if not mask.any():
+        return []
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    found: list[tuple[float, ...]] = []
+    for label in range(1, count):
+        left, top, width, height, area = (int(v) for v in stats[label])
+        if area < _SMALLEST:
+            continue
+        cut_below = top + height >= len(mask)
+        cut_aside = left == 0 or left + width == mask.shape[1]
+        part = labels[top : top + height, left : left + width] == label
+        kind = _kind(part, top, top + height, cut_below)
+        if cut_below:  # by its top, whose height is known
+            depth = FOCAL * (EYE - _HEIGHT[kind]) / max(top + 0.5, 1.0) - _DEPTH[kind]
+        else:
+            depth = FOCAL * EYE / (top + height) + _DEPTH[kind]
+        depth = float(np.clip(depth, RADIUS[kind] + 0.4, FARTHEST))
+        aside = (mask.shape[1] / 2 - left - width / 2) / FOCAL * depth
+        quality = 0.0 if cut_aside else 0.5 if cut_below else 1.0
+        row = COLORS.index(color) + 1, KINDS.index(kind), depth, aside, quality
+        found.append((float(area), *row))
+    return found
+
+
+def _kind(part: NDArray[np.bool_], top: int, foot: int, cut_below: bool) -> str:
+    """Kind of an object by its outline.
+
+    Args:
+        part: its pixels in their bounding box.
+        top, foot: first row and the row after the last, below the horizon.
+        cut_below: whether the foot is out of the picture.
+    """
+    # A key lies low: the line of sight over it meets the floor not far behind.
+    if not cut_below and top / foot > 0.5:
+        return "key"
+    # A ball is round: its outermost columns are short, where a box has upright edges.
+    edges = (part[:, 0].mean() + part[:, -1].mean()) / 2
+    return "ball" if edges < 0.55 and not cut_below else "box"

@@ -1,0 +1,193 @@
+"""What is seen of rooms, held against the simulator; and a walker that reaches what is asked."""
+
+import sys
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+import envs
+from envs import SimulatorError
+from envs.rooms.percept import RADIUS
+from envs.rooms.subgoals import PutNext
+from perception.rooms.memory import RoomMemory
+from perception.rooms.tracker import RoomsTracker
+
+FOUR, ONE = "MiniWorld-FourRooms-v0", "MiniWorld-OneRoom-v0"
+PICKUP, PUT = "MiniWorld-PickupObjects-v0", "MiniWorld-PutNext-v0"
+LEFT, RIGHT, FORWARD, PICK, DROP = 0, 1, 2, 4, 5
+
+
+def made(level):
+    if find_spec("miniworld") is None:  # importing it here would ask pyglet for a screen
+        pytest.skip("needs the extra [miniworld]")
+    try:
+        return envs.make_env(level)
+    except SimulatorError as error:
+        pytest.skip(str(error))
+
+
+class Walker:
+    """Turns to where the way bends, walks, picks up and puts down; it learns nothing."""
+
+    def __init__(self, seed):
+        self.rng, self.last, self.evade = np.random.default_rng(seed), FORWARD, []
+
+    def action(self, subgoal, place, moved):
+        bend, away = np.arctan2(*place[:2]), place[5]
+        aside = abs(np.arctan2(*place[3:5]))
+        if isinstance(subgoal, PutNext) and away < 2.45 and aside < 0.4 and not moved:
+            return DROP
+        if not moved and self.last == FORWARD and not self.evade:  # walk around what is not seen
+            side = int(self.rng.integers(2))
+            self.evade = [side] * int(self.rng.integers(1, 6)) + [FORWARD] * 3
+        if self.evade:
+            return self.evade.pop(0)
+        reachable = away < 0.95 + RADIUS.get(subgoal.kind, 0.0)
+        if subgoal.verb == "pick up" and reachable and aside < 0.4:
+            # Where the hand felt nothing the object is farther off than it looked.
+            self.last = FORWARD if self.last == PICK else PICK
+            return self.last
+        wanted = FORWARD if abs(bend) < 0.14 else LEFT if bend > 0 else RIGHT
+        if {wanted, self.last} == {LEFT, RIGHT} and abs(bend) < 0.4:
+            wanted = FORWARD  # not to and fro
+        self.last = wanted
+        return wanted
+
+
+def follow(env, level, seed, each_step=lambda *_: None):
+    """Whether a walker that follows the expert's subgoals succeeds, by the domain's interface."""
+    tracker, space = RoomsTracker(1), envs.domain_of(level).subgoal_space()
+    walker, subgoal, duration = Walker(seed), None, 0
+    observation, _ = env.reset(seed=seed)
+    tracker.reset({key: value[None] for key, value in observation.items()})
+    while True:
+        before = tracker.percept(0)
+        if subgoal is None:
+            candidates = space.candidates(before)
+            subgoal, duration = env.expert().subgoal(before, candidates) or candidates[0], 0
+            tracker.pursue(0, subgoal)
+            place = tracker.ground().place[0]
+        moved = tracker.controller_entries({})["state"][0, -3] > 0
+        observation, _, terminated, truncated, info = env.step(walker.action(subgoal, place, moved))
+        tracker.update({key: value[None] for key, value in observation.items()})
+        grounding, after = tracker.ground(), tracker.percept(0)
+        place, duration = grounding.place[0], duration + 1
+        each_step(env, subgoal, before, after)
+        if terminated or truncated:
+            return info["is_success"]
+        ended = space.is_complete(subgoal, before, after)
+        ended |= space.is_interrupted(subgoal, before, after) or not grounding.found[0]
+        subgoal = None if ended or duration >= 60 else subgoal
+
+
+def on_map(env, place):
+    return env.expert()._on_map(place)
+
+
+@pytest.mark.parametrize(("level", "least"), [(ONE, 10), (FOUR, 9), (f"privileged/{FOUR}", 9)])
+def test_a_walker_that_follows_the_expert_arrives(level, least):
+    env = made(level)
+    assert sum(follow(env, level, seed) for seed in range(10)) >= least
+
+
+def test_own_motion_adds_up_and_seen_objects_are_real():
+    level, errors, kinds = PICKUP, [], []
+    env = made(level)
+
+    def compare(env, _, __, after):
+        np.testing.assert_allclose(after.position, on_map(env, env.truth.position), atol=1e-3)
+        truth = [(thing, on_map(env, place)) for thing, place in env.truth.objects()]
+        for known in after.objects:
+            alike = [(t, np.hypot(*(p - known.place))) for t, p in truth if t[0] == known.color]
+            if alike:
+                thing, error = min(alike, key=lambda pair: pair[1])
+                errors.append(error)
+                kinds.append(thing[1] == known.kind)
+
+    for seed in range(3):
+        follow(env, level, seed, compare)
+    assert len(errors) > 500
+    assert np.median(errors) < 0.25 and np.percentile(errors, 75) < 0.5 and np.mean(kinds) > 0.8
+
+
+@pytest.mark.parametrize("level", [FOUR, PICKUP, PUT])
+def test_bearing_distance_and_free_floor_agree_with_the_simulator(level):
+    from perception.rooms.vision import see
+
+    env, rng = made(level), np.random.default_rng(0)
+    bearings, distances, floors, false = [], [], [], 0
+    for seed in range(20):
+        env.reset(seed=seed)
+        for _ in range(3):
+            for action in rng.choice([LEFT, LEFT, FORWARD, FORWARD, FORWARD], 8):
+                frame = env.step(action)[0]["image"]
+            sight, truth = see(frame), env.truth.sightings()
+            near = (sight.reach > 0) & (sight.reach < 4)
+            floors.extend(sight.reach[near] - env.truth.reach()[near])
+            for row in sight.sightings[sight.sightings[:, 4] == 1.0]:
+                alike = truth[truth[:, 0] == row[0]]
+                if not len(alike):
+                    false += 1
+                    continue
+                gaps = np.hypot(*(alike[:, 2:4] - row[2:4]).T)
+                true = alike[gaps.argmin()]
+                bearings.append(abs(np.arctan2(row[3], row[2]) - np.arctan2(true[3], true[2])))
+                distances.append(abs(np.hypot(*row[2:4]) / np.hypot(*true[2:4]) - 1))
+    assert np.median(np.abs(floors)) < 0.2 and np.percentile(floors, 95) < 0.6
+    if level != FOUR:  # where the box is seldom in view
+        assert len(bearings) > 20 and false < 0.2 * len(bearings)
+        assert np.rad2deg(np.percentile(bearings, 90)) < 2.0
+        assert np.percentile(distances, 90) < 0.2
+
+
+@pytest.mark.parametrize("level", [ONE, PICKUP])
+def test_completion_agrees_with_the_simulator(level):
+    env, right = made(level), []
+
+    def compare(env, subgoal, before, after):
+        space = envs.domain_of(level).subgoal_space()
+        if subgoal.verb == "pick up" and after.taken is not None:
+            left = len(env.truth.objects())
+            right.append(left < len(compare.objects))
+        if subgoal.verb == "go to" and space.is_complete(subgoal, before, after):
+            away = np.hypot(*(env.truth.position - env.truth.objects()[0][1]))
+            right.append(away < 1.153 + 0.3)
+        compare.objects = env.truth.objects()
+
+    compare.objects = []
+    for seed in range(4):
+        follow(env, level, seed, compare)
+    assert right and np.mean(right) > 0.9
+
+
+def test_two_levels_in_one_process_keep_their_own_walls():
+    one, four = made(ONE), made(PICKUP)
+    before = one.reset(seed=5)[0]["image"]
+    four.reset(seed=5)
+    np.testing.assert_array_equal(one.reset(seed=5)[0]["image"], before)
+    still = one.step(RIGHT)[0]["image"]
+    four.step(RIGHT)
+    one.step(LEFT)
+    np.testing.assert_array_equal(one.step(RIGHT)[0]["image"], still)
+
+
+def test_what_is_put_down_lies_ahead_and_what_is_taken_is_gone():
+    memory = RoomMemory()
+    reach = np.full(16, 5.0, np.float32)
+    red = np.array([[5, 1, 1.1, 0.0, 1.0]])
+    memory.look(red, reach)
+    memory.feel(took=True, holds=True, bumped=False)
+    assert memory.taken == memory.carrying == ("red", "box") and not memory.objects()
+    memory.move(np.array([0.0, 0.0, np.pi / 2]))
+    memory.feel(took=False, holds=False, bumped=False)
+    (put,) = memory.objects()
+    assert memory.carrying is None and put.thing == ("red", "box")
+    np.testing.assert_allclose(put.place, (0.0, 1.23), atol=0.01)  # west of the start
+
+
+def test_a_missing_library_is_named_with_its_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "miniworld", None)
+    monkeypatch.setitem(sys.modules, "pyglet", None)
+    with pytest.raises(SimulatorError, match=r"pip install 'hier-agent\[miniworld\]'"):
+        envs.make_env(FOUR)
