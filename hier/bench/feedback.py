@@ -32,7 +32,7 @@ from planners.language import VLMPlanner
 BEST, OTHERS = "awr", ("archer", "grpo", "step_dpo", "inverse_rl")
 # Levels that neither planner nor controller learned on, and the steps that both are given there.
 HELD_OUT = {
-    "BabyAI-BlockedUnlockPickup-v0": 65_536,
+    "BabyAI-BlockedUnlockPickup-v0": 102_400,
     "BabyAI-KeyCorridorS3R3-v0": 20_480,
     "BabyAI-GoToSeqS5R2-v0": 20_480,
 }
