@@ -23,6 +23,7 @@ STARTED = "BabyAI-BlockedUnlockPickup-v0"
 FLAT = "flat"
 LINVIT = ["guidance.soft_choice=annealed"]
 READ = ["guidance.requery_rounds=3"]
+BELIEVED = ["guidance.trust=full"]  # the planner is known to be bad
 ACTIONS = ["guidance.actions=loss"]
 VALUE = ["guidance.value_shaping=0.5"]
 VARIANTS = {
@@ -117,7 +118,7 @@ def _misled(
             for variant, budget, lines in (
                 (GOOD, min(steps, GOOD_STEPS), ORACLE),
                 (OBEYED, steps, wrong),
-                (GUIDED, steps, [*wrong, *LINVIT, *READ]),
+                (GUIDED, steps, [*wrong, *LINVIT, *READ, *BELIEVED]),
             ):
                 config = base.override(*level, f"seed={seed}", *_budget(budget, quick), *lines)
                 name = variant.replace(",", "").replace(" + ", "-").replace(" ", "-")
