@@ -71,7 +71,7 @@ SUITES: dict[str, Suite] = {
         plot="plot_panels",
     ),
     "wrong-teacher": Suite(
-        "a planner taught the wrong order: obeyed, guided, and corrected by feedback",
+        "a planner taught the wrong order, corrected by feedback under guidance",
         "feedback:wrong_teacher_suite",
         plot="plot_panels",
     ),

@@ -137,32 +137,25 @@ def _learned_there(
 
 
 def wrong_teacher_suite(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:
-    """A planner taught to open before fetching the key: obeyed, guided, and corrected.
+    """A planner taught to open before fetching the key, corrected by feedback under guidance.
 
-    Controllers learn from nothing, on UnlockPickup with time enough to fail (see ``wrong-order``).
+    Controllers learn from nothing, on UnlockPickup with time enough to fail (see ``wrong-order``,
+    which has guidance alone for an oracle that errs in the same way).
     """
     parent = kept_parent("wrong-teacher", quick)
     teacher = wrong_teacher(Path("runs/wrong-teacher"), "BabyAI-UnlockPickup-v0", quick=quick)
     # Its mistake is not the level's alone, so none of its other answers are worth keeping.
     base = _base(f"planner.model={teacher}", "feedback.anchors=0", *PATIENT)
-    variants = {
-        "guidance and feedback": [*LINVIT, *READ, *LEARNS],
-        "guidance": [*LINVIT, *READ],
-        "obeyed": [],
-    }
-    jobs = []
-    for variant, lines in variants.items():
-        for seed in seeds:
-            config = base.override(f"seed={seed}", *_budget(WRONG_STEPS, quick), *lines)
-            name = f"{variant.replace(' ', '-')}-seed-{seed}"
-            jobs.append((config, variant, parent / name, quick))
+    lines = [*LINVIT, *READ, *LEARNS]
+    jobs = [
+        (base.override(f"seed={seed}", *_budget(WRONG_STEPS, quick), *lines), BOTH,
+         parent / f"seed-{seed}", quick)
+        for seed in seeds
+    ]  # fmt: skip
     rows = side_by_side(taught, jobs)
-    figures: dict[str, Any] = {}
-    for variant in variants:
-        some = [row for row in rows if row["variant"] == variant]
-        key = variant.replace(" ", "_")
-        figures |= learning_figures(some, key)
-        figures |= success_figures(some, f"{key}.alone", "alone")
+    figures = learning_figures(rows, "corrected")
+    for name in ("alone", "as_it_was"):
+        figures |= success_figures(rows, f"corrected.{name}", name)
     return figures, rows
 
 
@@ -227,19 +220,25 @@ def before(job: tuple[Path, str, str, int, bool]) -> Row:
 def taught(job: tuple[HierConfig, str, Path, bool]) -> Row:
     """Train, then judge the planner: alone, and against the expert where it was and elsewhere.
 
-    ``alone`` is success where guidance does not help it.
+    ``alone`` is success where guidance does not help it, ``as_it_was`` that of the planner before
+    feedback with the same controller.
     """
     config, variant, folder, quick = job
     row = train_job((config, variant, folder))
     if "alone" in row:
         return row
     off = ["guidance.soft_choice=none", "guidance.requery_rounds=0", "feedback.objective=none"]
-    found = evaluate(folder, episodes=config.eval.episodes, overrides=off, progress=False)
+    first = [f"planner.model={config.planner.model or SHIPPED}"]
+    alone, as_it_was = (
+        evaluate(folder, episodes=config.eval.episodes, overrides=[*off, *more], progress=False)
+        for more in ([], first)
+    )
     run = RunFolder.open(folder)
     learned = str(run.planner) if run.planner.exists() else config.planner.model or "gridworld"
     memory, share = logged(run, "time/memory_mb"), logged(run, "feedback/share")
     row |= {
-        "alone": found.success_rate,
+        "alone": alone.success_rate,
+        "as_it_was": as_it_was.success_rate,
         **_accuracies(learned, row["level"], quick),
         "feedback_share": round(share[-1][1], 3) if share else 0.0,
         "memory_mb": [[step, round(value)] for step, value in memory],

@@ -91,7 +91,7 @@ class TestFeedback:
         )  # fmt: skip
         job = (config, "awr", tmp_path / "run", True)
         row = taught(job)
-        for name in ("alone", "accuracy", "source_accuracy", "feedback_share"):
+        for name in ("alone", "as_it_was", "accuracy", "source_accuracy", "feedback_share"):
             assert 0 <= row[name] <= 1
         assert row["feedback_share"] > 0 and row["memory_mb"][-1][1] > 100
         assert taught(job) == json.loads(json.dumps(row))
