@@ -225,7 +225,7 @@ class TestLearner:
         def drift(**options):
             planner, learns = learner(AWR(beta=0.2), **options)
             lessons = tried(real)
-            learns.learn(lessons, 12)
+            learns.learn(lessons, 24)
             drifted = learns._drift(anchors).item()
             return drifted, min(chance_of_best(planner, lessons))
 
