@@ -202,7 +202,7 @@ class TestTransformersServe:
 
     @pytest.mark.filterwarnings("ignore:.*names no candidate")  # explore is not always one
     def test_training_survives_the_server_being_killed_and_says_so(self, real, tmp_path):
-        killer = threading.Thread(target=kill_after, args=(real, real.answered() + 30))
+        killer = threading.Thread(target=kill_after, args=(real, real.answered() + 8))
         killer.start()
         config = tiny_run(model="tiny/seeing", base_url=real.url, logprobs=False)
         with pytest.warns(
