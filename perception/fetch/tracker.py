@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from envs.domain import FAR, Imagined, Outlook
+from envs.domain import Imagined, Outlook
 from envs.errors import PerceptionError
 from envs.fetch.camera import FRAME
 from envs.fetch.env import FRAME_EVERY, STEP
@@ -29,6 +28,7 @@ from envs.fetch.subgoals import (
 )
 from envs.subgoal import Subgoal
 from perception.fetch.vision import locate, see_block, see_target
+from perception.places import PlaceTracker
 
 OUTLOOK = 15  # cells a side of the map that a critic sees
 N_CODES = 4
@@ -44,26 +44,14 @@ _PAST_HAND = np.array([1.0, 0.0, 0.0])  # views: palm and fingers hide part of a
 _HAND = 0.06  # metres from the gripper within which they do
 
 
-class FetchGrounding(NamedTuple):
-    """Where the current subgoals are, for ``n`` environments; see :class:`envs.domain.Grounding`.
-
-    Attributes:
-        place: ``(n, 5)`` float32: from the gripper to the subgoal's place in units of 10 cm,
-            clipped to [-3, 3]; the way that is left / 10, clipped to [0, 2]; 1 if there is one.
-        steps: ``(n,)`` float64 the way that is left, in units of 10 cm.
-        found: ``(n,)`` int64, 1 where a subgoal is pursued.
-    """
-
-    place: NDArray[np.float32]
-    steps: NDArray[np.float64]
-    found: NDArray[np.int64]
-
-
-class FetchTracker:
+class FetchTracker(PlaceTracker):
     """Follows one table per environment; implements :class:`envs.domain.Tracker`.
 
     The target is seen once it is wholly in sight of two cameras, the block in every new picture;
     between pictures the block moves with a hand that holds it. The privileged variant is told both.
+
+    A subgoal's place is from the gripper there in units of 10 cm, clipped to [-3, 3]; the way that
+    is left / 10, clipped to [0, 2]; and 1.
 
     Args:
         n: number of environments.
@@ -72,6 +60,7 @@ class FetchTracker:
     def __init__(self, n: int):
         self.wait_action = np.zeros(4, np.float32)  # stay
         self._space = FetchSubgoals()
+        super().__init__(n, self._space, N_PLACE)
         self._frames = np.zeros((n, *FRAME), np.uint8)
         self._hands = np.zeros((n, 7), np.float32)
         self._blocks = np.zeros((n, 3), np.float32)
@@ -80,10 +69,6 @@ class FetchTracker:
         self._sights = np.zeros(n, np.int64)  # pictures that the target was wholly seen in
         self._seen = np.zeros((n, 3), np.float32)  # block in the last picture
         self._missions = [""] * n
-        self._subgoals: list[Subgoal | None] = [None] * n
-        self.grounding = FetchGrounding(
-            np.zeros((n, N_PLACE), np.float32), np.full(n, float(FAR)), np.zeros(n, np.int64)
-        )
 
     def reset(self, observation: dict[str, NDArray], which: Sequence[int] | None = None) -> None:
         """Begin episodes; see :meth:`envs.domain.Tracker.reset`.
@@ -173,22 +158,6 @@ class FetchTracker:
             mission=self._missions[i],
         )
 
-    def pursue(self, i: int, subgoal: Subgoal | None) -> None:
-        """Set the subgoal that :meth:`ground` places for environment ``i``; ``None`` for none."""
-        self._subgoals[i] = subgoal
-
-    def ground(self, which: Sequence[int] | None = None) -> FetchGrounding:
-        """Place the subgoals of ``which`` (all when omitted); live arrays over all environments."""
-        g = self.grounding
-        for i in range(len(self._hands)) if which is None else which:
-            subgoal = self._subgoals[i]
-            if subgoal is None:
-                g.place[i], g.steps[i], g.found[i] = 0.0, FAR, 0
-                continue
-            g.place[i], g.steps[i] = self._place(self.percept(i), subgoal)
-            g.found[i] = 1
-        return g
-
     def _place(self, percept: FetchPercept, subgoal: Subgoal) -> tuple[NDArray[np.float32], float]:
         steps = self._space.steps(percept, subgoal)
         ahead = (self._space.place(percept, subgoal) - percept.gripper) / CELL
@@ -217,10 +186,6 @@ class FetchTracker:
         )
         return {"state": np.clip(np.concatenate(parts, axis=1), -20, 20).astype(np.float32)}
 
-    def steps_onto(self, actions: NDArray[Any], kinds: Sequence[str]) -> NDArray[np.bool_]:
-        """Nothing on the table does harm, ``(n,)`` false."""
-        return np.zeros(len(actions), np.bool_)
-
     def outlook(self, percept: FetchPercept, subgoals: Sequence[Subgoal]) -> Outlook:
         """How ``subgoals`` look from a percept; the map is the table from above, 5 cm a cell."""
         half = OUTLOOK // 2
@@ -235,12 +200,7 @@ class FetchTracker:
         return Outlook(
             codes[top : top + OUTLOOK, left : left + OUTLOOK].copy(),
             mission_words(percept.mission),
-            np.stack(
-                [
-                    np.concatenate([self._space.encode(g), self._place(percept, g)[0]])
-                    for g in subgoals
-                ]
-            ),
+            self._described(percept, subgoals),
         )
 
     def imagine(self, percept: FetchPercept, subgoal: Subgoal) -> Imagined | None:

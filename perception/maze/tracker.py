@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium import spaces
@@ -19,38 +18,29 @@ from envs.mujoco_maze.percept import WORDS, MazePercept
 from envs.mujoco_maze.subgoals import MazeSubgoals
 from envs.subgoal import Subgoal
 from perception.maze.vision import see_agent, see_scene
+from perception.places import PlaceTracker
 
 OUTLOOK = 15  # cells a side of the map that a critic sees
 _FREE, _WALL, _GOAL = range(3)  # codes of its cells
 N_CODES = 3
 
 
-class MazeGrounding(NamedTuple):
-    """Where the current subgoals are, for ``n`` environments; see :class:`envs.domain.Grounding`.
-
-    Attributes:
-        place: ``(n, 4)`` float32: cells to the right and down to the target, clipped to [-3, 3];
-            length of the way / 10, clipped to [0, 2]; 1 if there is a target.
-        steps: ``(n,)`` float64 length of the way, in cells.
-        found: ``(n,)`` int64, 1 where a subgoal is pursued.
-    """
-
-    place: NDArray[np.float32]
-    steps: NDArray[np.float64]
-    found: NDArray[np.int64]
-
-
-class MazeTracker:
+class MazeTracker(PlaceTracker):
     """Follows one agent per environment; implements :class:`envs.domain.Tracker`.
 
     Walls and goal are seen once an episode, the agent in every new picture; between two pictures
     its own motion is added up. The privileged variant is told all of it.
+
+    A subgoal's place is cells to the right and down to the target, clipped to [-3, 3]; length of
+    the way / 10, clipped to [0, 2]; and 1.
 
     Args:
         n: number of environments.
     """
 
     def __init__(self, n: int):
+        self._space = MazeSubgoals()
+        super().__init__(n, self._space, 4)
         self.wait_action = np.zeros(2, np.float32)  # no force
         self._frames = np.zeros((n, *FRAME), np.uint8)
         self._walls = np.ones((n, SIZE, SIZE), np.bool_)
@@ -58,11 +48,6 @@ class MazeTracker:
         self._goals = np.zeros((n, 2), np.float32)
         self._positions = np.zeros((n, 2), np.float32)
         self._velocities = np.zeros((n, 2), np.float32)
-        self._subgoals: list[Subgoal | None] = [None] * n
-        self._space = MazeSubgoals()
-        self.grounding = MazeGrounding(
-            np.zeros((n, 4), np.float32), np.full(n, float(FAR)), np.zeros(n, np.int64)
-        )
 
     def reset(self, observation: dict[str, NDArray], which: Sequence[int] | None = None) -> None:
         """Begin episodes; see :meth:`envs.domain.Tracker.reset`.
@@ -117,22 +102,6 @@ class MazeTracker:
             goal=self._goals[i].copy(),
         )
 
-    def pursue(self, i: int, subgoal: Subgoal | None) -> None:
-        """Set the subgoal that :meth:`ground` places for environment ``i``; ``None`` for none."""
-        self._subgoals[i] = subgoal
-
-    def ground(self, which: Sequence[int] | None = None) -> MazeGrounding:
-        """Place the subgoals of ``which`` (all when omitted); live arrays over all environments."""
-        g = self.grounding
-        for i in range(len(self._positions)) if which is None else which:
-            subgoal = self._subgoals[i]
-            if subgoal is None:
-                g.place[i], g.steps[i], g.found[i] = 0.0, FAR, 0
-                continue
-            g.place[i], g.steps[i] = self._place(self.percept(i), subgoal)
-            g.found[i] = 1
-        return g
-
     def _place(self, percept: MazePercept, subgoal: Subgoal) -> tuple[NDArray[np.float32], float]:
         target = self._space.place(percept, subgoal)
         way = way_to(percept.walls, percept.position, target)
@@ -154,10 +123,6 @@ class MazeTracker:
         )
         return {"state": np.clip(np.concatenate(parts, axis=1), -3.0, 3.0)}
 
-    def steps_onto(self, actions: NDArray[Any], kinds: Sequence[str]) -> NDArray[np.bool_]:
-        """Nothing in a maze does harm, ``(n,)`` false."""
-        return np.zeros(len(actions), np.bool_)
-
     def outlook(self, percept: MazePercept, subgoals: Sequence[Subgoal]) -> Outlook:
         """How ``subgoals`` look from a percept; the map is the 15 x 15 cells around the agent."""
         codes = np.where(percept.walls, _WALL, _FREE).astype(np.uint8)
@@ -168,12 +133,7 @@ class MazeTracker:
         return Outlook(
             around[row : row + OUTLOOK, column : column + OUTLOOK].copy(),
             np.arange(1, len(WORDS)),
-            np.stack(
-                [
-                    np.concatenate([self._space.encode(g), self._place(percept, g)[0]])
-                    for g in subgoals
-                ]
-            ),
+            self._described(percept, subgoals),
         )
 
     def imagine(self, percept: MazePercept, subgoal: Subgoal) -> Imagined | None:

@@ -7,16 +7,15 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
 
 from envs.rooms.maps import CELL, SIZE
 from envs.rooms.percept import RoomsPercept
 from envs.rooms.subgoals import RoomsSubgoals
 from envs.subgoal import Subgoal
+from perception.scene_card import LEVEL_TITLE, pictures_in_a_row, write_card
 
-_SIDE, _CARD, _TOP, _MARGIN = 320, 340, 36, 12
+_SIDE, _CARD = 320, 340
 _CELL = _SIDE // SIZE
-_PAPER, _INK, _MUTED = (246, 246, 243), (33, 35, 41), (122, 124, 130)
 _CELLS = np.array([(206, 206, 202), (255, 255, 255), (90, 92, 98)], np.uint8)  # as maps' codes
 _AGENT, _TARGET = (20, 20, 20), (0, 170, 200)
 _COLORS = {
@@ -41,24 +40,12 @@ def draw_rooms(
     """
     pictures = [("view", percept.frame), ("percept", _plan(percept, subgoal))]
     if level is not None:
-        pictures.append(("simulator (for you, not the agent)", level))
-    width = len(pictures) * (_SIDE + _MARGIN) + _MARGIN + _CARD
-    canvas = Image.new("RGB", (width, _TOP + _SIDE + _MARGIN), _PAPER)
-    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(13)
-    for k, (title, picture) in enumerate(pictures):
-        left = _MARGIN + k * (_SIDE + _MARGIN)
-        draw.text((left, 12), title, _MUTED, font)
-        height = round(_SIDE * picture.shape[0] / picture.shape[1])
-        fitted = Image.fromarray(picture).resize((_SIDE, height), Image.Resampling.NEAREST)
-        canvas.paste(fitted, (left, _TOP))
-    left = width - _CARD + _MARGIN
-    draw.text((left, 12), caption, _INK, font)
-    draw.text((left, _TOP), str(subgoal or "no planner"), _INK, ImageFont.load_default(14))
-    draw.text((left, _TOP + 22), percept.mission, _MUTED, font)
-    for k, candidate in enumerate(candidates):
-        share = "" if log_probs is None else f"{np.exp(log_probs[k]):4.0%}  "
-        color = _INK if candidate == subgoal else _MUTED
-        draw.text((left, _TOP + 50 + 19 * k), f"{share}{candidate}", color, font)
+        pictures.append((LEVEL_TITLE, level))
+    canvas, corner = pictures_in_a_row(pictures, _SIDE, _CARD)
+    write_card(
+        canvas, corner, (12, caption), subgoal, candidates, log_probs,
+        size=14, mission=percept.mission, spacing=19,
+    )  # fmt: skip
     return np.array(canvas)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium import spaces
@@ -26,6 +25,7 @@ from envs.rooms.percept import (
 from envs.rooms.simulator import FRAME
 from envs.rooms.subgoals import Explore, PutNext, RoomsSubgoals
 from envs.subgoal import Subgoal
+from perception.places import PlaceTracker
 from perception.rooms.memory import RoomMemory
 from perception.rooms.vision import see
 
@@ -36,28 +36,16 @@ N_CODES = 4  # unknown, free, wall, object
 _PLACE = 7  # numbers that place a target
 
 
-class RoomsGrounding(NamedTuple):
-    """Where the current subgoals are, for ``n`` environments; see :class:`envs.domain.Grounding`.
-
-    Attributes:
-        place: ``(n, 7)`` float32 in [-3, 3]: sine and cosine of the bearing, and a third of the
-            metres, to where the way to the target first bends; sine and cosine of the bearing of
-            the target, and the metres to it; 1 if there is a target.
-        steps: ``(n,)`` float64 actions to the target, turns and steps.
-        found: ``(n,)`` int64, 1 where a target is known.
-    """
-
-    place: NDArray[np.float32]
-    steps: NDArray[np.float64]
-    found: NDArray[np.int64]
-
-
-class RoomsTracker:
+class RoomsTracker(PlaceTracker):
     """Follows one agent per environment; implements :class:`envs.domain.Tracker`.
 
     Every picture gives objects by colour and the floor's edge; with the agent's own motion they
     become a map (:class:`perception.rooms.memory.RoomMemory`). The privileged variant is told
     what a picture would show.
+
+    A subgoal's place is sine and cosine of the bearing, and a third of the metres, to where the way
+    to the target first bends; sine and cosine of the bearing of the target, and the metres to it;
+    and 1; all in [-3, 3]. Steps are actions to the target, turns and steps.
 
     Args:
         n: number of environments.
@@ -66,14 +54,11 @@ class RoomsTracker:
     wait_action = 7  # MiniWorld's "done", which does nothing
 
     def __init__(self, n: int):
+        self._space = RoomsSubgoals()
+        super().__init__(n, self._space, _PLACE)
         self._memories = [RoomMemory() for _ in range(n)]
         self._frames = np.zeros((n, *FRAME), np.uint8)
         self._missions = [""] * n
-        self._subgoals: list[Subgoal | None] = [None] * n
-        self._space = RoomsSubgoals()
-        self.grounding = RoomsGrounding(
-            np.zeros((n, _PLACE), np.float32), np.full(n, float(FAR)), np.zeros(n, np.int64)
-        )
 
     def reset(self, observation: dict[str, NDArray], which: Sequence[int] | None = None) -> None:
         """Begin episodes; see :meth:`envs.domain.Tracker.reset`."""
@@ -115,23 +100,6 @@ class RoomsTracker:
             taken=memory.taken,
             mission=self._missions[i],
         )
-
-    def pursue(self, i: int, subgoal: Subgoal | None) -> None:
-        """Set the subgoal that :meth:`ground` places for environment ``i``; ``None`` for none."""
-        self._subgoals[i] = subgoal
-
-    def ground(self, which: Sequence[int] | None = None) -> RoomsGrounding:
-        """Place the subgoals of ``which`` (all when omitted); live arrays over all environments."""
-        g = self.grounding
-        for i in range(len(self._memories)) if which is None else which:
-            subgoal = self._subgoals[i]
-            found = None if subgoal is None else self._place(self.percept(i), subgoal)
-            if found is None:
-                g.place[i], g.steps[i], g.found[i] = 0.0, FAR, 0
-            else:
-                g.place[i], g.steps[i] = found
-                g.found[i] = 1
-        return g
 
     def _place(
         self, percept: RoomsPercept, subgoal: Subgoal
@@ -180,10 +148,6 @@ class RoomsTracker:
             rows.append(np.concatenate([memory.reach / 3, known.ravel(), told]))
         return {"state": np.clip(np.array(rows, np.float32), -3.0, 3.0)}
 
-    def steps_onto(self, actions: NDArray[Any], kinds: Sequence[str]) -> NDArray[np.bool_]:
-        """Nothing in these rooms does harm, ``(n,)`` false."""
-        return np.zeros(len(actions), np.bool_)
-
     def outlook(self, percept: RoomsPercept, subgoals: Sequence[Subgoal]) -> Outlook:
         """How ``subgoals`` look from a percept.
 
@@ -198,13 +162,10 @@ class RoomsTracker:
         around = np.pad(codes, OUTLOOK, constant_values=UNKNOWN)
         around = around[row : row + 2 * OUTLOOK, column : column + 2 * OUTLOOK]
         words = [WORDS.index(word) for word in percept.mission.split()]
-        found = [self._place(percept, g) for g in subgoals]
-        places = [np.zeros(_PLACE, np.float32) if f is None else f[0] for f in found]
-        vectors = [self._space.encode(g) for g in subgoals]
         return Outlook(
             around.reshape(OUTLOOK, 2, OUTLOOK, 2).max(axis=(1, 3)),
             np.array(words + [0] * (MISSION_LENGTH - len(words))),
-            np.stack([np.concatenate(parts) for parts in zip(vectors, places, strict=True)]),
+            self._described(percept, subgoals),
         )
 
     def imagine(self, percept: RoomsPercept, subgoal: Subgoal) -> Imagined | None:

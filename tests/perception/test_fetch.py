@@ -17,19 +17,10 @@ from perception.fetch.hindsight import FetchRelabelling
 from perception.fetch.tracker import CENTRE, FetchTracker
 from perception.fetch.vision import locate, see_block, see_target
 from tests.hand import action
+from tests.worlds import made
 
 SPACE = FetchSubgoals()
 TASKS = ("FetchReach-v4", "FetchPush-v4", "FetchPickAndPlace-v4")
-
-
-def made(level):
-    pytest.importorskip("gymnasium_robotics", reason="needs the extra [mujoco]")
-    env = envs.make_env(level)
-    try:
-        env.reset(seed=0)
-    except SimulatorError as error:
-        pytest.skip(str(error))
-    return env
 
 
 def batched(observation):

@@ -13,18 +13,9 @@ from hier.build import build_env, build_model, build_planner_of
 from hier.config import HierConfig
 from perception.maze.tracker import MazeTracker
 from perception.maze.vision import see_agent, see_scene
+from tests.worlds import made
 
 MAZES = ("PointMaze_UMaze-v3", "PointMaze_Medium-v3", "PointMaze_Large-v3")
-
-
-def made(level):
-    pytest.importorskip("gymnasium_robotics", reason="needs the extra [mujoco]")
-    env = envs.make_env(level)
-    try:
-        env.reset(seed=0)
-    except SimulatorError as error:
-        pytest.skip(str(error))
-    return env
 
 
 @pytest.mark.parametrize("level", MAZES)

@@ -1,7 +1,6 @@
 """What is seen of rooms, held against the simulator; and a walker that reaches what is asked."""
 
 import sys
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -12,19 +11,11 @@ from envs.rooms.percept import RADIUS
 from envs.rooms.subgoals import PutNext
 from perception.rooms.memory import RoomMemory
 from perception.rooms.tracker import RoomsTracker
+from tests.worlds import made
 
 FOUR, ONE = "MiniWorld-FourRooms-v0", "MiniWorld-OneRoom-v0"
 PICKUP, PUT = "MiniWorld-PickupObjects-v0", "MiniWorld-PutNext-v0"
 LEFT, RIGHT, FORWARD, PICK, DROP = 0, 1, 2, 4, 5
-
-
-def made(level):
-    if find_spec("miniworld") is None:  # importing it here would ask pyglet for a screen
-        pytest.skip("needs the extra [miniworld]")
-    try:
-        return envs.make_env(level)
-    except SimulatorError as error:
-        pytest.skip(str(error))
 
 
 class Walker:

@@ -1,0 +1,81 @@
+"""What trackers share whose subgoals each lie at one place."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.domain import FAR
+from envs.subgoal import Subgoal, SubgoalSpace
+
+
+class PlaceGrounding(NamedTuple):
+    """Where the current subgoals are, for ``n`` environments; see :class:`envs.domain.Grounding`.
+
+    Attributes:
+        place: ``(n, k)`` float32 in [-3, 3], as the tracker tells the controller; zeros for none.
+        steps: ``(n,)`` float64 length of the way, in the domain's cells.
+        found: ``(n,)`` int64, 1 where a subgoal is pursued and its place known.
+    """
+
+    place: NDArray[np.float32]
+    steps: NDArray[np.float64]
+    found: NDArray[np.int64]
+
+
+class PlaceTracker(ABC):
+    """Keeps what each environment pursues and places it; a base for trackers.
+
+    Args:
+        n: number of environments.
+        space: the domain's subgoals.
+        numbers: that place a subgoal, ``k`` of :class:`PlaceGrounding`.
+    """
+
+    def __init__(self, n: int, space: SubgoalSpace, numbers: int):
+        self._subgoals: list[Subgoal | None] = [None] * n
+        self._numbers = numbers
+        self.grounding = PlaceGrounding(
+            np.zeros((n, numbers), np.float32), np.full(n, float(FAR)), np.zeros(n, np.int64)
+        )
+        self._encode = space.encode
+
+    @abstractmethod
+    def percept(self, i: int) -> Any:
+        """The latest percept of environment ``i``."""
+
+    @abstractmethod
+    def _place(self, percept: Any, subgoal: Subgoal) -> tuple[NDArray[np.float32], float] | None:
+        """A subgoal's numbers ``(k,)`` and way; ``None`` where it has no known place."""
+
+    def pursue(self, i: int, subgoal: Subgoal | None) -> None:
+        """Set the subgoal that :meth:`ground` places for environment ``i``; ``None`` for none."""
+        self._subgoals[i] = subgoal
+
+    def ground(self, which: Sequence[int] | None = None) -> PlaceGrounding:
+        """Place the subgoals of ``which`` (all when omitted); live arrays over all environments."""
+        g = self.grounding
+        for i in range(len(self._subgoals)) if which is None else which:
+            subgoal = self._subgoals[i]
+            found = None if subgoal is None else self._place(self.percept(i), subgoal)
+            if found is None:
+                g.place[i], g.steps[i], g.found[i] = 0.0, FAR, 0
+            else:
+                g.place[i], g.steps[i] = found
+                g.found[i] = 1
+        return g
+
+    def steps_onto(self, actions: NDArray[Any], kinds: Sequence[str]) -> NDArray[np.bool_]:
+        """Nothing in these worlds does harm, ``(n,)`` false."""
+        return np.zeros(len(actions), np.bool_)
+
+    def _described(self, percept: Any, subgoals: Sequence[Subgoal]) -> NDArray[np.float32]:
+        """For an outlook: each subgoal's encoding and place, zeros where that is not known."""
+        found = [self._place(percept, g) for g in subgoals]
+        places = [np.zeros(self._numbers, np.float32) if f is None else f[0] for f in found]
+        pairs = zip(map(self._encode, subgoals), places, strict=True)
+        return np.stack([np.concatenate(pair) for pair in pairs])
