@@ -60,11 +60,6 @@ SUITES: dict[str, Suite] = {
         "feedback:feedback",
         plot="plot_panels",
     ),
-    "objectives": Suite(
-        "the hardest of them, with the other objectives",
-        "feedback:objectives",
-        plot="plot_panels",
-    ),
     "half-source": Suite(
         "the same for a planner pre-trained on half of the source levels",
         "feedback:half_source",
