@@ -10,6 +10,9 @@ computes what :class:`hier.vec_env.HierarchicalVecEnv` would have paid. A transi
 - if its subgoal was completed before in the episode, and so pays no more;
 - if its subgoal failed or timed out with it: what came next was the planner's to choose;
 - if its subgoal has no target of its own to move, or was at the new one already.
+
+Without a planner the mission is what is pursued, from an episode's first step to its last: HER as
+it was published, but for rewards of 0 and 1 and episodes that end with success.
 """
 
 from __future__ import annotations
@@ -53,7 +56,8 @@ class Hindsight:
 class HindsightReplayBuffer(DictReplayBuffer):
     """SB3's replay buffer with hindsight over subgoals; for any off-policy algorithm.
 
-    It learns where subgoals end from the infos ``subgoal`` and :data:`PAYS` of the hierarchy.
+    It learns where subgoals end from the infos ``subgoal`` and :data:`PAYS` of the hierarchy, which
+    flat control has not.
 
     Args:
         buffer_size, observation_space, action_space, args, kwargs: SB3's.
@@ -93,7 +97,7 @@ class HindsightReplayBuffer(DictReplayBuffer):
             record = info.get("subgoal")
             # A subgoal that failed or timed out is followed by one that hindsight cannot know.
             gave_up = record is not None and record.outcome in ("failed", "timeout")
-            self._relabels[at, i] = info.get(PAYS, False) and not gave_up
+            self._relabels[at, i] = info.get(PAYS, True) and not gave_up
             self._lengths[i] += 1
             if record is not None or done[i]:
                 since = np.arange(at - min(self._lengths[i], self.buffer_size) + 1, at + 1)

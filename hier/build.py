@@ -194,25 +194,26 @@ def _wrapped(wrapper: Any, make: Any, seeds: Sequence[int]) -> gym.Env:
 
 
 def build_hindsight(config: HierConfig) -> Hindsight | None:
-    """How the controller's transitions are relabelled; ``None`` without a planner, or if off.
+    """How the controller's transitions are relabelled; ``None`` if they are not.
 
     Raises:
         ConfigError: if the domain cannot move targets, or rewards come from the planner's values.
     """
-    if not config.controller.hindsight or config.planner.type == "none":
+    if not config.controller.hindsight:
         return None
     if config.guidance.value_shaping:
         raise ConfigError(
             "controller.hindsight cannot tell the planner's values of targets it never saw; set it "
             "to 0, or guidance.value_shaping"
         )
+    flat = config.planner.type == "none"  # and so paid for the mission alone
     return Hindsight(
         config.controller.hindsight,
         domain_of(config.env.ids[0]).relabelling(),
         config.controller.gamma,
         config.controller.reward_scale,
-        config.subgoal.bonus,
-        config.subgoal.shaping,
+        0.0 if flat else config.subgoal.bonus,
+        0.0 if flat else config.subgoal.shaping,
     )
 
 

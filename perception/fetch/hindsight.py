@@ -12,6 +12,7 @@ from perception.fetch.tracker import SPEED, told_place
 # Where these lie in the controller's ``state``; places and vectors in units of 10 cm.
 _GRIPPER, _VELOCITY = slice(0, 3), slice(3, 6)
 _TO_BLOCK, _BLOCK_VELOCITY, _TO_TARGET = slice(7, 10), slice(10, 13), slice(13, 16)
+_BLOCK = slice(7, 13)  # zeros where there is none
 _SIZE = FetchSubgoals.encoding_size
 _REACH, _PUSH = (FetchSubgoals.verbs.index(verb) for verb in ("reach", "push"))
 _TARGETED = int(FetchSubgoals().encode(REACH_TARGET).nonzero()[0][-1])
@@ -21,7 +22,8 @@ class FetchRelabelling:
     """Moves the red target; implements :class:`envs.domain.Relabelling`.
 
     Only *reach the red target*, *push* and *carry* can be told of another: the block is where it
-    is. *Push* cannot be told of one that the gripper is not behind the block from.
+    is. *Push* cannot be told of one that the gripper is not behind the block from. Flat control
+    pursues the mission, for the block where there is one.
     """
 
     def relabel(
@@ -29,14 +31,16 @@ class FetchRelabelling:
     ) -> Relabelled:
         """See :meth:`envs.domain.Relabelling.relabel`; of ``state`` and ``subgoal``."""
         goals, states = observation["subgoal"], reached["state"]
-        own = goals[:, _REACH] == 1  # the gripper is to be there, else the block
+        flat = ~goals.any(axis=1)
+        no_block = ~observation["state"][:, _BLOCK].any(axis=1)
+        own = (goals[:, _REACH] == 1) | (flat & no_block)  # the gripper is to be there
         target = states[:, _GRIPPER] + np.where(own[:, None], 0, states[:, _TO_BLOCK])
         before, after = (
             _Moved(seen["state"], goals, own, target) for seen in (observation, next_observation)
         )
         possible = (goals[:, _PUSH] == 0) | (before.behind & after.behind)
         return Relabelled(
-            valid=(goals[:, _TARGETED] == 1) & possible & ~before.there,
+            valid=(flat | (goals[:, _TARGETED] == 1)) & possible & ~before.there,
             observation=before.seen,
             next_observation=after.seen,
             steps=before.steps,
@@ -52,7 +56,7 @@ class _Moved:
 
     Args:
         states: ``(b, 16)``.
-        goals: ``(b, 13)`` the pursued subgoals, which stay.
+        goals: ``(b, 13)`` the pursued subgoals, which stay; zeros in flat control.
         own: ``(b,)`` whether the gripper is to be at the target, not the block.
         target: ``(b, 3)`` in units of 10 cm.
     """
@@ -70,7 +74,8 @@ class _Moved:
         states, goals = states.copy(), goals.copy()
         states[:, _TO_TARGET] = to_target
         self.steps = np.linalg.norm(left, axis=1).astype(np.float64)
-        goals[:, _SIZE:] = told_place(to_target, self.steps)
+        pursuing = goals.any(axis=1)
+        goals[pursuing, _SIZE:] = told_place(to_target, self.steps)[pursuing]
         self.seen: Observation = {"state": states, "subgoal": goals}
         self.there = is_there(left * CELL, velocity * SPEED)
         self.behind = is_behind(states[:, _TO_BLOCK] * CELL, left * CELL)

@@ -54,6 +54,12 @@ class PointMaze(Domain):
 
         return outlook_sizes()
 
+    def relabelling(self) -> Any:
+        """See :class:`perception.maze.hindsight.MazeRelabelling`."""
+        from perception.maze.hindsight import MazeRelabelling
+
+        return MazeRelabelling()
+
     def draw_scene(
         self,
         percept: Any,

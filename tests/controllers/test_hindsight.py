@@ -119,6 +119,17 @@ def test_targets_stay_within_the_subgoal_when_old_steps_are_overwritten():
         assert (got["target"] >= got["to"]).all()
 
 
+def test_without_a_planner_the_episode_is_what_is_pursued():
+    buffer = buffer_of(1.0)
+    for k in range(6):
+        seen = [{"x": np.array([[at, 50.0]]), "subgoal": np.zeros((1, 1))} for at in (k, k + 1)]
+        buffer.add(*seen, np.zeros((1, 1)), np.zeros(1), np.array([k == 3]), [{}])
+    got = sampled(buffer)
+    first = got["from"] < 4
+    assert set(got["target"][first]) == {1.0, 2.0, 3.0, 4.0}
+    assert set(got["target"][~first]) == {50.0}  # an episode that goes on
+
+
 def test_environments_do_not_mix():
     buffer = buffer_of(1.0, n_envs=2)
     for k in range(6):
@@ -161,9 +172,11 @@ def played(config, actions, target=None):
     return steps, place
 
 
-def test_the_wrapper_would_have_paid_the_same():
+@pytest.mark.parametrize("planner", ["oracle", "none"])
+def test_the_wrapper_would_have_paid_the_same(planner):
     pytest.importorskip("gymnasium_robotics", reason="needs the extra [mujoco]")
     config = HierConfig.load("fetch", ["env.id=privileged/FetchReach-v4", "env.n_envs=1"])
+    config = config.override(f"planner.type={planner}", "controller.hindsight=0.5")
     actions = np.tile(np.array([0.6, -0.5, 0.3, 0], np.float32), (8, 1))
     actions[4:] = 0  # and stay there, so that it counts as reached
     first, place = played(config, actions)
@@ -188,5 +201,4 @@ def test_domains_and_rewards_without_hindsight_say_so():
         build_hindsight(HierConfig.load("demo", ["controller.hindsight=0.5"]))
     with pytest.raises(ConfigError, match=r"planner's values of targets.*guidance\.value_shaping"):
         build_hindsight(HierConfig.load("fetch", ["guidance.value_shaping=0.1"]))
-    assert build_hindsight(HierConfig.load("fetch", ["planner.type=none"])) is None
     assert build_hindsight(HierConfig.load("fetch", ["controller.hindsight=0"])) is None

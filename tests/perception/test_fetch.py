@@ -147,6 +147,26 @@ def test_hindsight_shows_what_the_tracker_would_with_the_target_moved(mission, s
     assert new.valid.any() and new.done.any()
 
 
+@pytest.mark.parametrize("mission", [REACH_TASK, CARRY_TASK])
+def test_hindsight_without_a_planner_moves_the_target_of_the_mission(mission):
+    hands, poses = np.zeros((3, 7), np.float32), np.zeros((3, 9), np.float32)
+    hands[:, 0], poses[:, 6:] = (1.1, 1.2, 1.3), (1.5, 0.8, 0.5)
+    if mission != REACH_TASK:
+        poses[:, :3] = hands[:, :3] + np.array([0.01, 0.02, 0.03], np.float32)
+    seen = {"mission": np.stack([mission_words(mission)] * 3), "hand": hands, "poses": poses}
+    tracker = FetchTracker(3)
+    tracker.reset(seen)
+    first, second, last = (
+        {"state": state[None], "subgoal": np.zeros((1, 13), np.float32)}
+        for state in tracker.controller_entries(seen)["state"]
+    )
+    new = FetchRelabelling().relabel(first, second, last)
+    assert new.valid.all() and not new.done.any() and not new.observation["subgoal"].any()
+    np.testing.assert_allclose(new.steps, [2.0], atol=1e-4)  # of 10 cm
+    arrived = FetchRelabelling().relabel(first, last, last)
+    assert arrived.done.all() and arrived.terminal.all() and arrived.reward == 1
+
+
 def test_a_table_without_a_block_is_refused():
     observation = {
         "mission": mission_words(CARRY_TASK)[None],

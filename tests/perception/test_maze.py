@@ -11,6 +11,7 @@ from envs.mujoco_maze.maps import GOAL_RADIUS
 from envs.mujoco_maze.subgoals import REACH
 from hier.build import build_env, build_model, build_planner_of
 from hier.config import HierConfig
+from perception.maze.hindsight import MazeRelabelling
 from perception.maze.tracker import MazeTracker
 from perception.maze.vision import see_agent, see_scene
 from tests.worlds import made
@@ -54,6 +55,31 @@ def test_an_expert_followed_by_simple_steering_arrives(level):
                 assert away < GOAL_RADIUS + 0.1
                 subgoal = None if subgoal != REACH else subgoal
         assert terminated and reward == 1.0 and info["is_success"]
+
+
+def test_hindsight_shows_what_the_tracker_would_with_the_goal_moved():
+    rng, n = np.random.default_rng(0), 200
+    size = envs.domain_of(MAZES[0]).subgoal_space().encoding_size + 4
+
+    def seen(state):
+        tracker = MazeTracker(n)
+        tracker.reset({"state": state, "walls": np.zeros((n, 12, 12), np.uint8)})
+        return tracker.controller_entries({}) | {"subgoal": np.zeros((n, size), np.float32)}
+
+    states = rng.uniform(1, 11, (3, n, 6)).astype(np.float32)
+    states[2, :, :2] = states[0, :, :2] + rng.normal(0, 0.5, (n, 2))  # near, so that some arrive
+    states[1, :, :2] = states[2, :, :2] + rng.normal(0, 0.5, (n, 2))
+    new = MazeRelabelling().relabel(*map(seen, states))
+    states[:2, :, 4:] = states[2, :, :2]
+    for mine, state in ((new.observation, states[0]), (new.next_observation, states[1])):
+        np.testing.assert_allclose(mine["state"], seen(state)["state"], atol=1e-5)
+    away = np.linalg.norm(states[:2, :, :2] - states[2, :, :2], axis=2)
+    np.testing.assert_array_equal(new.valid, away[0] > GOAL_RADIUS)
+    np.testing.assert_array_equal(new.done, away[1] <= GOAL_RADIUS)
+    assert new.done.any() and new.valid.any() and not new.done.all()
+    under_a_planner = seen(states[0])
+    under_a_planner["subgoal"][:, 0] = 1
+    assert not MazeRelabelling().relabel(under_a_planner, *map(seen, states[1:])).valid.any()
 
 
 def test_a_discrete_controller_is_refused_in_a_maze():
