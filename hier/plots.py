@@ -7,6 +7,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
+
 from envs.files import atomic_write
 
 # Okabe and Ito's, which all eyes tell apart; black last.
@@ -100,14 +102,17 @@ def plot_panels(result: dict[str, Any], path: Path) -> None:
 
 
 def _band(axes: Any, curves: list[Any], color: str, label: str) -> None:
-    # The first rollouts may end no episode: what all seeds have.
-    at = [dict(map(tuple, curve)) for curve in curves]
-    steps = sorted(set.intersection(*(set(curve) for curve in at))) if at else []
-    values = [[curve[step] for curve in at] for step in steps]
-    thousands = [step / 1000 for step in steps]
-    axes.plot(thousands, [median(some) for some in values], color=color, linewidth=2, label=label)
+    curves = [np.array(curve) for curve in curves if curve]
+    if not curves:
+        return
+    # Off-policy algorithms log at other steps in each seed; between its points a curve is a line.
+    first, last = max(curve[0, 0] for curve in curves), min(curve[-1, 0] for curve in curves)
+    steps = np.unique(np.concatenate([curve[:, 0] for curve in curves]))
+    steps = steps[(first <= steps) & (steps <= last)]
+    values = np.stack([np.interp(steps, *curve.T) for curve in curves])
+    axes.plot(steps / 1000, np.median(values, axis=0), color=color, linewidth=2, label=label)
     axes.fill_between(
-        thousands, [min(v) for v in values], [max(v) for v in values], color=color, alpha=0.15, lw=0
+        steps / 1000, values.min(axis=0), values.max(axis=0), color=color, alpha=0.15, lw=0
     )
 
 

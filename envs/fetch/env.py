@@ -109,6 +109,11 @@ class FetchEnv(gym.Env):
         return FetchExpert(self.held)
 
     @property
+    def max_steps(self) -> int:
+        """Steps after which an episode ends."""
+        return int(self.env.get_wrapper_attr("_max_episode_steps"))
+
+    @property
     def gripper(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Place and velocity of the gripper, ``(3,)`` each: the hand's own sense."""
         return self._site("robot0:grip")

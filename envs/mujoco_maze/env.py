@@ -118,6 +118,11 @@ class PointMazeEnv(gym.Env):
         return MazeExpert(self.walls, self.position, self.goal)
 
     @property
+    def max_steps(self) -> int:
+        """Steps after which an episode ends."""
+        return int(self.env.get_wrapper_attr("_max_episode_steps"))
+
+    @property
     def position(self) -> NDArray[np.float64]:
         """The agent's true place; privileged."""
         return self._place(self.simulator.data.qpos[:2])

@@ -115,6 +115,11 @@ class RoomsEnv(gym.Env):
         """A privileged source of subgoals for the running episode."""
         return RoomsExpert(self.truth)
 
+    @property
+    def max_steps(self) -> int:
+        """Steps after which an episode ends."""
+        return int(self.simulator.max_episode_steps)
+
     def _observation(self, odometry: NDArray[np.floating]) -> dict[str, NDArray]:
         seen: dict[str, NDArray] = {
             "mission": self._mission.copy(),

@@ -106,6 +106,11 @@ SUITES: dict[str, Suite] = {
         (0,),
     ),
     "render": Suite("frames per second against MiniGrid's own wrapper", "speed:render", (0,)),
+    "worlds": Suite(
+        "mazes, a robot's hand and 3-D rooms: flat, and with subgoals from percepts and told",
+        "worlds:worlds",
+        plot="plot_panels",
+    ),
     "zero-shot": Suite(
         "held-out levels with the planner that ships, beside the oracle", "zero_shot:zero_shot"
     ),

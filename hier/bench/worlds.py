@@ -1,0 +1,110 @@
+"""Suite ``worlds``: mazes, a robot's hand and 3-D rooms, flat and with subgoals."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+from envs.errors import UnknownNameError
+from envs.files import atomic_write
+from hier.bench import Row
+from hier.bench.guidance import learning_figures
+from hier.bench.learning import kept_parent, side_by_side, success_figures, train_job
+from hier.bench.zero_shot import short_name
+from hier.config import HierConfig
+from hier.evaluation import evaluate
+
+
+class Task(NamedTuple):
+    """What is trained on a level: a preset, for so many environment steps."""
+
+    preset: str
+    steps: int
+
+
+TASKS = {
+    "PointMaze_Medium-v3": Task("pointmaze", 40_000),
+    "PointMaze_Large-v3": Task("pointmaze", 100_000),
+    "FetchPush-v4": Task("fetch", 40_000),
+    "FetchPickAndPlace-v4": Task("fetch", 50_000),
+    "MiniWorld-FourRooms-v0": Task("rooms", 200_704),
+    "MiniWorld-PickupObjects-v0": Task("rooms", 100_352),
+    "MiniWorld-PutNext-v0": Task("rooms", 100_352),
+}
+TOLD = "privileged/"  # before the id of a level whose simulator tells what others must see
+FLAT, ORACLE, ORACLE_TOLD = "flat, privileged", "oracle", "oracle, privileged"
+
+
+def worlds(
+    quick: bool, seeds: Sequence[int], levels: Sequence[str] = tuple(TASKS)
+) -> tuple[dict[str, Any], list[Row]]:
+    """Controllers that learn from nothing under the oracle, from percepts and told; and flat ones.
+
+    The flat baseline is privileged, and where it replays its transitions it has hindsight (HER).
+    The controller that learned from percepts is judged once more under the domain's own VLM, which
+    it never met (``vlm``), and told what it otherwise sees (``told``).
+
+    Raises:
+        UnknownNameError: for a level that is none of :data:`TASKS`.
+    """
+    for level in levels:
+        if level not in TASKS:
+            raise UnknownNameError("level of this suite", level, TASKS)
+    levels = list(levels)[:1] if quick else levels
+    parent = kept_parent("worlds", quick)
+    jobs = [
+        (_config(level, variant, seed, quick), level, variant, parent / f"{name}-seed-{seed}")
+        for seed in seeds
+        for level in levels
+        for variant in (ORACLE, FLAT, ORACLE_TOLD)
+        for name in [f"{short_name(level)}-{variant.replace(', ', '-')}"]
+    ]
+    rows = side_by_side(_trained, jobs)
+    figures: dict[str, Any] = {}
+    for level in levels:
+        for variant in (ORACLE, FLAT, ORACLE_TOLD):
+            some = [row for row in rows if (row["level"], row["variant"]) == (level, variant)]
+            key = f"{short_name(level)}.{variant.replace(', ', '_')}"
+            figures |= learning_figures(some, key)
+            if variant == ORACLE:
+                for name in ("vlm", "told"):
+                    figures |= success_figures(some, f"{short_name(level)}.{name}", name)
+        figures[f"{short_name(level)}.seconds"] = median(
+            row["seconds"] for row in rows if (row["level"], row["variant"]) == (level, ORACLE)
+        )
+    return figures, rows
+
+
+def _config(level: str, variant: str, seed: int, quick: bool) -> HierConfig:
+    task = TASKS[level]
+    lines = [
+        f"env.id={level if variant == ORACLE else TOLD + level}",
+        f"seed={seed}",
+        f"total_timesteps={2048 if quick else task.steps}",
+        *("torch_threads=1", "eval.every=0", "eval.videos=0"),
+        f"eval.episodes={4 if quick else 100}",
+    ]
+    config = HierConfig.load(task.preset, lines)
+    if variant != FLAT:
+        return config
+    replays = config.controller.algorithm in ("sac", "td3")
+    return config.override("planner.type=none", f"controller.hindsight={0.5 if replays else 0}")
+
+
+def _trained(job: tuple[HierConfig, str, str, Path]) -> Row:
+    """Train, then judge what learned from percepts under the VLM, and told."""
+    config, level, variant, folder = job
+    row = train_job((config, variant, folder))
+    if variant == ORACLE and "vlm" not in row:
+        vlm, told = (
+            evaluate(folder, env_id=env_id, overrides=lines, progress=False).success_rate
+            for env_id, lines in ((level, ["planner.type=vlm"]), (TOLD + level, []))
+        )
+        row |= {"vlm": vlm, "told": told}
+    row["level"] = level
+    with atomic_write(folder / "row.json") as file:
+        file.write_text(json.dumps(row))
+    return row
