@@ -45,9 +45,9 @@ LEARNS = [f"feedback.objective={BEST}"]
 
 # The paper's level, and two that take several subgoals.
 TABLE = {
-    "BabyAI-GoToRedBallNoDists-v0": 30_720,
+    "BabyAI-GoToRedBallNoDists-v0": 20_480,
     "BabyAI-UnlockPickup-v0": 40_960,
-    "BabyAI-KeyCorridorS3R3-v0": 51_200,
+    "BabyAI-KeyCorridorS3R3-v0": 40_960,
 }
 NEITHER, GUIDANCE, FEEDBACK, BOTH = "neither", "guidance", "feedback", "guidance and feedback"
 WRONG_STEPS = 245_760
