@@ -112,6 +112,11 @@ class CriticConfig(Section):
         30, ge=0, description="closed subgoals that earned something, after which it has it sooner"
     )
     polyak: float = Field(0.01, gt=0, le=1, description="share of the target networks' update")
+    monte_carlo: float = Field(
+        0.0, ge=0, le=1,
+        description="share of the return that followed in its targets, the rest being learned from "
+        "its own values",
+    )  # fmt: skip
     optimism: float = Field(
         -1.0, ge=-1, le=1,
         description="choose by the smaller twin (-1), their mean (0) or the larger (1)",

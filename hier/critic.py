@@ -3,7 +3,9 @@
 A subgoal g chosen in state s lasts τ steps, earns ``R = Σ_{i<τ} γ^i r_i`` and ends in s'. Its
 target is ``y = R + γ^τ (1 - done) V̄(s')`` with LINVIT's soft value V̄ over the planner's
 distribution in s' (:mod:`hier.linvit`), under the smaller of two Polyak-averaged twins (Sutton et
-al. 1999; Fujimoto et al. 2018; arXiv 2402.16181).
+al. 1999; Fujimoto et al. 2018; arXiv 2402.16181). Once the episode is over, part of the target may
+be the return that followed instead, ``(1 - η) y + η G`` (mixed Monte Carlo, arXiv 1703.01310):
+where success is rare, values that are learned from values alone may settle far above any return.
 """
 
 from __future__ import annotations
@@ -128,6 +130,7 @@ class TransitionBuffer:
         self._log_probs = np.full((capacity, MAX_CANDIDATES), -np.inf, np.float32)
         self._reward = np.zeros(capacity, np.float32)
         self._discount = np.zeros(capacity, np.float32)
+        self._followed = np.full(capacity, np.nan, np.float32)
 
     def __len__(self) -> int:
         return min(self.added, self.capacity)
@@ -135,6 +138,7 @@ class TransitionBuffer:
     def add(self, t: Transition) -> None:
         """Keep one more; the oldest goes when there is no room."""
         i = self.added % self.capacity
+        self._followed[i] = np.nan
         self.added += 1
         self._map[i, 0] = t.before.map
         self._mission[i] = t.before.mission
@@ -149,6 +153,11 @@ class TransitionBuffer:
         self._next[i, : len(likely)] = t.after.subgoals[likely]
         self._log_probs[i, : len(likely)] = t.log_probs[likely]
 
+    def note_return(self, number: int, followed: float) -> None:
+        """Keep the return that followed the ``number``-th transition added, unless that is gone."""
+        if number >= self.added - self.capacity:
+            self._followed[number % self.capacity] = followed
+
     def sample(self, n: int, rng: np.random.Generator) -> dict[str, Tensor]:
         """``n`` transitions drawn with replacement, as tensors by name."""
         i = rng.integers(len(self), size=n)
@@ -161,6 +170,7 @@ class TransitionBuffer:
             "log_probs": torch.from_numpy(self._log_probs[i, :most]),
             "reward": torch.from_numpy(self._reward[i]),
             "discount": torch.from_numpy(self._discount[i]),
+            "followed": torch.from_numpy(self._followed[i]),
         }
 
 
@@ -173,6 +183,7 @@ class SubgoalCritic:
         polyak: share of the twins that goes into their copies at each update.
         optimism: how many half-differences of the twins are added to the mean when choosing
             (-1 takes the smaller, 0 their mean, +1 the larger); targets take the smaller.
+        monte_carlo: η, share of the return in the targets of transitions whose episode is over.
         capacity: transitions kept.
         batch_size: of an update.
         warmup: environment steps, over all transitions, before the critic has a say.
@@ -189,6 +200,7 @@ class SubgoalCritic:
         learning_rate: float = 1e-3,
         polyak: float = 0.01,
         optimism: float = -1.0,
+        monte_carlo: float = 0.0,
         capacity: int = 20_000,
         batch_size: int = 64,
         warmup: int = 30_000,
@@ -202,7 +214,7 @@ class SubgoalCritic:
         self.copies.load_state_dict(self.twins.state_dict())
         self.copies.requires_grad_(False)
         self.optimizer = torch.optim.Adam(self.twins.parameters(), learning_rate, fused=True)
-        self.polyak, self.optimism = polyak, optimism
+        self.polyak, self.optimism, self.monte_carlo = polyak, optimism, monte_carlo
         self.capacity, self.batch_size = capacity, batch_size
         self.warmup, self.warmup_rewards = warmup, warmup_rewards
         self.buffer: TransitionBuffer | None = None
@@ -225,13 +237,19 @@ class SubgoalCritic:
         found = ((one + two) / 2 + self.optimism * (one - two).abs() / 2).numpy()
         return [row[: len(o.subgoals)] for row, o in zip(found, outlooks, strict=True)]
 
-    def add(self, transition: Transition) -> None:
-        """Learn from one more transition, from now on."""
+    def add(self, transition: Transition) -> int:
+        """Learn from one more transition, from now on; its number, for :meth:`note_return`."""
         if self.buffer is None:
             self.buffer = TransitionBuffer(self.capacity, transition.before)
         self.buffer.add(transition)
         self.steps += transition.duration
         self.rewarded += transition.reward != 0
+        return self.buffer.added - 1
+
+    def note_return(self, number: int, followed: float) -> None:
+        """Tell it the discounted return from the ``number``-th transition to its episode's end."""
+        assert self.buffer is not None
+        self.buffer.note_return(number, followed)
 
     def learn(self, updates: int, kl_coef: float) -> dict[str, float]:
         """Gradient steps on what was seen; nothing while there is less than a batch.
@@ -259,6 +277,8 @@ class SubgoalCritic:
             later = self.copies(after, batch["mission"], batch["next"]).numpy()
             value = soft_value(batch["log_probs"].numpy(), later, kl_coef).min(axis=0)
             target = batch["reward"] + batch["discount"] * torch.from_numpy(value).float()
+            known = torch.where(batch["followed"].isnan(), target, batch["followed"])
+            target = torch.lerp(target, known, self.monte_carlo)
         now = self.twins(before, batch["mission"], batch["subgoal"])[..., 0]
         loss = functional.mse_loss(now, target.expand_as(now))
         self.optimizer.zero_grad()

@@ -41,6 +41,7 @@ class SubgoalGuidance:
             learning_rate=critic.learning_rate,
             polyak=critic.polyak,
             optimism=critic.optimism,
+            monte_carlo=critic.monte_carlo,
             capacity=critic.capacity,
             batch_size=critic.batch_size,
             warmup=critic.warmup,
@@ -161,6 +162,8 @@ class GuidanceLearning(BaseCallback):
         self._logged_at = 0
         self._reports: list[dict[str, float]] = []
         self._records: list[SubgoalRecord] = []
+        # Per environment: number, reward and discount of the running episode's transitions.
+        self._episodes: list[list[tuple[int, float, float]]] = [[] for _ in range(env.num_envs)]
 
     def _on_training_start(self) -> None:
         self._logged_at = self.num_timesteps
@@ -195,7 +198,14 @@ class GuidanceLearning(BaseCallback):
             after=after.outlook if after else None,
             log_probs=prior,
         )
-        self.guidance.critic.add(transition)
+        number = self.guidance.critic.add(transition)
+        self._episodes[i].append((number, record.reward, record.discount))
+        if record.terminal:
+            followed = 0.0
+            for number, reward, discount in reversed(self._episodes[i]):
+                followed = reward + discount * followed
+                self.guidance.critic.note_return(number, followed)
+            self._episodes[i] = []
         self._due += self.updates
         self._records.append(record)
 

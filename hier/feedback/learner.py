@@ -73,8 +73,7 @@ class PlannerLearner:
     are to stay (:mod:`hier.feedback.anchors`). The value head is left alone.
 
     Advantages come from ``critic``, else from the lessons, else they are the return less its mean
-    on the level; realised ones are the return less the critic's value of the state, or else that
-    mean. All are measured in standard deviations of the lessons' returns, so that the
+    on the level; all are measured in standard deviations of the lessons' returns, so that the
     coefficients mean the same on every level.
 
     Under ``accelerate launch`` each process takes its part of every batch and the gradients are
@@ -246,8 +245,6 @@ class PlannerLearner:
         margin = values[rows, choice] - values[rows, rival]
         stored = np.array([self._stored(one, scale) for one in lessons]) / scale.unit
         known = ~np.isnan(advantage)
-        baseline = np.array([scale.baseline[one.level] for one in lessons]) / scale.unit
-        returned = np.array([one.returned for one in lessons]) / scale.unit
         advantage = np.where(known, advantage, stored)
 
         def tensor(values: NDArray, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -259,7 +256,6 @@ class PlannerLearner:
             choice=tensor(choice, torch.int64),
             behaviour=tensor(np.array([one.behaviour for one in lessons])),
             advantage=tensor(advantage),
-            realised=tensor(returned - np.where(known, mean, baseline)),
             gain=tensor(np.array([scale.gain[id(one)] for one in lessons])),
             rival=tensor(rival, torch.int64),
             margin=tensor(np.where(known, margin, stored)),

@@ -66,6 +66,28 @@ class TestValues:
         values = [q[0] for q in found.values([state(i, 1) for i in range(5)])]
         assert values == pytest.approx(expected, abs=0.08)
 
+    @pytest.mark.parametrize(("share", "expected"), [(0.0, 0.9 * 0.5), (0.5, 0.45), (1.0, 0.0)])
+    def test_the_return_that_followed_takes_its_share_of_the_target(self, share, expected):
+        """From 0 to 1 without reward; 1 is worth 0.5, but the episode in question earned nothing."""
+        found = critic(monte_carlo=share, batch_size=64)
+        certain = np.zeros(1, np.float32)
+        for _ in range(20):
+            number = found.add(Transition(state(0, 1), 0, 0.0, GAMMA, state(1, 1), certain))
+            found.add(Transition(state(1, 1), 0, 0.5, 0.0))
+            if share != 0.5:
+                found.note_return(number, 0.0)  # else unknown, and of no consequence
+        found.learn(400, 1.0)
+        assert found.values([state(0, 1)])[0] == pytest.approx([expected], abs=0.05)
+
+    def test_a_return_of_what_was_overwritten_is_dropped(self):
+        found = critic(capacity=3)
+        for k in range(5):
+            assert found.add(Transition(state(k), 0, 0.0, 0.0)) == k
+        found.note_return(1, 7.0)
+        found.note_return(4, 8.0)
+        followed = found.buffer.sample(200, np.random.default_rng(0))["followed"]
+        assert set(followed[~followed.isnan()].tolist()) == {8.0}
+
     def test_a_terminal_state_is_worth_its_reward(self):
         found = critic()
         learn(found, [Transition(state(0), 1, 0.5, 0.0)], 200, 0.0)

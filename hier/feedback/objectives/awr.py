@@ -13,9 +13,7 @@ from hier.feedback.objectives.base import Lessons, Objective
 class AWR(Objective):
     """``L = -E[min(exp(A(s,g) / β), w) log p(g|s)]`` (arXiv 1910.00177, eq. 11; ReAd, 2405.14314).
 
-    Where the pursued subgoals were drawn from μ its optimum is p ∝ μ exp(A / β). As in AWR, and
-    other than in ReAd, A is the return that followed less the state's value: a critic's errors
-    about single candidates are magnified by exp, and taught a planner what never succeeded.
+    Where the pursued subgoals were drawn from μ its optimum is p ∝ μ exp(A / β).
 
     Attributes:
         beta: β, in the advantage's units (the learner's: standard deviations of the return); a
@@ -28,5 +26,5 @@ class AWR(Objective):
 
     def loss(self, lessons: Lessons) -> Tensor:
         """See the class."""
-        weight = (lessons.realised / self.beta).exp().clamp(max=self.most)
+        weight = (lessons.advantage / self.beta).exp().clamp(max=self.most)
         return -(weight * lessons.of(lessons.choice)).mean()

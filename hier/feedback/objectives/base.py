@@ -20,8 +20,7 @@ class Lessons:
         reference: ``(n, m)`` the same of the frozen reference.
         choice: ``(n,)`` int64, the candidate that was pursued.
         behaviour: ``(n,)`` log-probability of the choice when it was made.
-        advantage: ``(n,)`` what the choice is worth beyond the state's value, by the critic.
-        realised: ``(n,)`` what followed it beyond the state's value.
+        advantage: ``(n,)`` what the choice earned beyond the state's value.
         gain: ``(n,)`` how its episode fared beside the others of its group, in their standard
             deviations, see :func:`hier.feedback.objectives.grpo.relative`.
         rival: ``(n,)`` int64, the candidate that the choice is compared with.
@@ -35,7 +34,6 @@ class Lessons:
     choice: Tensor
     behaviour: Tensor
     advantage: Tensor
-    realised: Tensor
     gain: Tensor
     rival: Tensor
     margin: Tensor
