@@ -68,8 +68,8 @@ class TestValues:
 
     @pytest.mark.parametrize(("share", "expected"), [(0.0, 0.9 * 0.5), (0.5, 0.45), (1.0, 0.0)])
     def test_the_return_that_followed_takes_its_share_of_the_target(self, share, expected):
-        """From 0 to 1 without reward; 1 is worth 0.5, but the episode in question earned nothing."""
-        found = critic(monte_carlo=share, batch_size=64)
+        """From 0 to 1 without reward; 1 is worth 0.5, but those episodes earned nothing there."""
+        found = critic(monte_carlo=share)
         certain = np.zeros(1, np.float32)
         for _ in range(20):
             number = found.add(Transition(state(0, 1), 0, 0.0, GAMMA, state(1, 1), certain))
