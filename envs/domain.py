@@ -7,7 +7,8 @@ Nothing outside ``envs`` and ``perception`` names a simulator. Whoever needs som
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import gymnasium as gym
@@ -130,10 +131,17 @@ class Walker(Protocol):
 
     @property
     def actions(self) -> tuple[str, ...]:
-        """Names of the actions, by number."""
+        """Names of the actions, by number; empty where they are no choice among a few."""
 
-    def action(self, percept: Any, subgoal: Subgoal, rng: np.random.Generator) -> int:
-        """The next action, an index into ``actions``."""
+    @property
+    def patience(self) -> int:
+        """Steps after which it gives a subgoal up."""
+
+    def action(self, percept: Any, subgoal: Subgoal, rng: np.random.Generator) -> Any:
+        """The next action as the environment takes it, an index into ``actions`` if any."""
+
+    def slip(self, rng: np.random.Generator) -> Any:
+        """An action by chance, as the environment takes it."""
 
 
 class Relabelled(NamedTuple):
@@ -195,12 +203,18 @@ class Domain(ABC):
         action_names: what a planner calls the controller's actions, by number; empty where it
             cannot speak of them, which ``guidance.actions`` needs.
         source_levels: ids that the domain's planners learned on, and should not forget.
+        planner: name of the planner that ships for this domain; empty where none does.
+        pictures: what planners that look can be shown, by name and in words (*A picture shows
+            ...*), the default first; empty where nothing is seen. ``view`` is for what the agent
+            sees now, ``map`` for what it has seen so far.
     """
 
     name: ClassVar[str]
     hazards: ClassVar[tuple[str, ...]] = ()
     action_names: ClassVar[tuple[str, ...]] = ()
     source_levels: ClassVar[tuple[str, ...]] = ()
+    planner: ClassVar[str] = ""
+    pictures: ClassVar[Mapping[str, str]] = MappingProxyType({"view": "what the agent sees now"})
 
     @abstractmethod
     def env_ids(self) -> tuple[str, ...]:
@@ -226,6 +240,18 @@ class Domain(ABC):
     def tracker(self, n: int) -> Tracker:
         """Perception for ``n`` environments."""
 
+    def picture(self, percept: Any, name: str) -> NDArray[np.uint8]:
+        """What a planner is shown: the percept's frame, unless a domain says otherwise.
+
+        Args:
+            percept: read at once.
+            name: one of :attr:`pictures`.
+
+        Returns:
+            ``(height, width, 3)`` uint8, always of one size.
+        """
+        return percept.frame
+
     def wander(self, env: gym.Env, rng: np.random.Generator) -> Any:
         """An action for aimless play in ``env``, drawn with ``rng``."""
         env.action_space.seed(int(rng.integers(2**31)))
@@ -244,7 +270,7 @@ class Domain(ABC):
         )
 
     def walker(self) -> Walker:
-        """A perfect controller for demonstrations.
+        """A scripted controller for demonstrations.
 
         Raises:
             ConfigError: where there is none.
@@ -252,12 +278,8 @@ class Domain(ABC):
         raise self._without("walker", "pre-train on another domain")
 
     def variations(self) -> Variations:
-        """How levels and instructions may be changed for pre-training.
-
-        Raises:
-            ConfigError: where that is not told.
-        """
-        raise self._without("variations", "pre-train on another domain")
+        """How levels and instructions may be changed for pre-training; by default not at all."""
+        return Variations()
 
     def relabelling(self) -> Relabelling:
         """How hindsight moves the targets of subgoals.

@@ -60,6 +60,11 @@ def _import(path: str) -> Domain:
     return found()
 
 
+def default_domain() -> Domain:
+    """The domain that is meant where none is named."""
+    return domain_named(next(iter(DOMAINS)))
+
+
 def env_ids() -> tuple[str, ...]:
     """All ids of the domains that come with this package, sorted."""
     return tuple(sorted(name for domain in DOMAINS for name in domain_named(domain).env_ids()))

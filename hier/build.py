@@ -74,7 +74,8 @@ def build_planner_of(config: HierConfig, seed: int | None = None) -> Planner | N
         ConfigError: for a look-ahead under a privileged planner.
     """
     seed = config.seed if seed is None else seed
-    planner = build_planner(config.planner.type, **{"seed": seed, **config.planner.arguments()})
+    given = {"seed": seed, "domain": domain_of(config.env.ids[0])}
+    planner = build_planner(config.planner.type, **{**given, **config.planner.arguments()})
     guidance = config.effective_guidance
     if planner is not None and planner.privileged and guidance.looks_ahead:
         raise ConfigError(

@@ -34,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     train.set_defaults(call=_train)
 
     make = commands.add_parser("pretrain", help="make a small planner from a domain's expert")
-    make.add_argument("preset", nargs="?", help="a domain (gridworld) or a YAML file")
+    make.add_argument("preset", nargs="?", help="a domain, such as gridworld, or a YAML file")
     make.add_argument("overrides", nargs="*", metavar="key=value", help="dotted overrides")
     make.add_argument("--run", metavar="DIR", help="run folder (default: runs/NAME-sSEED-TIME)")
     make.add_argument("--resume", metavar="RUN", help="continue a run; takes nothing else")
@@ -171,7 +171,7 @@ def _pretrain(args: argparse.Namespace) -> int:
     )
     print(f"mean accuracy   {result.accuracy.mean:.3f} after {result.steps} steps")
     print(f"planner         {result.planner}  ({result.seconds:.0f} s)")
-    print(f"use it          hier train demo planner.model={result.planner}")
+    print(f"use it          hier train PRESET planner.type=vlm planner.model={result.planner}")
     return 0
 
 

@@ -26,20 +26,19 @@ from hier.callbacks import StopOnSignal
 from hier.model_card import model_card
 from hier.run_folder import RunFolder
 from hier.settings import Section, Settings
-from perception.map_image import TILE, code_words
-from planners.accuracy import NO_MISTAKES, Accuracy, measure
+from planners.accuracy import NO_MISTAKES, Accuracy, measure, success_rate
 from planners.language import VLMPlanner
 from planners.models import PlannerModel, load_model
-from planners.pretraining.demonstrations import Mistakes, collect, load
+from planners.pictures import check_images
+from planners.pretraining.demonstrations import Demonstrator, Mistakes, collect, load
 from planners.pretraining.examples import Examples, turns
 from planners.pretraining.learner import Learner, load_state
 from planners.pretraining.sight import MapReader, tokens_a_side
 from planners.pretraining.tiny_vlm import TinyVLM, build_tiny_vlm
 from planners.prompts import PromptFormat
+from planners.simple import OraclePlanner
 
 STATE = "training.pt"
-CELLS = 15  # side of the map that a planner is shown
-PIXELS = TILE * CELLS
 ON_THE_WAY = 2_000_000  # first level seed of measurements that may steer a choice
 
 
@@ -47,7 +46,9 @@ class SizesConfig(Section):
     """The model."""
 
     patch: int = Field(
-        24, ge=8, description="side of a patch in pixels, one token each; 8, 24, 40 or 120"
+        24,
+        ge=8,
+        description="side of a patch in pixels, one token each; in the gridworld 8, 24, 40 or 120",
     )
     vision_size: int = Field(128, ge=8, description="width of the SigLIP encoder")
     vision_layers: int = Field(2, ge=1, description="its layers")
@@ -77,7 +78,10 @@ class PretrainConfig(Settings):
     symmetries: int = Field(1024, ge=0, description="ways to exchange colours, kinds and sides")
     steps: int = Field(6400, ge=1, description="gradient steps")
     sight_steps: int = Field(
-        800, ge=0, description="the first of them, which only learn to tell what the map shows"
+        800,
+        ge=0,
+        description="the first of them, which only learn to tell what the map shows; "
+        "0 where pictures are none of maps",
     )
     batch_size: int = Field(64, ge=1, description="examples per step")
     learning_rate: float = Field(3e-3, gt=0, description="the highest of its schedule")
@@ -88,6 +92,10 @@ class PretrainConfig(Settings):
     eval_every: int = Field(1600, ge=0, description="steps between measurements; 0 for the end")
     eval_states: int = Field(300, ge=1, description="states of a measurement on the way")
     final_states: int = Field(2000, ge=1, description="states of the last one, over all levels")
+    final_episodes: int = Field(
+        0, ge=0, description="episodes a level that the planner and a scripted controller play at "
+        "the end, and the oracle with it; 0 for none",
+    )  # fmt: skip
     first_seed: int = Field(
         3_000_000, ge=ON_THE_WAY + 100_000, description="level seeds of the last measurement"
     )
@@ -159,21 +167,46 @@ def resume_pretraining(folder: str | Path, *, progress: bool = True) -> Pretrain
 
 
 def _check(config: PretrainConfig) -> None:
-    sizes = config.model
-    if PIXELS % sizes.patch or sizes.patch % TILE:
+    sizes, domain = config.model, config.domain
+    if config.sight_steps >= config.steps:
         raise ConfigError(
-            f"model.patch is {sizes.patch}; choose a divisor of {PIXELS} that is a multiple of "
-            f"{TILE}, so that a patch holds whole cells"
+            f"sight_steps is {config.sight_steps} of {config.steps} steps; leave some for answers"
+        )
+    check_images("", domain)
+    side, tile = _sides(config)
+    maps = domain.variations().maps
+    if maps is None and config.sight_steps:
+        raise ConfigError(
+            f"sight_steps is {config.sight_steps}, but the pictures of the domain {domain.name!r} "
+            "are no maps whose cells could be told; set sight_steps=0"
+        )
+    if side % sizes.patch or sizes.patch % tile:
+        whole = f" that is a multiple of {tile}, so that a patch holds whole cells" if maps else ""
+        raise ConfigError(
+            f"model.patch is {sizes.patch}; choose a divisor of {side}, the side of the domain's "
+            f"pictures,{whole}"
         )
     for name in ("vision_size", "text_size"):
         if getattr(sizes, name) % sizes.heads:
             raise ConfigError(
                 f"model.{name} is {getattr(sizes, name)}; choose a multiple of {sizes.heads} heads"
             )
-    if config.sight_steps >= config.steps:
+
+
+def _sides(config: PretrainConfig) -> tuple[int, int]:
+    """Pixels a side of the domain's pictures, and of a cell on them; 1 where they are no maps.
+
+    Raises:
+        ConfigError: for pictures that are not square.
+    """
+    height, width = Demonstrator(config.levels[0]).picture().shape[:2]
+    if height != width:
         raise ConfigError(
-            f"sight_steps is {config.sight_steps} of {config.steps} steps; leave some for answers"
+            f"pictures of the domain {config.domain.name!r} have {width} x {height} pixels, but "
+            "the small models see squares; have its picture() make one"
         )
+    maps = config.domain.variations().maps
+    return height, height // maps.cells if maps else 1
 
 
 def _run(config: PretrainConfig, run: RunFolder, progress: bool) -> PretrainResult:
@@ -220,7 +253,7 @@ class _Training:
                 for turn in turns(d, actions)
                 for text in (turn.question, *turn.answers)
             }
-            sizes = TinyVLM(PIXELS, **config.model.model_dump())
+            sizes = TinyVLM(_sides(config)[0], **config.model.model_dump())
             network, processor = build_tiny_vlm([*texts, *ways.words], sizes, seed=config.seed)
             torch.manual_seed(config.seed)
             value_head = torch.nn.Linear(config.model.text_size, 1)
@@ -231,17 +264,20 @@ class _Training:
             value_head = self.model.add_value_head()
         self.form = PromptFormat(processor, 1, network.config.model_type)
         rng = np.random.default_rng(config.seed)
-        symmetries = [ways.symmetry(rng) for _ in range(config.symmetries)]
-        self.examples = Examples(demonstrations, actions, self.form, CELLS, symmetries)
+        draw = ways.symmetry
+        symmetries = [draw(rng) for _ in range(config.symmetries)] if draw else []
+        self.examples = Examples(demonstrations, actions, self.form, ways.maps, symmetries)
         torch.manual_seed(config.seed)
-        reader = MapReader(
-            network.config.text_config.hidden_size,
-            CELLS,
-            tokens_a_side(network),
-            self.examples.frequencies(),
-            code_words(),
-            processor.tokenizer.get_vocab(),
-        )
+        reader = None
+        if ways.maps is not None:
+            reader = MapReader(
+                network.config.text_config.hidden_size,
+                ways.maps.cells,
+                tokens_a_side(network),
+                self.examples.frequencies(),
+                ways.maps.words,
+                processor.tokenizer.get_vocab(),
+            )
         self.learner = Learner(
             network,
             value_head,
@@ -253,6 +289,7 @@ class _Training:
         self.counts = {
             "demonstrations": len(demonstrations),
             "parameters": sum(p.numel() for p in network.parameters()),
+            "pixels": network.config.vision_config.image_size,
         }
         if (run.path / STATE).is_file():
             self.learner.load_state_dict(_whole_state(run.path / STATE))
@@ -324,9 +361,14 @@ class _Training:
         mistakes: Mistakes = NO_MISTAKES,
     ) -> Accuracy:
         """Exact-match accuracy on unseen seeds of ``levels``, the planner last saved."""
-        planner = VLMPlanner(str(self.run.path / "planner"), device="cpu")
         each = math.ceil(states / len(levels))
-        return measure(planner, levels, each, first_seed=first_seed, mistakes=mistakes)
+        return measure(self.planner, levels, each, first_seed=first_seed, mistakes=mistakes)
+
+    @property
+    def planner(self) -> VLMPlanner:
+        """The planner last saved."""
+        folder = str(self.run.path / "planner")
+        return VLMPlanner(folder, device="cpu", domain=self.config.domain)
 
     def report(self) -> Accuracy:
         """The last measurement, with the model card that says it."""
@@ -348,9 +390,20 @@ class _Training:
                 writer.add_scalar(
                     f"final/accuracy_{name}_after_mistakes", after.mean, self.learner.steps_done
                 )
-        settings = {**config.model_dump(), "domain": config.domain.name}
-        self.save(model_card(settings, self.counts, found))
+        self.save(model_card(config, self.counts, found, self.solved()))
         return found[0][1]
+
+    def solved(self) -> dict[str, tuple[float, float]]:
+        """Per level the success of this planner and of the oracle, with the scripted controller."""
+        config, planners = self.config, (self.planner, OraclePlanner())
+        levels = [*config.levels, *config.held_out] if config.final_episodes else []
+        return {
+            level: tuple(
+                success_rate(planner, level, config.final_episodes, first_seed=config.first_seed)
+                for planner in planners
+            )
+            for level in levels
+        }
 
 
 def _means(reports: list[dict[str, float]]) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import gymnasium as gym
@@ -38,6 +39,13 @@ class Gridworld(Domain):
             *("PutNextLocal", "UnlockLocal", "Open", "OpenDoor", "UnlockPickup"),
             *("KeyCorridorS3R1", "KeyCorridorS3R2"),
         )
+    )
+    planner = "gridworld"
+    pictures = MappingProxyType(
+        {
+            "map": "what it has seen so far, from above; it is in the middle, facing up",
+            "view": "what the agent sees now",
+        }
     )
     # MiniGrid's, by number; the last changes nothing.
     action_names = ("left", "right", "forward", "pick up", "drop", "toggle", "done")
@@ -74,6 +82,12 @@ class Gridworld(Domain):
 
         return GridTracker(n)
 
+    def picture(self, percept: Any, name: str) -> NDArray[np.uint8]:
+        """See :func:`perception.map_image.map_image`; the view is the frame itself."""
+        from perception.map_image import map_image
+
+        return map_image(percept) if name == "map" else percept.frame
+
     def wander(self, env: gym.Env, rng: np.random.Generator) -> int:
         """Turns and steps ahead."""
         return int(rng.integers(3))
@@ -96,9 +110,10 @@ class Gridworld(Domain):
         from envs.gridworld.missions import VOCABULARY
         from envs.gridworld.symmetry import draw_symmetry
         from envs.gridworld.variation import paraphrase, vary
+        from perception.map_image import TileMaps
 
         numbers = [str(cells) for cells in range(32)]
-        return Variations(vary, paraphrase, draw_symmetry, (*VOCABULARY, *numbers))
+        return Variations(vary, paraphrase, draw_symmetry, (*VOCABULARY, *numbers), TileMaps())
 
     def draw_scene(
         self,

@@ -10,10 +10,12 @@ from envs.gridworld.cells import CELLS, N_CODES, NAMED, UNSEEN
 from envs.gridworld.percept import GridPercept
 from envs.gridworld.rendering import TILE, tile_atlas
 
-__all__ = ["TILE", "code_words", "map_codes", "map_image", "paint_codes"]
+__all__ = ["TILE", "TileMaps", "code_words", "map_codes", "map_image", "paint_codes"]
+
+SHOWN = 15  # cells a side of the map that planners are shown
 
 
-def map_codes(percept: GridPercept, cells: int = 15) -> NDArray[np.uint8]:
+def map_codes(percept: GridPercept, cells: int = SHOWN) -> NDArray[np.uint8]:
     """The cells of :func:`map_image` by their codes, the agent's own holding what it carries.
 
     Args:
@@ -28,8 +30,8 @@ def map_codes(percept: GridPercept, cells: int = 15) -> NDArray[np.uint8]:
     """
     if not isinstance(percept, GridPercept):
         raise PerceptionError(
-            f"a {type(percept).__name__} has no map of tiles to paint; show the planner the frame "
-            "with planner.options.images=view"
+            f"a {type(percept).__name__} has no map of tiles to paint; tell the planner the domain "
+            "that it is asked about (its argument domain)"
         )
     if cells < 1 or cells % 2 == 0:
         raise PerceptionError(
@@ -66,7 +68,7 @@ def paint_codes(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return painted.reshape(*codes.shape[:-2], cells * TILE, cells * TILE, 3)
 
 
-def map_image(percept: GridPercept, cells: int = 15) -> NDArray[np.uint8]:
+def map_image(percept: GridPercept, cells: int = SHOWN) -> NDArray[np.uint8]:
     """All that was seen around the agent, painted with the frames' own 8-pixel tiles.
 
     The agent stands in the middle and looks up; its tile shows what it carries, as in the
@@ -82,3 +84,16 @@ def code_words() -> list[tuple[str, ...]]:
         tuple(word for word in cell if word) if NAMED[code] else ()
         for code, cell in enumerate(CELLS)
     ]
+
+
+class TileMaps:
+    """The map as codes, for pre-training; implements :class:`envs.variations.CodedMaps`."""
+
+    cells = SHOWN
+    codes = staticmethod(map_codes)
+    paint = staticmethod(paint_codes)
+
+    @property
+    def words(self) -> list[tuple[str, ...]]:
+        """See :func:`code_words`."""
+        return code_words()

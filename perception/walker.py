@@ -27,6 +27,7 @@ class GridWalker:
     """
 
     actions = ACTIONS
+    patience = 40
 
     def __init__(self, map_size: int):
         self._space = GridworldSubgoals()
@@ -51,3 +52,7 @@ class GridWalker:
         if turn:
             return LEFT if turn == 3 else RIGHT
         return FORWARD if best else _ACTS.get(subgoal.verb, FORWARD)
+
+    def slip(self, rng: np.random.Generator) -> int:
+        """Any of ``actions``."""
+        return int(rng.integers(len(ACTIONS)))

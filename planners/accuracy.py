@@ -79,6 +79,20 @@ def measure(
     )
 
 
+def success_rate(planner: Planner, level: str, episodes: int, *, first_seed: int) -> float:
+    """Share of a level's episodes that a planner and the domain's scripted controller succeed in.
+
+    Args:
+        planner: takes its likeliest candidates; the oracle gives what the controller allows.
+        level: environment id, played as it is.
+        episodes: how many.
+        first_seed: of consecutive level seeds.
+    """
+    player = Demonstrator(level, NO_MISTAKES)
+    seeds = range(first_seed, first_seed + episodes)
+    return float(np.mean([player.solve(planner, seed) for seed in seeds]))
+
+
 def _measure(
     planner: Planner,
     level: str,

@@ -26,10 +26,6 @@ ANOTHER = (
     "than the usual choice. Choose another one of those left:"
 )
 COMPLAINT = "That is none of the subgoals left to choose from. Copy one of them, word for word."
-_SHOWN = {
-    "view": "A picture shows what the agent sees now.",
-    "map": "A picture shows what it has seen so far, from above; it is in the middle, facing up.",
-}
 
 
 @dataclass(frozen=True)
@@ -86,11 +82,11 @@ def conversation(query: PlannerQuery, pictures: Sequence[str] = ()) -> list[str]
 
     Args:
         query: of one environment.
-        pictures: names of what is sent along, of :data:`planners.pictures.IMAGES`.
+        pictures: what those sent along show, in words (:attr:`envs.domain.Domain.pictures`).
     """
     offered = query.offered or query.candidates
     left = {candidate: f"{i}. {candidate}" for i, candidate in enumerate(offered, start=1)}
-    lines = [TASK, "", *(_SHOWN[name] for name in pictures)]
+    lines = [TASK, "", *(f"A picture shows {words}." for words in pictures)]
     scene = f"Scene: {query.space.describe(query.percept)}"
     lines += situation(query.percept.mission, query.recent, scene=scene)
     turns = ["\n".join([*lines, "Subgoals to choose from:", *left.values()])]

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.domain import Domain
 from envs.errors import ConfigError, UnknownNameError
+from envs.registry import default_domain
 from envs.subgoal import Subgoal, SubgoalSyntaxError
 from planners.answer_cache import AnswerCache
 from planners.answers import ChatAnswer, candidate_log_probs
@@ -67,8 +69,9 @@ class EndpointPlanner:
         base_url: where the server listens, up to and including ``/v1``.
         api_key_env: *name* of the environment variable that holds the key, which need not be set
             for a server without keys.
-        images: what to send: ``view`` (the first-person frame; also ``True``), ``map`` (all that
-            was seen), ``both``, or ``False`` for nothing. Pictures need a model with image input.
+        images: what to send: ``view`` (what is seen now; also ``True``), another of the domain's
+            pictures such as ``map`` (all that was seen), ``both`` of them, or ``False`` for
+            nothing. Pictures need a model with image input.
         scale: screen pixels per image pixel; ``None`` makes pictures about 448 pixels wide.
         as_trained: ask the bare question on which ``hier pretrain`` trains, for its models behind a
             server; other models need the candidates listed. Such a model reads no conversation:
@@ -90,6 +93,7 @@ class EndpointPlanner:
             ``{"chat_template_kwargs": {"enable_thinking": false}}`` for reasoning models.
         check: ask the server a question at start-up, to complain at once about a wrong address, a
             wrong model, or one that does not see; off to start before the server does.
+        domain: whose pictures; see :func:`envs.registry.default_domain` for the default.
         seed: sent along when ``request`` sets a temperature above our 0.
 
     Raises:
@@ -119,6 +123,7 @@ class EndpointPlanner:
         max_tokens: int = 24,
         request: Mapping[str, Any] | None = None,
         check: bool = True,
+        domain: Domain | None = None,
         seed: int = 0,
     ):
         if fallback not in FALLBACKS:
@@ -132,10 +137,10 @@ class EndpointPlanner:
         _require("max_tokens", max_tokens, int, lambda value: value >= 1, "an integer from 1")
         if scale is not None:
             _require("scale", scale, int, lambda value: value >= 1, "an integer from 1")
-        if isinstance(images, bool):
-            self._images = check_images("view") if images else ()
-        else:
-            self._images = check_images(images)
+        self._domain = domain or default_domain()
+        self._images: tuple[str, ...] = ()
+        if images is not False:
+            self._images = check_images("view" if images is True else images, self._domain)
         self._scale = scale
         self._as_trained = as_trained
         self.fallback = fallback
@@ -204,11 +209,11 @@ class EndpointPlanner:
 
     def _talk(self, query: PlannerQuery) -> tuple[list[str], tuple[str, ...]]:
         """The turns and the pictures' data URLs."""
-        pictures = pictures_of(query.percept, self._images)
+        pictures = pictures_of(query.percept, self._images, self._domain)
         urls = tuple(picture_url(picture, self._scale) for picture in pictures)
         if self._as_trained:
             return [question_of(query, scene=False)], urls
-        return conversation(query, self._images), urls
+        return conversation(query, [self._domain.pictures[name] for name in self._images]), urls
 
     def _ask(self, query: PlannerQuery, talk: tuple[list[str], tuple[str, ...]]) -> _Attempt:
         turns, pictures = talk

@@ -19,9 +19,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from envs.domain import Domain
 from envs.errors import ConfigError
+from envs.registry import default_domain
 from envs.subgoal import Subgoal
-from planners.models import folder_of, load_model
+from planners.models import folder_of, load_model, shipped_planner
 from planners.pictures import check_images, enlarged, pictures_of
 from planners.prompts import WHICH_ACTION, WHICH_SUBGOAL, Prompt, PromptFormat, question_of
 from planners.protocol import PlannerError, PlannerQuery, PlannerReply
@@ -42,7 +44,7 @@ class LanguagePlanner:
 
     Args:
         model: hub id, local folder, folder of a LoRA adapter that names its base model, or name
-            of a planner that ships (``gridworld``).
+            of a planner that ships (:func:`planners.models.shipped_planner`).
         dtype, device, lora, quantization: see :func:`planners.models.load_model`.
         temperature: T; below 1 sharpens, above 1 flattens.
         plain: ask without the chat template.
@@ -267,25 +269,39 @@ class VLMPlanner(LanguagePlanner):
     """Any vision-language model that transformers loads; it sees pixels and no scene text.
 
     Args:
-        model: as for every language planner; the one that ships unless another is named.
-        images: ``map`` (all that was seen, the agent in the middle looking up), ``view`` (the
-            first-person frame), or ``both``.
+        model: as for every language planner; the one that ships for the domain unless another is
+            named.
+        images: name of one of the domain's pictures (:attr:`envs.domain.Domain.pictures`): ``view``
+            (what is seen now), in the gridworld also ``map`` (all that was seen) or ``both``; the
+            domain's default where it is empty.
         scale: screen pixels per image pixel, for models that see little in small pictures.
+        domain: that it is asked about; see :func:`envs.registry.default_domain` for the default.
+
+    Raises:
+        ConfigError: if no planner ships for the domain, or it has nothing to look at.
     """
 
-    model: str = "gridworld"
-    images: str = "map"
+    model: str = ""
+    images: str = ""
     scale: int = 1
+    domain: Domain | None = None
+
+    def __post_init__(self) -> None:
+        self._domain = self.domain or default_domain()
+        check_images(self.images, self._domain)  # first: no model helps where nothing is seen
+        self.model = self.model or shipped_planner(self._domain)
+        super().__post_init__()
 
     def _pictures(self) -> tuple[str, ...]:
-        names = check_images(self.images)
+        names = check_images(self.images, self._domain)
         if self.scale < 1:
             raise ConfigError(f"planner.options.scale is {self.scale}; it must be at least 1")
         return names
 
     def prompt(self, query: PlannerQuery, ask: str = WHICH_SUBGOAL) -> Prompt:
         """What the model is asked and shown; reads the percept at once."""
-        pictures = pictures_of(query.percept, check_images(self.images))
+        names = check_images(self.images, self._domain)
+        pictures = pictures_of(query.percept, names, self._domain)
         scaled = tuple(enlarged(picture, self.scale) for picture in pictures)
         question = question_of(query, scene=False, rejected=self._told, ask=ask)
         return Prompt(question, scaled)

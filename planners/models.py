@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers.models.auto import modeling_auto
 
+from envs.domain import Domain
 from envs.errors import ConfigError, UnknownNameError
 from envs.files import recover_folder, replace_folder
 from planners.processors import explained, load_processor, load_tokenizer, quiet
@@ -28,7 +29,7 @@ from planners.protocol import PlannerError
 
 VALUE_HEAD = "value_head.safetensors"
 ADAPTER = "adapter_config.json"
-SHIPPED = Path(__file__).parent / "checkpoints"  # one folder per domain
+SHIPPED = Path(__file__).parent / "checkpoints"  # one folder per planner, see Domain.planner
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -183,6 +184,20 @@ class PlannerModel:
         )
 
 
+def shipped_planner(domain: Domain) -> str:
+    """Name of the planner that ships for a domain, for :func:`load_model`.
+
+    Raises:
+        ConfigError: if none does.
+    """
+    if not domain.planner:
+        raise ConfigError(
+            f"no planner ships for the domain {domain.name!r}; name one by planner.model=FOLDER or "
+            "a hub id, make one with hier pretrain, or choose another planner.type"
+        )
+    return domain.planner
+
+
 def folder_of(source: str | Path) -> str:
     """``source`` itself, or the folder of the planner that ships under this name.
 
@@ -208,7 +223,7 @@ def load_model(
 
     Args:
         source: hub id, local folder, folder of a LoRA adapter that names its base model, or name
-            of a planner that ships (``gridworld``).
+            of a planner that ships (:func:`shipped_planner`).
         images: whether images will be shown (``vlm``) or text only (``llm``).
         dtype: ``auto`` (the checkpoint's own), ``float32``, ``bfloat16`` or ``float16``.
         device: ``auto`` (the GPU if there is one), ``cpu``, ``cuda``, ``cuda:1`` ...

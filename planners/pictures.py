@@ -3,37 +3,48 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.errors import UnknownNameError
-from perception.map_image import map_image
+from envs.domain import Domain
+from envs.errors import ConfigError, UnknownNameError
 
-IMAGES: dict[str, tuple[str, ...]] = {"map": ("map",), "view": ("view",), "both": ("view", "map")}
-_PICTURES: dict[str, Callable[[Any], NDArray[np.uint8]]] = {
-    "map": map_image,
-    "view": lambda percept: percept.frame,
-}
+BOTH = "view", "map"  # what planner.options.images=both stands for
 BLANK = np.zeros((56, 56, 3), np.uint8)  # to find out whether a model takes pictures at all
 
 
-def check_images(images: Any) -> tuple[str, ...]:
+def check_images(images: Any, domain: Domain) -> tuple[str, ...]:
     """The pictures that a value of ``planner.options.images`` stands for.
 
+    Args:
+        images: name of one of the domain's pictures, or ``both``; empty for its default.
+        domain: whose pictures.
+
     Raises:
-        UnknownNameError: if it is none of ``map``, ``view``, ``both``.
+        ConfigError: if nothing can be seen in the domain.
+        UnknownNameError: if it has no such picture.
     """
-    if not isinstance(images, str) or images not in IMAGES:
-        raise UnknownNameError("value of planner.options.images", str(images), IMAGES)
-    return IMAGES[images]
+    known = tuple(domain.pictures)
+    if not known:
+        raise ConfigError(
+            f"there is nothing to look at in the domain {domain.name!r}; play the level that has "
+            "pictures (its id without privileged/), or choose planner.type=oracle or llm"
+        )
+    if images == "":
+        return known[:1]
+    if images == "both" and set(BOTH) <= set(known):
+        return BOTH
+    if images not in known:
+        more = ("both",) if set(BOTH) <= set(known) else ()
+        raise UnknownNameError("value of planner.options.images", str(images), known + more)
+    return (images,)
 
 
-def pictures_of(percept: Any, names: tuple[str, ...]) -> list[NDArray[np.uint8]]:
-    """The pictures called ``names``, ``(height, width, 3)`` uint8 each; read at once."""
-    return [_PICTURES[name](percept) for name in names]
+def pictures_of(percept: Any, names: tuple[str, ...], domain: Domain) -> list[NDArray[np.uint8]]:
+    """The domain's pictures called ``names``, ``(height, width, 3)`` uint8 each; read at once."""
+    return [domain.picture(percept, name) for name in names]
 
 
 def as_png(picture: NDArray[np.uint8]) -> bytes:

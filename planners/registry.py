@@ -19,6 +19,7 @@ PLANNERS: dict[str, str] = {
     "random": "planners.simple.RandomPlanner",
     "vlm": "planners.language.VLMPlanner",
 }
+_GIVEN = ("seed", "domain")  # what a run gives every planner that takes it
 
 
 def planner_names() -> list[str]:
@@ -57,7 +58,8 @@ def build_planner(name: str, **options: Any) -> Planner | None:
 
     Args:
         name: a registered name or a dotted path.
-        options: the constructor's keyword arguments; ``seed`` is dropped where it takes none.
+        options: the constructor's keyword arguments; ``seed`` and ``domain`` (an
+            :class:`envs.domain.Domain`) are dropped where it takes none.
 
     Raises:
         UnknownNameError, ConfigError: see :func:`planner_class`.
@@ -69,11 +71,12 @@ def build_planner(name: str, **options: Any) -> Planner | None:
     cls = planner_class(name)
     takes = inspect.signature(cls).parameters
     if not any(p.kind is p.VAR_KEYWORD for p in takes.values()):
-        if "seed" not in takes:
-            options.pop("seed", None)
+        for given in _GIVEN:
+            if given not in takes:
+                options.pop(given, None)
         for option in options:
             if option not in takes:
-                known = ", ".join(sorted(set(takes) - {"seed"})) or "no options"
+                known = ", ".join(sorted(set(takes) - {*_GIVEN})) or "no options"
                 raise ConfigError(
                     f"planner {name!r} does not take {option!r}; it takes {known} (planner.options)"
                 )

@@ -229,7 +229,7 @@ def taught(job: tuple[HierConfig, str, Path, bool]) -> Row:
         for more in ([], first)
     )
     run = RunFolder.open(folder)
-    learned = str(run.planner) if run.planner.exists() else config.planner.model or "gridworld"
+    learned = str(run.planner) if run.planner.exists() else config.planner.model or SHIPPED
     memory, share = logged(run, "time/memory_mb"), logged(run, "feedback/share")
     row |= {
         "alone": alone.success_rate,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from envs.domain import Domain
 from envs.robotics import build_simulator
 from envs.subgoal import Subgoal
+from envs.variations import Variations
 
 _LEVELS = ("FetchPickAndPlace-v4", "FetchPush-v4", "FetchReach-v4")
 
@@ -20,6 +22,11 @@ class Fetch(Domain):
     """A robot's hand at a table, seen by three cameras (:class:`envs.fetch.env.FetchEnv`)."""
 
     name = "fetch"
+    source_levels = _LEVELS
+    planner = "fetch"
+    pictures = MappingProxyType(
+        {"view": "the table from three sides and, enlarged at the lower right, the robot's hand"}
+    )
     privileged: ClassVar[bool] = False
     _prefix: ClassVar[str] = ""
 
@@ -53,6 +60,24 @@ class Fetch(Domain):
 
         return outlook_sizes()
 
+    def picture(self, percept: Any, name: str) -> NDArray[np.uint8]:
+        """See :func:`perception.fetch.collage.collage`."""
+        from perception.fetch.collage import collage
+
+        return collage(percept)
+
+    def walker(self) -> Any:
+        """See :class:`perception.fetch.walker.FetchWalker`."""
+        from perception.fetch.walker import FetchWalker
+
+        return FetchWalker()
+
+    def variations(self) -> Variations:
+        """None; every subgoal is known, and numbers up to a metre."""
+        from envs.fetch.subgoals import ALL
+
+        return Variations(words=(*map(str, ALL), *map(str, range(100))))
+
     def relabelling(self) -> Any:
         """See :class:`perception.fetch.hindsight.FetchRelabelling`."""
         from perception.fetch.hindsight import FetchRelabelling
@@ -79,5 +104,8 @@ class PrivilegedFetch(Fetch):
     """The same told by the simulator instead of seen; for ablations and quick trials."""
 
     name = "fetch-privileged"
+    source_levels = ()
+    planner = ""
+    pictures = MappingProxyType({})
     privileged = True
     _prefix = "privileged/"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from envs.domain import Domain
 from envs.robotics import build_simulator
 from envs.subgoal import Subgoal
+from envs.variations import Variations
 
 _LEVELS = ("PointMaze_Large-v3", "PointMaze_Medium-v3", "PointMaze_UMaze-v3")
 
@@ -20,6 +22,9 @@ class PointMaze(Domain):
     """A ball in a maze, seen from above (:class:`envs.mujoco_maze.env.PointMazeEnv`)."""
 
     name = "pointmaze"
+    source_levels = _LEVELS
+    planner = "pointmaze"
+    pictures = MappingProxyType({"view": "the maze from above: the agent is green, the goal red"})
     privileged: ClassVar[bool] = False
     _prefix: ClassVar[str] = ""
 
@@ -60,6 +65,18 @@ class PointMaze(Domain):
 
         return MazeRelabelling()
 
+    def walker(self) -> Any:
+        """See :class:`perception.maze.walker.MazeWalker`."""
+        from perception.maze.walker import MazeWalker
+
+        return MazeWalker()
+
+    def variations(self) -> Variations:
+        """None; every number of a row or column is known."""
+        from envs.mujoco_maze.maps import SIZE
+
+        return Variations(words=tuple(map(str, range(SIZE))))
+
     def draw_scene(
         self,
         percept: Any,
@@ -80,5 +97,8 @@ class PrivilegedPointMaze(PointMaze):
     """The same told by the simulator instead of seen; for ablations and quick trials."""
 
     name = "pointmaze-privileged"
+    source_levels = ()
+    planner = ""
+    pictures = MappingProxyType({})
     privileged = True
     _prefix = "privileged/"

@@ -1,6 +1,6 @@
 """Demonstrations: what a domain's expert would pursue, asked in many states of many levels.
 
-Episodes are played by a perfect controller on the expert's subgoals. Some subgoals are drawn by
+Episodes are played by a scripted controller on the expert's subgoals. Some subgoals are drawn by
 chance instead and some actions slip, so that the states include those after a mistake (as in
 DAgger, Ross et al. 2011, the label is the expert's wherever the mistakes lead).
 """
@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -25,12 +25,14 @@ from envs.errors import ConfigError
 from envs.files import atomic_write
 from envs.registry import domain_of, make_env
 from envs.subgoal import Subgoal
-from perception.map_image import map_codes
-from planners.protocol import RECENT, PlannerQuery
+from planners.protocol import DONE, FAILED, RECENT, TIMEOUT, Planner, PlannerQuery, ask
 
 CELLS = 21  # side of the stored maps; smaller ones are cut out of their middle
 GAMMA = 0.97  # of the value targets, as in the hierarchy
-_SHARD = 240  # episodes per file
+_SHARD = 240  # episodes per file, at most
+_FILES = 8  # about as many at least, so that workers share
+_WALK, _HASTE = 14, 11  # longest random walk at the start, longest hasty subgoal: in steps of
+_PACE = 40  # worlds in which a subgoal is given up after as many
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,8 @@ class Mistakes:
         slip: share of random actions, in every other episode.
         start: share of episodes that begin with a random walk.
         impatience: share of subgoals given up early.
-        midway: share of steps at which the expert is asked although the subgoal goes on.
+        midway: share of steps at which the expert is asked although the subgoal goes on, where
+            subgoals are given up after 40 steps; elsewhere about as often in a subgoal.
     """
 
     subgoal: float = 0.15
@@ -61,11 +64,13 @@ class Demonstration:
         mission: the instruction, perhaps in other words.
         tried: subgoals pursued before it and how they ended, at most eight, oldest first.
         candidates: the closed set; ``answer`` is the index of the expert's.
-        pursued: index of the subgoal pursued from here, and ``action`` the perfect controller's
-            first step to it, an index into its ``actions``.
+        pursued: index of the subgoal pursued from here.
+        action: the controller's first step to it, an index into its ``actions``; ``None`` where
+            they have no names.
         scene: what was seen, in words.
+        shown: uint8, what the planner is shown: where the domain paints maps, the codes of a
+            ``(21, 21)`` map around the agent, else the picture itself, ``(side, side, 3)``.
         value: discounted return that followed, NaN if the episode was cut off.
-        codes: ``(21, 21)`` uint8 map around the agent (:func:`perception.map_image.map_codes`).
     """
 
     level: str
@@ -76,10 +81,10 @@ class Demonstration:
     candidates: list[str]
     answer: int
     pursued: int
-    action: int
+    action: int | None
     scene: str
+    shown: NDArray[np.uint8]
     value: float = math.nan
-    codes: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((CELLS, CELLS), np.uint8))
 
 
 class Demonstrator:
@@ -90,8 +95,8 @@ class Demonstrator:
         mistakes: what goes wrong.
         variation: factor on the odds that a level is changed, in [0, 1]; 0 plays it as it is.
         max_steps, max_subgoals: an episode is cut off after as many; some mistakes cannot be made
-            good, and then the expert goes round in circles.
-        max_duration: steps after which a subgoal times out.
+            good, and then the expert goes round in circles. By default about six times as many
+            steps as the walker gives a subgoal.
     """
 
     def __init__(
@@ -100,26 +105,61 @@ class Demonstrator:
         mistakes: Mistakes | None = None,
         *,
         variation: float = 0.0,
-        max_steps: int = 250,
+        max_steps: int | None = None,
         max_subgoals: int = 20,
-        max_duration: int = 40,
     ):
         domain = domain_of(level)
         self.level = level
         self.mistakes = mistakes or Mistakes()
         self.variation = variation
-        self.max_steps = max_steps
+        self._domain = domain
+        self._walker = domain.walker()
+        self._pace = self._walker.patience / _PACE
+        self.max_steps = round(250 * self._pace) if max_steps is None else max_steps
         self.max_subgoals = max_subgoals
-        self.max_duration = max_duration
         self.env = make_env(level)
         self.space = domain.subgoal_space()
         self.tracker = domain.tracker(1)
         self._variations = domain.variations()
-        self._walker = domain.walker()
         self._rng = np.random.default_rng()
-        self._ended = False
+        self._ended = self._success = False
         self._reward = 0.0
         self._steps = 0
+
+    def picture(self) -> NDArray[np.uint8]:
+        """What a planner is shown at the start of the first level."""
+        self._reset(0)
+        return self._picture(self.tracker.percept(0))
+
+    def solve(self, planner: Planner, seed: int) -> bool:
+        """Play one level as it is, without mistakes, on a planner's subgoals; whether it succeeds.
+
+        Args:
+            planner: takes its likeliest candidate; one with privileges is told the expert.
+            seed: of the level.
+        """
+        self._rng = rng = np.random.default_rng(seed)
+        self._reset(seed, vary=False)
+        history: list[tuple[Subgoal, str]] = []
+        while not self._ended and len(history) < self.max_steps:
+            percept = self.tracker.percept(0)
+            query = self._query(percept, self.space.candidates(percept), history)
+            if planner.privileged:
+                query = replace(query, expert=self.env.get_wrapper_attr("expert")())
+            (reply,) = ask(planner, [query])
+            subgoal = query.candidates[int(np.argmax(reply.log_probs))]
+            history.append((subgoal, self._pursue(subgoal, self._walker.patience, rng)))
+        return self._success
+
+    def _pursue(self, subgoal: Subgoal, limit: int, rng: np.random.Generator) -> str:
+        """Pursue a subgoal for at most ``limit`` steps; how it ended."""
+        for _ in range(limit):
+            before = self.tracker.percept(0)
+            self._step(self._walker.action(before, subgoal, rng))
+            outcome = self._outcome(subgoal, before, self.tracker.percept(0))
+            if outcome or self._ended:
+                return outcome or TIMEOUT
+        return TIMEOUT
 
     def play(self, seed: int) -> Iterator[tuple[PlannerQuery, int]]:
         """Play one episode.
@@ -141,8 +181,10 @@ class Demonstrator:
         for query, answer, pursued, step in self._play(seed):
             if not found:
                 mission = query.percept.mission
-                if self.variation and self._rng.random() < 0.4:
-                    mission = self._variations.paraphrase(mission, self._rng)
+                paraphrase = self._variations.paraphrase
+                if paraphrase and self.variation and self._rng.random() < 0.4:
+                    mission = paraphrase(mission, self._rng)
+            step_to = self._walker.action(query.percept, query.candidates[pursued], self._rng)
             found.append(
                 Demonstration(
                     level=self.level,
@@ -153,9 +195,9 @@ class Demonstrator:
                     candidates=[str(candidate) for candidate in query.candidates],
                     answer=answer,
                     pursued=pursued,
-                    action=self._walker.action(query.percept, query.candidates[pursued], self._rng),
+                    action=step_to if self._walker.actions else None,
                     scene=self.space.describe(query.percept),
-                    codes=map_codes(query.percept, CELLS),
+                    shown=self._shown(query.percept),
                 )
             )
         if self._ended:
@@ -169,9 +211,9 @@ class Demonstrator:
         self._reset(seed)
         slip = mistakes.slip if rng.random() < 0.5 else 0.0
         if rng.random() < mistakes.start:
-            for _ in range(int(rng.integers(1, 15))):
+            for _ in range(int(rng.integers(1, round(_WALK * self._pace) + 1))):
                 if not self._ended:
-                    self._step(int(rng.integers(len(self._walker.actions))))
+                    self._step(self._walker.slip(rng))
         expert = self.env.get_wrapper_attr("expert")()
         history: list[tuple[Subgoal, str]] = []
         while not self._ended and self._steps < self.max_steps and len(history) < self.max_subgoals:
@@ -186,25 +228,23 @@ class Demonstrator:
                 query = self._query(before, candidates, history)
                 yield query, answer, pursued, self._steps
             subgoal = candidates[pursued]
-            limit = self.max_duration
+            limit = self._walker.patience
             if rng.random() < mistakes.impatience:
-                limit = int(rng.integers(1, 12))
+                limit = int(rng.integers(1, round(_HASTE * self._pace) + 1))
+            midway = mistakes.midway / self._pace
             for duration in range(1, limit + 1):
-                if duration > 1 and rng.random() < mistakes.midway:
+                if duration > 1 and rng.random() < midway:
                     yield from self._midway(expert, subgoal, history)
                 slipped = rng.random() < slip
-                action = (
-                    int(rng.integers(len(self._walker.actions)))
-                    if slipped
-                    else self._walker.action(before, subgoal, rng)
+                self._step(
+                    self._walker.slip(rng) if slipped else self._walker.action(before, subgoal, rng)
                 )
-                self._step(action)
                 after = self.tracker.percept(0)
                 outcome = self._outcome(subgoal, before, after)
                 before = after
                 if outcome or self._ended:
                     break
-            history.append((subgoal, outcome or "timeout"))
+            history.append((subgoal, outcome or TIMEOUT))
 
     def _midway(
         self, expert: Any, subgoal: Subgoal, history: Sequence[tuple[Subgoal, str]]
@@ -223,23 +263,31 @@ class Demonstrator:
 
     def _outcome(self, subgoal: Subgoal, before: Any, after: Any) -> str:
         if self.space.is_complete(subgoal, before, after):
-            return "done"
+            return DONE
         if self.space.is_interrupted(subgoal, before, after):
-            return "failed"
-        return "" if self.space.target_mask(after, subgoal).any() else "failed"
+            return FAILED
+        return "" if self.space.target_mask(after, subgoal).any() else FAILED
 
-    def _reset(self, seed: int) -> None:
+    def _shown(self, percept: Any) -> NDArray[np.uint8]:
+        maps = self._variations.maps
+        return maps.codes(percept, CELLS) if maps else self._picture(percept).copy()
+
+    def _picture(self, percept: Any) -> NDArray[np.uint8]:
+        return self._domain.picture(percept, next(iter(self._domain.pictures)))
+
+    def _reset(self, seed: int, vary: bool = True) -> None:
         options = {}
-        if self.variation:
+        if vary and self.variation and self._variations.vary:
             change = partial(self._variations.vary, rng=self._rng, share=self.variation)
             options = {"vary": change}
         observation, _ = self.env.reset(seed=seed, options=options)
-        self._ended, self._reward, self._steps = False, 0.0, 0
+        self._ended, self._success, self._reward, self._steps = False, False, 0.0, 0
         self.tracker.reset({key: value[None] for key, value in observation.items()})
 
-    def _step(self, action: int) -> None:
-        observation, reward, terminated, truncated, _ = self.env.step(action)
+    def _step(self, action: Any) -> None:
+        observation, reward, terminated, truncated, info = self.env.step(action)
         self._ended, self._reward = terminated or truncated, float(reward)
+        self._success = bool(info.get("is_success"))
         self._steps += 1
         self.tracker.update({key: value[None] for key, value in observation.items()})
 
@@ -274,10 +322,11 @@ def collect(
             "are kept for evaluation; lower one of them"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    starts = range(seed, seed + episodes, _SHARD)
+    shard = min(_SHARD, math.ceil(episodes / _FILES)) or 1
+    starts = range(seed, seed + episodes, shard)
     files = [folder / f"{start:06d}.npz" for start in starts]
     todo = [
-        (file, list(levels), range(start, min(start + _SHARD, seed + episodes)), variation)
+        (file, list(levels), range(start, min(start + shard, seed + episodes)), variation)
         for file, start in zip(files, starts, strict=True)
         if not file.exists()
     ]
@@ -304,16 +353,16 @@ def _collect_shard(job: tuple[Path, list[str], range, float]) -> None:
 
 
 def save(file: Path, demonstrations: Sequence[Demonstration]) -> None:
-    """Write demonstrations as one compressed file: ``codes``, and the rest as JSON lines."""
+    """Write demonstrations as one compressed file: ``shown``, and the rest as JSON lines."""
     lines = []
     for demonstration in demonstrations:
         record = asdict(demonstration)
-        del record["codes"]
+        del record["shown"]
         lines.append(json.dumps(record))
     with atomic_write(file) as temporary, open(temporary, "wb") as stream:
         np.savez_compressed(
             stream,
-            codes=np.stack([demonstration.codes for demonstration in demonstrations]),
+            shown=np.array([demonstration.shown for demonstration in demonstrations], np.uint8),
             lines=np.frombuffer("\n".join(lines).encode(), np.uint8),
         )
 
@@ -326,9 +375,9 @@ def load(file: Path) -> list[Demonstration]:
     """
     try:
         with np.load(file) as data:
-            codes, lines = data["codes"], data["lines"].tobytes().decode().splitlines()
+            shown, lines = data["shown"], data["lines"].tobytes().decode().splitlines()
         records = [json.loads(line) for line in lines]
-        return [Demonstration(**r, codes=c) for r, c in zip(records, codes, strict=True)]
+        return [Demonstration(**r, shown=s) for r, s in zip(records, shown, strict=True)]
     except Exception as error:
         raise ConfigError(
             f"demonstrations {file} are damaged ({error}); delete the file to have it made anew"

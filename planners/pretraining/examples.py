@@ -1,4 +1,4 @@
-"""Demonstrations as batches: words as token ids, maps as pictures, symmetries drawn at random."""
+"""Demonstrations as batches: words as token ids, maps painted, symmetries drawn at random."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from envs.variations import Symmetry
-from perception.map_image import paint_codes
+from envs.variations import CodedMaps, Symmetry
 from planners.pretraining.demonstrations import CELLS, Demonstration
 from planners.prompts import (
     WHAT_SCENE,
@@ -42,7 +41,8 @@ class Batch:
         positions: ``(B, T)`` int64; a trie's token stands as far behind its prompt as it is deep.
         mask: ``(B, 1, T, T)`` float32, 0 where a token sees another, else very negative.
         pixels: ``(B, 3, H, W)`` float32 as the model's image processor makes them.
-        codes: ``(B, cells, cells)`` int64, what is painted on them.
+        codes: ``(B, cells, cells)`` int64, what is painted on them; ``None`` where pictures are
+            none of maps.
         last: ``(B,)`` int64, position of each prompt's last token; the tries begin at ``L``.
         edges, steps: see :class:`planners.token_tree.PackedTrees`.
         counts: ``(B,)`` int64 answers per example.
@@ -55,7 +55,7 @@ class Batch:
     positions: Tensor
     mask: Tensor
     pixels: Tensor
-    codes: Tensor
+    codes: Tensor | None
     last: Tensor
     edges: Tensor
     steps: Tensor
@@ -74,17 +74,19 @@ class Turn(NamedTuple):
 
 
 def turns(demonstration: Demonstration, actions: Sequence[str]) -> list[Turn]:
-    """One turn per task of :data:`TASKS`; a scene has one answer, the others a closed set."""
+    """One turn per task of :data:`TASKS`; a scene has one answer, the others a closed set.
+
+    Where the actions have no names, nothing is asked about them.
+    """
     d = demonstration
     lines = situation(d.mission, d.tried)
-    action = WHICH_ACTION.format(subgoal=d.candidates[d.pursued])
     scene, _, rest = d.scene.partition("; ")
     scene = "; ".join([scene, *rest.split("; ")[: _NEAREST - 1]]) if rest else scene
-    return [
-        Turn("\n".join([*lines, WHICH_SUBGOAL]), d.candidates, d.answer),
-        Turn("\n".join([*lines, action]), actions, d.action),
-        Turn("\n".join([*lines, WHAT_SCENE]), [scene], 0),
-    ]
+    found = [Turn("\n".join([*lines, WHICH_SUBGOAL]), d.candidates, d.answer)]
+    if d.action is not None:
+        action = WHICH_ACTION.format(subgoal=d.candidates[d.pursued])
+        found.append(Turn("\n".join([*lines, action]), actions, d.action))
+    return [*found, Turn("\n".join([*lines, WHAT_SCENE]), [scene], 0)]
 
 
 def middle(codes: NDArray[np.uint8], cells: int) -> NDArray[np.uint8]:
@@ -98,10 +100,10 @@ class Examples:
 
     Args:
         demonstrations: at least one.
-        actions: names of the controller's actions.
+        actions: names of the controller's actions; empty where they have none.
         form: how the model is asked; its tokenizer must be word-level, so that a symmetry can be
             applied to token ids.
-        cells: side of the maps that the model sees.
+        maps: how pictures are painted; ``None`` where demonstrations hold the pictures themselves.
         symmetries: drawn once, applied at random; none leaves the demonstrations as they are.
     """
 
@@ -110,19 +112,22 @@ class Examples:
         demonstrations: Sequence[Demonstration],
         actions: Sequence[str],
         form: PromptFormat,
-        cells: int,
+        maps: CodedMaps | None = None,
         symmetries: Sequence[Symmetry] = (),
     ):
         self.n = len(demonstrations)
         self.pad = int(form.tokenizer.pad_token_id)
-        self._codes = np.stack([middle(d.codes, cells) for d in demonstrations])
+        self._tasks = np.array([i for i, name in enumerate(TASKS) if name != "action" or actions])
+        self._maps = maps
+        shown = [middle(d.shown, maps.cells) if maps else d.shown for d in demonstrations]
+        self._shown = np.stack(shown)
         self._value = np.array([d.value for d in demonstrations], np.float32)
         self._read(demonstrations, actions, form)
         self._symmetries(symmetries, form.tokenizer)
 
     def frequencies(self) -> NDArray[np.float64]:
-        """``(n_codes,)``, share of the cells that have each code, under all symmetries."""
-        counts = np.bincount(self._codes.reshape(-1), minlength=self._cells.shape[1])
+        """``(n_codes,)``, share of the maps' cells with each code, under all symmetries."""
+        counts = np.bincount(self._shown.reshape(-1), minlength=self._cells.shape[1])
         everywhere = np.zeros(len(counts))
         for codes in self._cells:
             np.add.at(everywhere, codes, counts)
@@ -171,22 +176,23 @@ class Examples:
 
         Args:
             size: examples per batch; the last ones that fill none are left out.
-            shares: probability of each task of :data:`TASKS`.
+            shares: of each task of :data:`TASKS`, among those that can be asked.
             rng: draws order, tasks and symmetries.
         """
         order = rng.permutation(self.n)
-        tasks = rng.choice(len(TASKS), self.n, p=np.asarray(shares) / np.sum(shares))
-        lengths = self._length[order * len(TASKS) + tasks]
+        odds = np.asarray(shares)[self._tasks]
+        tasks = rng.choice(len(self._tasks), self.n, p=odds / odds.sum())
+        lengths = self._length[order * len(self._tasks) + tasks]
         for start in range(0, self.n, size * _AT_A_TIME):
             chunk = np.arange(start, min(start + size * _AT_A_TIME, self.n))
-            chunk = chunk[np.lexsort((lengths[chunk], tasks[chunk] == TASKS.index("scene")))]
+            chunk = chunk[np.lexsort((lengths[chunk], tasks[chunk] == len(self._tasks) - 1))]
             whole = chunk[: len(chunk) // size * size].reshape(-1, size)
             for some in whole[rng.permutation(len(whole))]:
                 yield self._batch(order[some], tasks[some], rng)
 
     def _batch(self, which: NDArray, tasks: NDArray, rng: np.random.Generator) -> Batch:
         b = len(which)
-        example = which * len(TASKS) + tasks
+        example = which * len(self._tasks) + tasks
         symmetry = rng.integers(len(self._words), size=b)
         some = [self._some_answers(i, rng) for i in example]
         trees = pack([token_tree(answers) for answers, _ in some])
@@ -208,24 +214,33 @@ class Examples:
         positions = np.hstack(
             [np.broadcast_to(place, (b, longest)), length[:, None] - 1 + trees.behind]
         )
-        codes = self._cells[symmetry[:, None, None], self._codes[which]]
-        flip = self._mirrored[symmetry]
-        codes[flip] = codes[flip, :, ::-1]
+        pixels, codes = self._pictures(which, symmetry)
         mask = torch.zeros(sees.shape)
         return Batch(
             ids=torch.from_numpy(ids),
             positions=torch.from_numpy(positions),
             mask=mask.masked_fill_(torch.from_numpy(~sees), torch.finfo(mask.dtype).min),
-            pixels=normalised(paint_codes(codes)),
-            codes=torch.from_numpy(codes.astype(np.int64)),
+            pixels=normalised(pixels),
+            codes=None if codes is None else torch.from_numpy(codes.astype(np.int64)),
             last=torch.from_numpy(length - 1),
             edges=torch.from_numpy(edges),
             steps=torch.from_numpy(trees.steps),
             counts=torch.tensor(trees.counts),
             right=torch.tensor([right for _, right in some]),
-            task=torch.from_numpy(tasks),
+            task=torch.from_numpy(self._tasks[tasks]),
             value=torch.from_numpy(self._value[which]),
         )
+
+    def _pictures(
+        self, which: NDArray, symmetry: NDArray
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+        """Pictures, and the codes painted on them where they are maps."""
+        if self._maps is None:
+            return self._shown[which], None
+        codes = self._cells[symmetry[:, None, None], self._shown[which]]
+        flip = self._mirrored[symmetry]
+        codes[flip] = codes[flip, :, ::-1]
+        return self._maps.paint(codes), codes
 
     def _some_answers(
         self, example: int, rng: np.random.Generator

@@ -26,14 +26,15 @@ class Learner:
     set of log p(answer | prompt), which is what :class:`planners.language.LanguagePlanner` answers;
     plus ``word_weight`` times the mean over the answer's tokens of -log p(token | before), which
     keeps the model able to write its answers unaided; plus, for subgoals, ``value_weight`` times
-    the squared error of the value head at the end of the question; plus ``sight_weight`` times the
-    map reader's loss. A scene has its words alone. The first ``sight_steps`` have the map reader's
-    loss alone.
+    the squared error of the value head at the end of the question; plus, where pictures are maps,
+    ``sight_weight`` times the map reader's loss. A scene has its words alone. The first
+    ``sight_steps`` have the map reader's loss alone.
 
     Args:
         network: a LLaVA, in ``train`` mode afterwards.
         value_head: linear, from the prompt's last hidden state to one number.
-        reader: what the vision encoder is taught to see.
+        reader: what the vision encoder is taught to see; ``None`` for pictures that are no maps,
+            with which there are no ``sight_steps``.
         steps: gradient steps in all; the learning rate rises over the first 2 % and then falls to
             zero along a cosine, once for the steps of sight and once for the others.
         sight_steps: see above.
@@ -46,7 +47,7 @@ class Learner:
         self,
         network: Any,
         value_head: nn.Linear,
-        reader: MapReader,
+        reader: MapReader | None,
         *,
         steps: int,
         sight_steps: int,
@@ -56,6 +57,7 @@ class Learner:
         value_weight: float = 0.5,
         sight_weight: float = 0.5,
     ):
+        assert reader is not None or not sight_steps
         self.network = network.train()
         self.value_head = value_head
         self.reader = reader
@@ -63,8 +65,8 @@ class Learner:
         self.word_weight = word_weight
         self.value_weight = value_weight
         self.sight_weight = sight_weight
-        parts = (network, value_head, reader)
-        self.parameters = [weight for part in parts for weight in part.parameters()]
+        self._parts = [part for part in (network, value_head, reader) if part is not None]
+        self.parameters = [weight for part in self._parts for weight in part.parameters()]
         hidden = [
             weight
             for name, weight in network.named_parameters()
@@ -93,9 +95,8 @@ class Learner:
             loss, report = self._sight(batch)
         else:
             loss, report = self._answers(batch)
-        self.network.zero_grad(set_to_none=True)
-        self.value_head.zero_grad(set_to_none=True)
-        self.reader.zero_grad(set_to_none=True)
+        for part in self._parts:
+            part.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.parameters, 1.0)
         report |= {"loss": float(loss.detach()), "gradient_norm": float(norm)}
@@ -107,6 +108,7 @@ class Learner:
         return report
 
     def _sight(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        assert self.reader is not None
         seen = self.network.model.get_image_features(pixel_values=batch.pixels).pooler_output
         loss = self.reader.loss(torch.stack(seen), batch.codes, self._embeddings)
         return loss, {"loss_sight": float(loss.detach())}
@@ -135,6 +137,8 @@ class Learner:
             error = functional.mse_loss(values, batch.value[known])
             loss = loss + self.value_weight * error
             report["loss_value"] = float(error.detach())
+        if self.reader is None:
+            return loss, report
         seen = output.image_hidden_states.unflatten(0, (len(hidden), -1))
         sight = self.reader.loss(seen, batch.codes, self._embeddings)
         report["loss_sight"] = float(sight.detach())
@@ -165,7 +169,7 @@ class Learner:
         return {
             "network": self.network.state_dict(),
             "value_head": self.value_head.state_dict(),
-            "reader": self.reader.state_dict(),
+            "reader": {} if self.reader is None else self.reader.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
             "schedules": [schedule.state_dict() for schedule in self._schedules],
             "steps_done": self.steps_done,
@@ -175,7 +179,8 @@ class Learner:
         """Go on from :meth:`state_dict`."""
         self.network.load_state_dict(state["network"])
         self.value_head.load_state_dict(state["value_head"])
-        self.reader.load_state_dict(state["reader"])
+        if self.reader is not None:
+            self.reader.load_state_dict(state["reader"])
         for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         for schedule, saved in zip(self._schedules, state["schedules"], strict=True):

@@ -16,7 +16,7 @@ from hier.config import HierConfig
 from perception.fetch.hindsight import FetchRelabelling
 from perception.fetch.tracker import CENTRE, FetchTracker
 from perception.fetch.vision import locate, see_block, see_target
-from tests.hand import action
+from perception.fetch.walker import FetchWalker
 from tests.worlds import made
 
 SPACE = FetchSubgoals()
@@ -57,6 +57,7 @@ def test_one_picture_fixes_a_place_near_the_expected_one():
 def test_an_expert_followed_by_a_scripted_hand_succeeds(level):
     env = made(level)
     tracker, space = FetchTracker(1), envs.domain_of(level).subgoal_space()
+    walker, rng = FetchWalker(), np.random.default_rng(0)
     tolerance = 1e-5 if level.startswith("privileged") else 0.025
     for seed in range(2):
         observation, _ = env.reset(seed=seed)
@@ -66,7 +67,8 @@ def test_an_expert_followed_by_a_scripted_hand_succeeds(level):
             before = tracker.percept(0)
             if subgoal is None:
                 subgoal = env.expert().subgoal(before, space.candidates(before))
-            observation, reward, terminated, truncated, info = env.step(action(before, subgoal))
+            action = walker.action(before, subgoal, rng)
+            observation, reward, terminated, truncated, info = env.step(action)
             tracker.update(batched(observation))
             after, ended = tracker.percept(0), terminated or truncated
             np.testing.assert_allclose(after.target, env.target, atol=tolerance)

@@ -390,8 +390,8 @@ class TestRejections:
     """ReAd's further questions (arXiv 2405.14314) are further messages."""
 
     def test_each_is_the_assistants_turn_and_the_users_answer_to_it(self, rich):
-        first = conversation(rich, ["view"])
-        again = conversation(rejecting(rich, -0.25, -0.0314), ["view"])
+        first = conversation(rich, ["what the agent sees now"])
+        again = conversation(rejecting(rich, -0.25, -0.0314), ["what the agent sees now"])
         assert again[:1] == first
         _, one, no, two, no_again = again
         assert [one, two] == [str(rich.candidates[0]), str(rich.candidates[2])]
@@ -419,7 +419,7 @@ class TestRejections:
         assert again["messages"][0] == first["messages"][0]
         assert turns_of(again) == [
             ("user" if i % 2 == 0 else "assistant", text)
-            for i, text in enumerate(conversation(query, ["view"]))
+            for i, text in enumerate(conversation(query, ["what the agent sees now"]))
         ]
         said = [str(subgoal) for subgoal, _ in query.rejected]
         assert str(best(query, reply)) == sensible(prompt_of(again), said)

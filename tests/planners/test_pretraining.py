@@ -61,7 +61,7 @@ class TestDemonstrations:
             assert [(d.mission, d.answer, d.action) for d in first] == [
                 (d.mission, d.answer, d.action) for d in other
             ]
-            assert all((a.codes == b.codes).all() for a, b in zip(first, other, strict=True))
+            assert all((a.shown == b.shown).all() for a, b in zip(first, other, strict=True))
 
     def test_without_mistakes_and_variation_the_expert_wins(self):
         never = Mistakes(subgoal=0, slip=0, start=0, impatience=0, midway=0)
@@ -85,7 +85,7 @@ class TestDemonstrations:
     def test_files_are_read_back_and_kept(self, tmp_path, demonstrations):
         save(tmp_path / "a.npz", demonstrations)
         for one, other in zip(demonstrations, load(tmp_path / "a.npz"), strict=True):
-            assert (one.codes == other.codes).all()
+            assert (one.shown == other.shown).all()
             assert turns(one, ACTIONS) == turns(other, ACTIONS)
             assert one.value == other.value or np.isnan(one.value)
         files = collect(
@@ -161,11 +161,11 @@ class TestExamples:
         """Prompt and trie in one pass give what scoring gives from prompt, cache and trie."""
         network, form = tiny
         few = [d for d in demonstrations if len(d.candidates) <= 6][:12]
-        examples = Examples(few, ACTIONS, form, 15)
+        examples = Examples(few, ACTIONS, form, WAYS.maps)
         learner = _learner(network, examples, steps=1, sight_steps=0)
         network.eval()
         prompts = [
-            Prompt(turns(d, ACTIONS)[0].question, (paint_codes(middle(d.codes, 15)),)) for d in few
+            Prompt(turns(d, ACTIONS)[0].question, (paint_codes(middle(d.shown, 15)),)) for d in few
         ]
         answers = [[form.answer_tokens(c) for c in d.candidates] for d in few]
         cpu = torch.device("cpu")
@@ -190,7 +190,7 @@ class TestExamples:
         rng = np.random.default_rng(0)
         symmetries = [WAYS.symmetry(rng) for _ in range(20)]
         one = [d for d in demonstrations if "blue" in d.mission or "red" in d.mission][:1]
-        examples = Examples(one, ACTIONS, form, 15, symmetries)
+        examples = Examples(one, ACTIONS, form, WAYS.maps, symmetries)
         texts = set()
         for _ in range(40):
             batch = next(examples.batches(1, (1, 0, 0), rng))
@@ -199,7 +199,7 @@ class TestExamples:
 
     def test_tasks_come_in_their_shares(self, tiny, demonstrations):
         _, form = tiny
-        examples = Examples(demonstrations, ACTIONS, form, 15)
+        examples = Examples(demonstrations, ACTIONS, form, WAYS.maps)
         rng = np.random.default_rng(0)
         tasks = np.concatenate(
             [b.task for _ in range(20) for b in examples.batches(8, (0.5, 0.5, 0), rng)]
@@ -210,7 +210,7 @@ class TestExamples:
 
 def test_training_learns_and_goes_on_from_its_state(tiny, demonstrations):
     _, form = tiny
-    examples = Examples(demonstrations, ACTIONS, form, 15)
+    examples = Examples(demonstrations, ACTIONS, form, WAYS.maps)
     rng = np.random.default_rng(0)
     batches = list(examples.batches(16, (0.7, 0.2, 0.1), rng))
 
@@ -251,7 +251,7 @@ class TestSight:
 
     def test_the_encoder_learns_which_cells_a_patch_shows(self, tiny, demonstrations):
         _, form = tiny
-        examples = Examples(demonstrations, ACTIONS, form, 15)
+        examples = Examples(demonstrations, ACTIONS, form, WAYS.maps)
         batches = list(examples.batches(16, (1, 0, 0), np.random.default_rng(0)))
         sizes = replace(SIZES, vision_size=64, text_size=64)
         network, _ = build_tiny_vlm(form.tokenizer.get_vocab(), sizes, seed=0)
@@ -288,7 +288,7 @@ class TestSight:
         _, form = tiny
         rng = np.random.default_rng(0)
         symmetries = [WAYS.symmetry(rng) for _ in range(500)]
-        found = Examples(demonstrations, ACTIONS, form, 15, symmetries).frequencies()
+        found = Examples(demonstrations, ACTIONS, form, WAYS.maps, symmetries).frequencies()
         assert found.sum() == pytest.approx(1)
         doors = [CODE[Cell("door", color, "locked")] for color in COLORS]
         assert found[doors].std() < 0.2 * found[doors].mean()
