@@ -275,7 +275,9 @@ class Domain(ABC):
         Raises:
             ConfigError: where there is none.
         """
-        raise self._without("walker", "pre-train on another domain")
+        raise self._without(
+            "walker", "pre-train on another domain, and set feedback.objective=none in this one"
+        )
 
     def variations(self) -> Variations:
         """How levels and instructions may be changed for pre-training; by default not at all."""

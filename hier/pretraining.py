@@ -181,10 +181,10 @@ def _check(config: PretrainConfig) -> None:
             "are no maps whose cells could be told; set sight_steps=0"
         )
     if side % sizes.patch or sizes.patch % tile:
-        whole = f" that is a multiple of {tile}, so that a patch holds whole cells" if maps else ""
+        whole = f", that is a multiple of {tile}, so that a patch holds whole cells" if maps else ""
         raise ConfigError(
             f"model.patch is {sizes.patch}; choose a divisor of {side}, the side of the domain's "
-            f"pictures,{whole}"
+            f"pictures{whole}"
         )
     for name in ("vision_size", "text_size"):
         if getattr(sizes, name) % sizes.heads:

@@ -17,7 +17,12 @@ MAY_IMPORT = {
 }
 SIMULATORS = {"minigrid", "mujoco", "gymnasium_robotics", "miniworld"}
 WORLDS = tuple(f"envs.{path.name}" for path in (ROOT / "envs").iterdir() if path.is_dir())
-WORLDS += ("perception.tracker", "perception.walker", "perception.gridworld")
+WORLDS += (
+    "perception.tracker",
+    "perception.walker",
+    "perception.gridworld",
+    "perception.map_image",
+)
 
 
 def imported_modules(file: Path) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -24,6 +25,12 @@ class Rooms(Domain):
     """Rooms seen in the first person (:class:`envs.rooms.env.RoomsEnv`)."""
 
     name = "miniworld"
+    pictures = MappingProxyType(
+        {
+            "map": "what it has seen so far, from above, north up; it is the black arrow",
+            "view": "what the agent sees now",
+        }
+    )
     privileged: ClassVar[bool] = False
     _prefix: ClassVar[str] = ""
 
@@ -55,6 +62,12 @@ class Rooms(Domain):
 
         return outlook_sizes()
 
+    def picture(self, percept: Any, name: str) -> NDArray[np.uint8]:
+        """See :func:`perception.rooms.drawing.draw_map`; the view is the frame itself."""
+        from perception.rooms.drawing import draw_map
+
+        return draw_map(percept) if name == "map" else percept.frame
+
     def draw_scene(
         self,
         percept: Any,
@@ -75,5 +88,6 @@ class PrivilegedRooms(Rooms):
     """The same with what a picture would show told by the simulator; for ablations and trials."""
 
     name = "miniworld-privileged"
+    pictures = MappingProxyType({})
     privileged = True
     _prefix = "privileged/"

@@ -49,6 +49,11 @@ def draw_rooms(
     return np.array(canvas)
 
 
+def draw_map(percept: RoomsPercept) -> NDArray[np.uint8]:
+    """The percept's map for planners, 40 m a side and north up, ``(320, 320, 3)`` uint8."""
+    return _plan(percept, None)
+
+
 def _plan(percept: RoomsPercept, subgoal: Subgoal | None) -> NDArray[np.uint8]:
     """The percept's map with agent, objects and target, ``(320, 320, 3)`` uint8."""
     plan = np.ascontiguousarray(_CELLS[percept.cells].repeat(_CELL, 0).repeat(_CELL, 1))

@@ -87,7 +87,7 @@ def test_an_unknown_domain_names_the_nearest():
         envs.domain_named("gridwrold")
 
 
-@pytest.mark.parametrize("what", ["outlook_sizes", "walker", "variations"])
+@pytest.mark.parametrize("what", ["outlook_sizes", "walker"])
 def test_what_a_domain_does_not_supply_is_told_with_a_remedy(what):
     domain = envs.domain_named(PATH)
     with pytest.raises(ConfigError, match=r"the domain 'corridor' has no .*; .*Corridor$"):
@@ -95,6 +95,7 @@ def test_what_a_domain_does_not_supply_is_told_with_a_remedy(what):
     with pytest.raises(ConfigError, match=r"has no pictures; set eval\.videos=0"):
         domain.draw_scene(None, None)
     assert domain.coverage(["long"]) == "" and domain.hazards == ()
+    assert not any(domain.variations()) and domain.planner == ""
 
 
 def test_aimless_play_draws_from_the_action_space_and_can_be_repeated():

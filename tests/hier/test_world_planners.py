@@ -7,7 +7,8 @@ from safetensors.torch import load_file
 
 import envs
 from envs.errors import ConfigError
-from hier import PretrainConfig
+from hier import PretrainConfig, pretrain
+from hier.feedback.anchors import anchors_for
 from planners import build_planner
 from planners.accuracy import measure, states_of, success_rate
 from planners.language import VLMPlanner
@@ -57,6 +58,14 @@ def test_the_hand_is_enlarged_where_it_is():
 def test_the_expert_followed_by_the_walker_succeeds(level):
     made(level)
     assert success_rate(OraclePlanner(), level, 4, first_seed=7) == 1.0
+
+
+def test_feedback_has_anchors_on_the_other_mazes():
+    made(MAZE)
+    planner = VLMPlanner(domain=envs.domain_of(MAZE), device="cpu")
+    found = anchors_for(planner, [MAZE], None, 4)
+    assert {one.level for one in found} == {"PointMaze_Large-v3", "PointMaze_Medium-v3"}
+    assert all(one.prompt.images[0].shape == (120, 120, 3) for one in found)
 
 
 def test_a_privileged_level_has_nothing_to_look_at():
@@ -146,8 +155,6 @@ class TestExamples:
     ],
 )
 def test_wrong_settings_are_refused(override, complaint, tmp_path):
-    from hier import pretrain
-
     made(MAZE)
     with pytest.raises(ConfigError, match=complaint):
         pretrain(PretrainConfig.load("pointmaze", [override]), folder=tmp_path / "no")
