@@ -24,7 +24,7 @@ from tqdm import tqdm
 from envs.errors import ConfigError
 from envs.files import atomic_write
 from envs.registry import domain_of, make_env
-from envs.subgoal import Subgoal
+from envs.subgoal import Expert, Subgoal
 from planners.protocol import DONE, FAILED, RECENT, TIMEOUT, Planner, PlannerQuery, ask
 
 CELLS = 21  # side of the stored maps; smaller ones are cut out of their middle
@@ -145,7 +145,7 @@ class Demonstrator:
             percept = self.tracker.percept(0)
             query = self._query(percept, self.space.candidates(percept), history)
             if planner.privileged:
-                query = replace(query, expert=self.env.get_wrapper_attr("expert")())
+                query = replace(query, expert=self._expert())
             (reply,) = ask(planner, [query])
             subgoal = query.candidates[int(np.argmax(reply.log_probs))]
             history.append((subgoal, self._pursue(subgoal, self._walker.patience, rng)))
@@ -214,12 +214,11 @@ class Demonstrator:
             for _ in range(int(rng.integers(1, round(_WALK * self._pace) + 1))):
                 if not self._ended:
                     self._step(self._walker.slip(rng))
-        expert = self.env.get_wrapper_attr("expert")()
         history: list[tuple[Subgoal, str]] = []
         while not self._ended and self._steps < self.max_steps and len(history) < self.max_subgoals:
             before = self.tracker.percept(0)
             candidates = self.space.candidates(before)
-            wanted = expert.subgoal(before, candidates)
+            wanted = self._expert().subgoal(before, candidates)
             pursued = int(rng.integers(len(candidates)))
             if wanted is not None:
                 answer = candidates.index(wanted)
@@ -234,7 +233,7 @@ class Demonstrator:
             midway = mistakes.midway / self._pace
             for duration in range(1, limit + 1):
                 if duration > 1 and rng.random() < midway:
-                    yield from self._midway(expert, subgoal, history)
+                    yield from self._midway(subgoal, history)
                 slipped = rng.random() < slip
                 self._step(
                     self._walker.slip(rng) if slipped else self._walker.action(before, subgoal, rng)
@@ -247,11 +246,11 @@ class Demonstrator:
             history.append((subgoal, outcome or TIMEOUT))
 
     def _midway(
-        self, expert: Any, subgoal: Subgoal, history: Sequence[tuple[Subgoal, str]]
+        self, subgoal: Subgoal, history: Sequence[tuple[Subgoal, str]]
     ) -> Iterator[tuple[PlannerQuery, int, int, int]]:
         percept = self.tracker.percept(0)
         candidates = self.space.candidates(percept)
-        wanted = expert.subgoal(percept, candidates)
+        wanted = self._expert().subgoal(percept, candidates)
         if wanted is not None and subgoal in candidates:
             query = self._query(percept, candidates, history)
             yield query, candidates.index(wanted), candidates.index(subgoal), self._steps
@@ -267,6 +266,10 @@ class Demonstrator:
         if self.space.is_interrupted(subgoal, before, after):
             return FAILED
         return "" if self.space.target_mask(after, subgoal).any() else FAILED
+
+    def _expert(self) -> Expert:
+        """One for this moment: some look at the simulator when they are made."""
+        return self.env.get_wrapper_attr("expert")()
 
     def _shown(self, percept: Any) -> NDArray[np.uint8]:
         maps = self._variations.maps
