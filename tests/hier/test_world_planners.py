@@ -7,10 +7,11 @@ from safetensors.torch import load_file
 
 import envs
 from envs.errors import ConfigError
+from envs.mujoco_maze.maps import cell_at, steps_to
 from hier import PretrainConfig, pretrain
 from hier.feedback.anchors import anchors_for
 from planners import build_planner
-from planners.accuracy import measure, states_of, success_rate
+from planners.accuracy import NO_MISTAKES, measure, states_of, success_rate
 from planners.language import VLMPlanner
 from planners.models import SHIPPED
 from planners.pretraining.demonstrations import Demonstrator, Mistakes, collect, load
@@ -98,6 +99,22 @@ class TestDemonstrations:
         for one, other in zip(demonstrations, kept, strict=True):
             assert (one.shown == other.shown).all()
             assert [t.question for t in turns(one, ())] == [t.question for t in turns(other, ())]
+
+    def test_the_expert_answers_where_the_agent_is(self):
+        """After mistakes too: no other candidate is on a shorter way from here to the goal."""
+        made(MAZE)
+        for query, answer in Demonstrator(MAZE, Mistakes(subgoal=0.5)).play(2):
+            percept, space = query.percept, query.space
+            to_goal = steps_to(percept.walls, percept.goal_cell)
+            cells = [cell_at(percept.walls, space.place(percept, g)) for g in query.candidates]
+            ways = [steps_to(percept.walls, percept.cell)[c] + to_goal[c] for c in cells]
+            assert ways[answer] == min(ways)
+
+    def test_a_block_is_carried_on_the_experts_subgoals(self):
+        made(BLOCK)
+        found = Demonstrator(BLOCK, NO_MISTAKES).demonstrate(1)
+        verbs = [d.candidates[d.answer].split()[0] for d in found]
+        assert verbs == ["reach", "grasp", "carry"] and found[-1].value > 0.5
 
     def test_mistakes_lead_elsewhere(self):
         made(MAZE)
