@@ -395,12 +395,13 @@ class _Training:
 
     def solved(self) -> dict[str, tuple[float, float]]:
         """Per level the success of this planner and of the oracle, with the scripted controller."""
-        config, planners = self.config, (self.planner, OraclePlanner())
-        levels = [*config.levels, *config.held_out] if config.final_episodes else []
+        config, planner, oracle = self.config, self.planner, OraclePlanner()
+        episodes, first = config.final_episodes, config.first_seed
+        levels = [*config.levels, *config.held_out] if episodes else []
         return {
-            level: tuple(
-                success_rate(planner, level, config.final_episodes, first_seed=config.first_seed)
-                for planner in planners
+            level: (
+                success_rate(planner, level, episodes, first_seed=first),
+                success_rate(oracle, level, episodes, first_seed=first),
             )
             for level in levels
         }

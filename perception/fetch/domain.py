@@ -22,7 +22,7 @@ class Fetch(Domain):
     """A robot's hand at a table, seen by three cameras (:class:`envs.fetch.env.FetchEnv`)."""
 
     name = "fetch"
-    source_levels = _LEVELS
+    source_levels: ClassVar[tuple[str, ...]] = _LEVELS
     planner = "fetch"
     pictures = MappingProxyType(
         {"view": "the table from three sides and, enlarged at the lower right, the robot's hand"}
@@ -104,7 +104,7 @@ class PrivilegedFetch(Fetch):
     """The same told by the simulator instead of seen; for ablations and quick trials."""
 
     name = "fetch-privileged"
-    source_levels = ()
+    source_levels: ClassVar[tuple[str, ...]] = ()
     planner = ""
     pictures = MappingProxyType({})
     privileged = True

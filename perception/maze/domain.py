@@ -22,7 +22,7 @@ class PointMaze(Domain):
     """A ball in a maze, seen from above (:class:`envs.mujoco_maze.env.PointMazeEnv`)."""
 
     name = "pointmaze"
-    source_levels = _LEVELS
+    source_levels: ClassVar[tuple[str, ...]] = _LEVELS
     planner = "pointmaze"
     pictures = MappingProxyType({"view": "the maze from above: the agent is green, the goal red"})
     privileged: ClassVar[bool] = False
@@ -97,7 +97,7 @@ class PrivilegedPointMaze(PointMaze):
     """The same told by the simulator instead of seen; for ablations and quick trials."""
 
     name = "pointmaze-privileged"
-    source_levels = ()
+    source_levels: ClassVar[tuple[str, ...]] = ()
     planner = ""
     pictures = MappingProxyType({})
     privileged = True

@@ -108,7 +108,7 @@ class Learner:
         return report
 
     def _sight(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        assert self.reader is not None
+        assert self.reader is not None and batch.codes is not None
         seen = self.network.model.get_image_features(pixel_values=batch.pixels).pooler_output
         loss = self.reader.loss(torch.stack(seen), batch.codes, self._embeddings)
         return loss, {"loss_sight": float(loss.detach())}
@@ -137,7 +137,7 @@ class Learner:
             error = functional.mse_loss(values, batch.value[known])
             loss = loss + self.value_weight * error
             report["loss_value"] = float(error.detach())
-        if self.reader is None:
+        if self.reader is None or batch.codes is None:
             return loss, report
         seen = output.image_hidden_states.unflatten(0, (len(hidden), -1))
         sight = self.reader.loss(seen, batch.codes, self._embeddings)
