@@ -9,7 +9,9 @@ import envs
 from envs.errors import ConfigError
 from envs.mujoco_maze.maps import cell_at, steps_to
 from hier import PretrainConfig, pretrain
-from hier.feedback.anchors import anchors_for
+from hier.feedback.anchors import anchors_for, question_alone
+from hier.feedback.learner import PlannerLearner
+from hier.feedback.objectives.awr import AWR
 from planners import build_planner
 from planners.accuracy import NO_MISTAKES, measure, states_of, success_rate
 from planners.language import VLMPlanner
@@ -69,6 +71,20 @@ def test_feedback_has_anchors_on_the_other_mazes():
     assert all(one.prompt.images[0].shape == (120, 120, 3) for one in found)
 
 
+@pytest.mark.parametrize("name", WORLDS)
+def test_feedback_changes_a_planner_of_these_worlds(name):
+    made(WORLDS[name])
+    planner = VLMPlanner(domain=envs.domain_named(name), device="cpu")
+    queries, _ = states_of(WORLDS[name], 4, 3_000_000)
+    lessons = [question_alone(planner, query, WORLDS[name]) for query in queries]
+    learner = PlannerLearner(planner, AWR(), batch_size=4)
+    before = [weight.clone() for weight in planner.loaded.module.parameters()]
+    learner.learn(lessons, 2)
+    after = list(planner.loaded.module.parameters())
+    assert planner.version == 1 and all(weight.isfinite().all() for weight in after)
+    assert any((a != b).any() for a, b in zip(before, after, strict=True))
+
+
 def test_a_privileged_level_has_nothing_to_look_at():
     for level in ("privileged/PointMaze_UMaze-v3", "privileged/FetchPush-v4"):
         domain = envs.domain_of(level)
@@ -126,7 +142,7 @@ class TestDemonstrations:
 
 
 class TestExamples:
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def tiny(self, demonstrations):
         texts = [
             text for d in demonstrations for t in turns(d, ()) for text in (t.question, *t.answers)
