@@ -116,6 +116,11 @@ SUITES: dict[str, Suite] = {
     ),
     "swap": Suite("one preset, one planner after another", "swap:swap", (0,)),
     "train-speed": Suite("training steps per second against plain SB3", "speed:train_speed", (0,)),
+    "world-speed": Suite(
+        "training steps per second in every world, and where the time goes",
+        "world_speed:world_speed",
+        (0,),
+    ),
 }
 
 

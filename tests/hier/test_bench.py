@@ -1,6 +1,7 @@
 """What the training suites keep, count and draw."""
 
 import json
+import time
 
 import pytest
 from PIL import Image
@@ -10,6 +11,7 @@ from hier.bench.feedback import taught
 from hier.bench.guidance import OBEYED, steps_to
 from hier.bench.learning import train_job
 from hier.bench.teachers import wrong_teacher
+from hier.bench.world_speed import Stopwatch
 from hier.config import HierConfig
 from hier.plots import plot_panels
 from planners.language import VLMPlanner
@@ -37,6 +39,29 @@ def test_a_row_tells_what_was_learned_and_what_it_cost(row):
     assert 0 < row["planner_share"] < 1
     steps, successes = zip(*row["training_curve"], strict=True)
     assert steps[-1] == row["env_steps"] and all(0 <= value <= 1 for value in successes)
+
+
+def test_a_stopwatch_counts_inner_calls_for_their_own_part_and_leaves_no_trace():
+    class Simulator:
+        def step(self):
+            time.sleep(0.02)
+            self.draw()
+
+        def draw(self):
+            time.sleep(0.04)
+
+    simulator = Simulator()
+    with Stopwatch() as watch:
+        watch.times(simulator, "step", "simulation")
+        watch.times(Simulator, "draw", "rendering")
+        watch.begin()
+        simulator.step()
+        time.sleep(0.02)
+        shares = watch.shares()
+    assert sum(shares.values()) == pytest.approx(1.0)
+    assert shares["rendering"] > shares["simulation"] > 0 and shares["rest"] > 0
+    assert watch.seconds["simulation"] < 0.04 <= watch.seconds["rendering"]
+    assert "step" not in vars(simulator) and Simulator.draw.__name__ == "draw"
 
 
 def test_a_finished_run_is_not_made_again(job, row):
