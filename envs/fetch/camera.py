@@ -22,6 +22,7 @@ MIDDLE = np.array([1.3, 0.75, 0.6])  # of what every camera sees
 VIEWS = ((180.0, -15.0), (180.0, -50.0), (135.0, -30.0))
 FRAME = (PIXELS, PIXELS * len(VIEWS), 3)
 YELLOW = (1.0, 0.85, 0.0, 1.0)
+_UNSEEN = ("head_pan_link", "head_tilt_link", "laser_link")  # yet a third of what is drawn
 
 
 def _axes(azimuth: float, elevation: float) -> NDArray[np.float64]:
@@ -55,9 +56,10 @@ class Camera:
         model, self._data = simulator.model, simulator.data
         self._model = model
         names = simulator._model_names
-        # Aids that show no thing, and the robot's own red button.
+        # Aids that show no thing, the robot's own red button, and what no picture shows.
         model.geom_rgba[model.geom_rgba[:, 3] < 0.9, 3] = 0.0
-        model.geom_rgba[names.geom_name2id["robot0:estop_link"], 3] = 0.0
+        for part in ("estop_link", *_UNSEEN):
+            model.geom_rgba[names.geom_name2id[f"robot0:{part}"], 3] = 0.0
         if simulator.has_object:  # as grey as the floor unless it is painted
             block = names.geom_name2id["object0"]
             model.mat_rgba[model.geom_matid[block]] = YELLOW
@@ -66,6 +68,8 @@ class Camera:
         model.vis.global_.orthographic = 1
         model.vis.global_.fovy = FIELD  # of an orthographic camera: its height in metres
         model.vis.quality.shadowsize = 0
+        # One sample a pixel: twice as fast, and edges keep the colours of what they bound.
+        model.vis.quality.offsamples = 0
         self._views = []
         for azimuth, elevation in VIEWS:
             view = mujoco.MjvCamera()

@@ -58,7 +58,7 @@ def test_an_expert_followed_by_a_scripted_hand_succeeds(level):
     env = made(level)
     tracker, space = FetchTracker(1), envs.domain_of(level).subgoal_space()
     walker, rng = FetchWalker(), np.random.default_rng(0)
-    tolerance = 1e-5 if level.startswith("privileged") else 0.025
+    tolerance = 1e-5 if level.startswith("privileged") else 0.03
     for seed in range(2):
         observation, _ = env.reset(seed=seed)
         tracker.reset(batched(observation))
