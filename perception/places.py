@@ -30,6 +30,8 @@ class PlaceGrounding(NamedTuple):
 class PlaceTracker(ABC):
     """Keeps what each environment pursues and places it; a base for trackers.
 
+    A percept is made when it is first asked for and serves until :meth:`_changed` is told of news.
+
     Args:
         n: number of environments.
         space: the domain's subgoals.
@@ -43,10 +45,22 @@ class PlaceTracker(ABC):
             np.zeros((n, numbers), np.float32), np.full(n, float(FAR)), np.zeros(n, np.int64)
         )
         self._encode = space.encode
+        self._percepts: list[Any] = [None] * n
+
+    def percept(self, i: int) -> Any:
+        """The latest percept of environment ``i``; its frame is live, the rest is its own."""
+        if self._percepts[i] is None:
+            self._percepts[i] = self._new_percept(i)
+        return self._percepts[i]
 
     @abstractmethod
-    def percept(self, i: int) -> Any:
-        """The latest percept of environment ``i``."""
+    def _new_percept(self, i: int) -> Any:
+        """A percept of environment ``i`` as it is now."""
+
+    def _changed(self, which: Sequence[int]) -> None:
+        """Something new is known of the environments ``which``."""
+        for i in which:
+            self._percepts[i] = None
 
     @abstractmethod
     def _place(self, percept: Any, subgoal: Subgoal) -> tuple[NDArray[np.float32], float] | None:

@@ -76,7 +76,8 @@ class FetchTracker(PlaceTracker):
         Raises:
             PerceptionError: for a first picture without the block.
         """
-        for i in range(len(self._hands)) if which is None else which:
+        which = range(len(self._hands)) if which is None else which
+        for i in which:
             self._missions[i] = mission_text(observation["mission"][i])
             self._hands[i] = observation["hand"][i]
             if "poses" in observation:
@@ -97,6 +98,7 @@ class FetchTracker(PlaceTracker):
             self._sights[i] = -1
             self._see_target(i, frame)
         self._frames = observation.get("image", self._frames)
+        self._changed(which)
 
     def update(self, observation: dict[str, NDArray]) -> None:
         """Take in one more step of every environment."""
@@ -113,6 +115,7 @@ class FetchTracker(PlaceTracker):
             if observation["frame_age"][i, 0] == 0:
                 self._look(i, observation["image"][i], held)
         self._frames = observation.get("image", self._frames)
+        self._changed(range(len(self._hands)))
 
     def _tell(self, i: int, poses: NDArray[np.float32]) -> None:
         self._blocks[i], self._block_velocities[i], self._targets[i] = poses.reshape(3, 3)
@@ -144,8 +147,7 @@ class FetchTracker(PlaceTracker):
     def _has_block(self, i: int) -> bool:
         return "block" in self._missions[i]
 
-    def percept(self, i: int) -> FetchPercept:
-        """The latest percept of environment ``i``; its frame is live, the rest is its own."""
+    def _new_percept(self, i: int) -> FetchPercept:
         hand = self._hands[i].copy()
         return FetchPercept(
             frame=self._frames[i],

@@ -91,9 +91,9 @@ class MazeTracker(PlaceTracker):
         else:
             self._frames = observation["image"]
             self._velocities[which] = observation["velocity"][which]
+        self._changed(which)
 
-    def percept(self, i: int) -> MazePercept:
-        """The latest percept of environment ``i``; its frame is live, the rest is its own."""
+    def _new_percept(self, i: int) -> MazePercept:
         return MazePercept(
             frame=self._frames[i],
             walls=self._walls[i].copy(),
