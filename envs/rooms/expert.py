@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from envs.domain import FAR
-from envs.rooms.maps import CELL, SIZE, centre, way_to
+from envs.rooms.maps import centre, way_to
 from envs.rooms.percept import GO_TO, PICK_UP, RoomsPercept, Thing
 from envs.rooms.subgoals import Explore, PutNext, RoomsSubgoals
 from envs.rooms.truth import RoomsTruth, turned
@@ -76,19 +75,7 @@ class RoomsExpert:
         return self._length(self._on_map(start), self._on_map(end))
 
     def _length(self, start: NDArray[np.floating], end: NDArray[np.floating]) -> float:
-        return way_to(self._blocked, start, end)[0]
-
-    @cached_property
-    def _blocked(self) -> NDArray[np.uint8]:
-        """The agent's map as it truly is, ``(80, 80)`` uint8; 1 off the floor."""
-        rows, columns = np.indices((SIZE, SIZE))
-        cells = np.stack([SIZE / 2 - rows - 0.5, SIZE / 2 - columns - 0.5], -1) * CELL
-        places = turned(cells, self.truth.start_heading) + self.truth.start
-        blocked = np.ones((SIZE, SIZE), np.uint8)
-        for low, high in self.truth.rooms():
-            inside = ((places >= low) & (places <= high)).all(-1)
-            blocked[inside] = 0
-        return blocked
+        return way_to(self.truth.blocked, start, end)[0]
 
 
 def _is_meant(candidate: Subgoal, thing: Thing) -> bool:

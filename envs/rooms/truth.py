@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.rooms.maps import CELL, SIZE
 from envs.rooms.percept import COLORS, KINDS, RAYS, Thing
 from envs.rooms.simulator import FOCAL, FRAME
 
@@ -16,6 +18,7 @@ MAX_SIGHTINGS = 8  # objects seen at once
 # Tangents of the rays' angles to the left, and of the edge of what is seen.
 TANGENTS = (FRAME[1] / 2 - (np.arange(RAYS) + 0.5) * FRAME[1] / RAYS) / FOCAL
 _EDGE = FRAME[1] / 2 / FOCAL
+_RAYS = np.array([[1.0, t] for t in TANGENTS]) / [[math.hypot(1.0, t)] for t in TANGENTS]
 
 
 class RoomsTruth:
@@ -47,13 +50,22 @@ class RoomsTruth:
         hidden = (self.env.agent, self.env.agent.carrying)
         return [(thing_of(e), _flat(e.pos)) for e in self.env.entities if e not in hidden]
 
-    def walls(self) -> NDArray[np.float64]:
+    @cached_property
+    def _walls(self) -> NDArray[np.float64]:
         """Both ends of every wall, ``(n, 2, 2)`` places in the world."""
         return self.env.wall_segs[:, :, [0, 2]] * (1, -1)
 
-    def rooms(self) -> NDArray[np.float64]:
-        """``(n, 2, 2)``: lowest and highest place of every room and passage."""
-        return np.array([[[r.min_x, -r.max_z], [r.max_x, -r.min_z]] for r in self.env.rooms])
+    @cached_property
+    def blocked(self) -> NDArray[np.uint8]:
+        """The agent's map as it truly is, ``(80, 80)`` uint8; 2 off the floor."""
+        rows, columns = np.indices((SIZE, SIZE))
+        cells = np.stack([SIZE / 2 - rows - 0.5, SIZE / 2 - columns - 0.5], -1) * CELL
+        places = turned(cells, self.start_heading) + self.start
+        blocked = np.full((SIZE, SIZE), 2, np.uint8)
+        for room in self.env.rooms:
+            low, high = (room.min_x, -room.max_z), (room.max_x, -room.min_z)
+            blocked[((places >= low) & (places <= high)).all(-1)] = 0
+        return blocked
 
     def ahead(self, places: NDArray[np.floating]) -> NDArray[np.float64]:
         """Places in the world ``(..., 2)`` as metres ``(forward, left)`` of the agent."""
@@ -61,23 +73,21 @@ class RoomsTruth:
 
     def reach(self) -> NDArray[np.float32]:
         """Metres to the wall along each ray, ``(16,)`` float32, at most 10."""
-        ends = self.ahead(self.walls())
-        found = np.full(RAYS, FARTHEST)
-        for k, tangent in enumerate(TANGENTS):
-            ray = np.array([1.0, tangent]) / math.hypot(1.0, tangent)
-            found[k] = min(FARTHEST, _nearest_hit(ray * FARTHEST, ends) * FARTHEST)
-        return found.astype(np.float32)
+        hits = _nearest_hits(_RAYS * FARTHEST, self.ahead(self._walls)) * FARTHEST
+        return np.minimum(hits, FARTHEST).astype(np.float32)
 
     def sightings(self) -> NDArray[np.float32]:
         """Objects in view with no wall between, as :func:`perception.rooms.vision.see` has them."""
         found = np.zeros((MAX_SIGHTINGS, 5), np.float32)
-        ends, k = self.ahead(self.walls()), 0
+        ends, k = None, 0
         for (color, kind), place in self.objects():
             forward, left = ahead = self.ahead(place)
             in_view = 0.3 < forward < FARTHEST and abs(left) < _EDGE * forward
-            if in_view and k < MAX_SIGHTINGS and _nearest_hit(ahead, ends) >= 1.0:
-                found[k] = COLORS.index(color) + 1, KINDS.index(kind), forward, left, 1.0
-                k += 1
+            if in_view and k < MAX_SIGHTINGS:
+                ends = self.ahead(self._walls) if ends is None else ends
+                if _nearest_hits(ahead[None], ends)[0] >= 1.0:
+                    found[k] = COLORS.index(color) + 1, KINDS.index(kind), forward, left, 1.0
+                    k += 1
         return found
 
 
@@ -102,12 +112,18 @@ def _flat(pos: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.array([pos[0], -pos[2]], np.float64)
 
 
-def _nearest_hit(ray: NDArray[np.floating], ends: NDArray[np.floating]) -> float:
-    """Share of ``ray``, which begins at the origin, up to the first wall; infinite for none."""
+def _nearest_hits(rays: NDArray[np.floating], ends: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Share of each of ``rays`` ``(n, 2)`` from the origin up to the first wall; infinite for none.
+
+    Args:
+        rays: their other ends.
+        ends: ``(m, 2, 2)`` of walls.
+    """
     a, along = ends[:, 0], ends[:, 1] - ends[:, 0]
-    cross = ray[0] * along[:, 1] - ray[1] * along[:, 0]
+    right, up = rays[:, :1], rays[:, 1:]
+    cross = right * along[:, 1] - up * along[:, 0]
     with np.errstate(divide="ignore", invalid="ignore"):
         on_ray = (a[:, 0] * along[:, 1] - a[:, 1] * along[:, 0]) / cross
-        on_wall = (a[:, 0] * ray[1] - a[:, 1] * ray[0]) / cross
+        on_wall = (a[:, 0] * up - a[:, 1] * right) / cross
     hits = (cross != 0) & (on_ray > 0) & (on_wall >= 0) & (on_wall <= 1)
-    return float(np.where(hits, on_ray, np.inf).min(initial=np.inf))
+    return np.where(hits, on_ray, np.inf).min(axis=1, initial=np.inf)

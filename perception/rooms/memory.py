@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.rooms.maps import FREE, SIZE, UNKNOWN, WALL, cell_at, cells_at, from_agent, to_map
+from envs.rooms.maps import (
+    CELL,
+    CROSS,
+    FREE,
+    SIZE,
+    UNKNOWN,
+    WALL,
+    cell_at,
+    cells_at,
+    centre,
+    from_agent,
+    to_map,
+)
 from envs.rooms.percept import AGENT_RADIUS, COLORS, KINDS, RADIUS, RAYS, SeenObject, Thing
+from envs.rooms.subgoals import ARRIVED
 from envs.rooms.truth import TANGENTS
 
 SEEN = 5.0  # metres up to which free floor is noted
@@ -18,6 +32,7 @@ MISSES = 4  # looks in vain after which an object is forgotten
 _CARRIED_AHEAD = 1.05  # the simulator's factor on the gap to what is carried
 _ALONG = np.arange(0.5, SEEN, 0.25)  # metres along a ray at which the floor is noted
 _BUMPED = np.array([0.6, 0.0])  # metres ahead and left of the middle, where a body is stopped
+_REACHED = np.array([(n, w) for n in (-1, 0, 1) for w in (-1, 0, 1)]) * CELL  # cells around
 _RAYS = np.stack([np.ones(RAYS), TANGENTS], 1) / np.hypot(1, TANGENTS)[:, None]
 
 
@@ -57,14 +72,17 @@ class RoomMemory:
         self._evidence = np.zeros((SIZE, SIZE), np.int8)  # above 0 for floor, below for wall
         self._felt = np.zeros((SIZE, SIZE), np.bool_)  # where the body was stopped
         self._passed = np.zeros((SIZE, SIZE), np.bool_)  # beside the agent, at some time
+        self._stood = np.zeros((SIZE, SIZE), np.bool_)  # so near that it counts as explored
 
     def cells(self) -> NDArray[np.uint8]:
         """The map, ``(80, 80)`` uint8."""
         cells = np.full((SIZE, SIZE), UNKNOWN, np.uint8)
         cells[self._evidence > 0] = FREE
         cells[self._evidence < 0] = WALL
-        # What one stands beside and has not seen for floor will not be seen from elsewhere.
-        cells[self._felt | self._passed & (self._evidence == 0)] = WALL
+        # What one stands beside and has not seen for floor will not be seen from elsewhere, nor
+        # will what borders on floor that was reached: else it would be explored for ever.
+        edge = cv2.dilate((self._stood & (self._evidence > 0)).astype(np.uint8), CROSS) > 0
+        cells[self._felt | (self._passed | edge) & (self._evidence == 0)] = WALL
         return cells
 
     def objects(self) -> tuple[SeenObject, ...]:
@@ -138,12 +156,15 @@ class RoomMemory:
         self._mark(np.zeros((1, 2)), 4)  # where the agent stands there is floor
         row, column = cell_at(self.position)
         self._passed[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2] = True
+        for cell in cells_at(self.position + _REACHED):
+            near = np.hypot(*(centre((int(cell[0]), int(cell[1]))) - self.position)) <= ARRIVED
+            self._stood[tuple(cell)] |= near
 
     def _mark(self, ahead: NDArray[np.floating], amount: int) -> None:
         if not len(ahead):
             return
         cells = cells_at(to_map(ahead, self.position, self.heading))
-        rows, columns = np.unique(cells, axis=0).T
+        rows, columns = cells.T  # what is named twice counts once
         marked = self._evidence[rows, columns] + amount
         self._evidence[rows, columns] = np.clip(marked, -8, 8)
 

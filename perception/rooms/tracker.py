@@ -85,9 +85,9 @@ class RoomsTracker(PlaceTracker):
                 self._memories[i].look(sight.sightings, sight.reach)
             else:
                 self._memories[i].look(observation["sightings"][i], observation["reach"][i])
+        self._changed(which)
 
-    def percept(self, i: int) -> RoomsPercept:
-        """The latest percept of environment ``i``; its frame is live, the rest is its own."""
+    def _new_percept(self, i: int) -> RoomsPercept:
         memory = self._memories[i]
         return RoomsPercept(
             frame=self._frames[i],

@@ -72,6 +72,21 @@ def test_a_way_leads_around_a_wall_and_tells_where_it_bends():
     assert way_to(obstacles(cells, nothing), start, end)[0] == FAR
 
 
+def test_who_stands_beside_a_corner_leaves_it_before_going_around():
+    cells = np.full((SIZE, SIZE), FREE, np.uint8)
+    cells[30:40, 40:50] = WALL  # its corner lies to the north-east of the start
+    blocked = obstacles(cells, np.zeros((0, 2)))
+    start, end = centre((36, 39)), centre((42, 48))
+    assert blocked[36, 39] == 1
+    place, cut, stops = start, 0, 0
+    while not np.array_equal(place, end):
+        _, bend = way_to(blocked, place, end)
+        points = place + np.linspace(0, 1, 50)[:, None] * (bend - place)
+        cut += sum(blocked[cell_at(p)] == 1 for p in points if cell_at(p) != (36, 39))
+        place, stops = bend, stops + 1
+    assert cut == 0 and stops >= 3
+
+
 def test_the_edge_of_what_is_known_can_be_explored_until_it_is_seen():
     before, after = percept(seen=6), percept(seen=9)
     cells = after.cells.copy()

