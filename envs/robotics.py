@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import importlib
+import io
 import os
 import sys
 from typing import Any
@@ -26,7 +27,8 @@ def build_simulator(level: str, **options: Any) -> gym.Env:
     """
     _draw_without_screen()
     try:
-        import gymnasium_robotics
+        with contextlib.redirect_stderr(io.StringIO()):  # a notice about other hands
+            import gymnasium_robotics
         import mujoco  # noqa: F401
 
         gym.register_envs(gymnasium_robotics)
