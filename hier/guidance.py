@@ -18,7 +18,7 @@ from hier.critic import SubgoalCritic, Transition
 from hier.linvit import Doubt, Temperature, Trust, doubted
 from hier.lookahead import LookAhead
 from hier.run_folder import add_member, read_member
-from hier.vec_env import HierarchicalVecEnv, SubgoalRecord
+from hier.vec_env import HierarchicalVecEnv, SubgoalRecord, discounted_returns
 
 MEMBER = "guidance.pt"  # in a checkpoint, beside SB3's own files
 NOT_TEXT_LOGS = ("stdout", "log", "json", "csv")
@@ -162,8 +162,9 @@ class GuidanceLearning(BaseCallback):
         self._logged_at = 0
         self._reports: list[dict[str, float]] = []
         self._records: list[SubgoalRecord] = []
-        # Per environment: number, reward and discount of the running episode's transitions.
-        self._episodes: list[list[tuple[int, float, float]]] = [[] for _ in range(env.num_envs)]
+        # Per environment: number, and reward and discount, of the running episode's transitions.
+        self._episodes: list[list[tuple[int, tuple[float, float]]]]
+        self._episodes = [[] for _ in range(env.num_envs)]
 
     def _on_training_start(self) -> None:
         self._logged_at = self.num_timesteps
@@ -199,11 +200,10 @@ class GuidanceLearning(BaseCallback):
             log_probs=prior,
         )
         number = self.guidance.critic.add(transition)
-        self._episodes[i].append((number, record.reward, record.discount))
+        self._episodes[i].append((number, (record.reward, record.discount)))
         if record.terminal:
-            followed = 0.0
-            for number, reward, discount in reversed(self._episodes[i]):
-                followed = reward + discount * followed
+            numbers, steps = zip(*self._episodes[i], strict=True)
+            for number, followed in zip(numbers, discounted_returns(steps), strict=True):
                 self.guidance.critic.note_return(number, followed)
             self._episodes[i] = []
         self._due += self.updates

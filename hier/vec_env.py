@@ -61,6 +61,19 @@ class SubgoalRecord:
         return self.decision.log_probs
 
 
+def discounted_returns(steps: Sequence[tuple[float, float]]) -> list[float]:
+    """What followed each closed subgoal of an episode, itself included, up to the episode's end.
+
+    Args:
+        steps: ``(R, γ^τ)`` of each, in order.
+    """
+    found, followed = [], 0.0
+    for reward, discount in reversed(steps):
+        followed = reward + discount * followed
+        found.append(followed)
+    return found[::-1]
+
+
 @dataclass(frozen=True, slots=True)
 class RewardWeights:
     """What the controller is paid.

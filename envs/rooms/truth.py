@@ -18,7 +18,7 @@ MAX_SIGHTINGS = 8  # objects seen at once
 # Tangents of the rays' angles to the left, and of the edge of what is seen.
 TANGENTS = (FRAME[1] / 2 - (np.arange(RAYS) + 0.5) * FRAME[1] / RAYS) / FOCAL
 _EDGE = FRAME[1] / 2 / FOCAL
-_RAYS = np.array([[1.0, t] for t in TANGENTS]) / [[math.hypot(1.0, t)] for t in TANGENTS]
+DIRECTIONS = np.stack([np.ones(RAYS), TANGENTS], 1) / np.hypot(1, TANGENTS)[:, None]  # of the rays
 
 
 class RoomsTruth:
@@ -73,7 +73,7 @@ class RoomsTruth:
 
     def reach(self) -> NDArray[np.float32]:
         """Metres to the wall along each ray, ``(16,)`` float32, at most 10."""
-        hits = _nearest_hits(_RAYS * FARTHEST, self.ahead(self._walls)) * FARTHEST
+        hits = _nearest_hits(DIRECTIONS * FARTHEST, self.ahead(self._walls)) * FARTHEST
         return np.minimum(hits, FARTHEST).astype(np.float32)
 
     def sightings(self) -> NDArray[np.float32]:

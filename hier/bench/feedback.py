@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from envs.errors import UnknownNameError
-from envs.files import atomic_write
 from hier.bench import Row
 from hier.bench.guidance import LINVIT, PATIENT, READ, learning_figures
 from hier.bench.learning import (
+    keep_row,
     kept_parent,
     logged,
     side_by_side,
@@ -238,8 +237,7 @@ def taught(job: tuple[HierConfig, str, Path, bool]) -> Row:
         "feedback_share": round(share[-1][1], 3) if share else 0.0,
         "memory_mb": [[step, round(value)] for step, value in memory],
     }
-    with atomic_write(folder / "row.json") as file:
-        file.write_text(json.dumps(row))
+    keep_row(folder, row)
     return row
 
 

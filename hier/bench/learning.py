@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Job = TypeVar("Job")
 
+_ROW = "row.json"
 WORKERS = 2  # trainings at a time, one torch thread each: the best use of two cores
 
 
@@ -38,7 +39,7 @@ def train_job(job: tuple[HierConfig, str, Path]) -> Row:
 
     warnings.simplefilter("ignore")
     config, variant, folder = job
-    kept = folder / "row.json"
+    kept = folder / _ROW
     if (folder / "config.yaml").is_file() and RunFolder.open(folder).config() == config:
         if kept.exists():
             return json.loads(kept.read_text())
@@ -69,9 +70,14 @@ def train_job(job: tuple[HierConfig, str, Path]) -> Row:
         f"levels after {result.env_steps} steps, {row['seconds']:.0f} s",
         flush=True,
     )
-    with atomic_write(kept) as file:
-        file.write_text(json.dumps(row))
+    keep_row(folder, row)
     return row
+
+
+def keep_row(folder: Path, row: Row) -> None:
+    """Write a run's row into its folder, where :func:`train_job` finds it again."""
+    with atomic_write(folder / _ROW) as file:
+        file.write_text(json.dumps(row))
 
 
 def judged(evaluation: Evaluation) -> Row:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
 from envs.errors import UnknownNameError
-from envs.files import atomic_write
 from envs.registry import domain_of
 from hier.bench import Row
 from hier.bench.guidance import learning_figures
-from hier.bench.learning import kept_parent, side_by_side, success_figures, train_job
+from hier.bench.learning import keep_row, kept_parent, side_by_side, success_figures, train_job
 from hier.bench.zero_shot import short_name
 from hier.config import HierConfig
 from hier.evaluation import evaluate
@@ -105,6 +103,5 @@ def _trained(job: tuple[HierConfig, str, str, Path]) -> Row:
             vlm = evaluate(folder, overrides=["planner.type=vlm"], progress=False)
             row["vlm"] = vlm.success_rate
     row["level"] = level
-    with atomic_write(folder / "row.json") as file:
-        file.write_text(json.dumps(row))
+    keep_row(folder, row)
     return row

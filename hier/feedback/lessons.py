@@ -18,6 +18,7 @@ from PIL import Image
 from envs.domain import Outlook
 from envs.errors import ConfigError, RunFolderError
 from envs.files import atomic_write
+from hier.vec_env import discounted_returns
 from planners.prompts import Prompt
 
 SHARD = 1000  # lessons in a file
@@ -122,12 +123,9 @@ class FeedbackBuffer:
         episode.append(lesson)
         if success is None:
             return []
-        returned = 0.0
-        for one in reversed(episode):
-            returned = one.reward + one.discount * returned
-            one.returned, one.success = returned, success
-        for one in episode:
-            one.score = returned
+        returns = discounted_returns([(one.reward, one.discount) for one in episode])
+        for one, returned in zip(episode, returns, strict=True):
+            one.returned, one.score, one.success = returned, returns[0], success
         self._lessons.extend(episode)
         del self._waiting[lane]
         return episode

@@ -23,7 +23,7 @@ from envs.rooms.maps import (
 )
 from envs.rooms.percept import AGENT_RADIUS, COLORS, KINDS, RADIUS, RAYS, SeenObject, Thing
 from envs.rooms.subgoals import ARRIVED
-from envs.rooms.truth import TANGENTS
+from envs.rooms.truth import DIRECTIONS, TANGENTS
 
 SEEN = 5.0  # metres up to which free floor is noted
 SURE = 4.0  # metres up to which a wall is noted: a row of pixels is a third of a metre there
@@ -33,7 +33,6 @@ _CARRIED_AHEAD = 1.05  # the simulator's factor on the gap to what is carried
 _ALONG = np.arange(0.5, SEEN, 0.25)  # metres along a ray at which the floor is noted
 _BUMPED = np.array([0.6, 0.0])  # metres ahead and left of the middle, where a body is stopped
 _REACHED = np.array([(n, w) for n in (-1, 0, 1) for w in (-1, 0, 1)]) * CELL  # cells around
-_RAYS = np.stack([np.ones(RAYS), TANGENTS], 1) / np.hypot(1, TANGENTS)[:, None]
 
 
 @dataclass(slots=True)
@@ -145,10 +144,10 @@ class RoomMemory:
     def _note_floor(self) -> None:
         reach = self.reach[:, None]
         free = np.broadcast_to(_ALONG, (RAYS, len(_ALONG))) < np.maximum(reach - 0.3, 0)
-        points = (_RAYS[:, None] * _ALONG[:, None])[free]
+        points = (DIRECTIONS[:, None] * _ALONG[:, None])[free]
         self._mark(points, 1)
         near = (self.reach > 0) & (self.reach < SURE)
-        ends = _RAYS[near] * (self.reach[near, None] + 0.15)
+        ends = DIRECTIONS[near] * (self.reach[near, None] + 0.15)
         for known in self._known:  # which hides the floor behind it
             there = from_agent(known.place, self.position, self.heading)
             ends = ends[np.hypot(*(ends - there).T) > 1.0]
