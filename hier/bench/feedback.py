@@ -8,6 +8,7 @@ from statistics import median
 from typing import Any
 
 from envs.errors import UnknownNameError
+from envs.registry import domain_of
 from hier.bench import Row
 from hier.bench.guidance import LINVIT, PATIENT, READ, learning_figures
 from hier.bench.learning import (
@@ -23,7 +24,6 @@ from hier.bench.teachers import KEYLESS, half_taught, wrong_teacher
 from hier.bench.zero_shot import short_name, source_controllers
 from hier.config import HierConfig
 from hier.evaluation import evaluate
-from hier.pretraining import PretrainConfig
 from hier.run_folder import RunFolder
 from planners.accuracy import measure
 from planners.language import VLMPlanner
@@ -242,7 +242,7 @@ def taught(job: tuple[HierConfig, str, Path, bool]) -> Row:
 
 
 def _accuracies(planner: str, level: str, quick: bool) -> Row:
-    model, source = VLMPlanner(planner, device="cpu"), PretrainConfig.load("gridworld").levels
+    model, source = VLMPlanner(planner, device="cpu"), domain_of(level).source_levels
     here = measure(model, [level], 8 if quick else _STATES, first_seed=_ACCURACY_SEED)
     some = source[:2] if quick else source
     there = measure(model, some, 4 if quick else _SOURCE_STATES, first_seed=_ACCURACY_SEED)

@@ -173,14 +173,15 @@ def _told(row: Row) -> str:
 def _figures(rows: Sequence[Row]) -> dict[str, Any]:
     """Medians, and the slowest and fastest turn, of each level and variant."""
     figures: dict[str, Any] = {}
-    for key in dict.fromkeys((row["level"], row["variant"]) for row in rows):
-        turns = [row for row in rows if (row["level"], row["variant"]) == key]
+    for level, variant in dict.fromkeys((row["level"], row["variant"]) for row in rows):
+        turns = [row for row in rows if (row["level"], row["variant"]) == (level, variant)]
         rates = [row["steps_per_s"] for row in turns]
-        figures["/".join(key)] = {
-            "steps_per_s": median(rates),
-            "steps_per_s.worst": min(rates),
-            "steps_per_s.best": max(rates),
-            "steps_per_cpu_s": median(row["steps_per_cpu_s"] for row in turns),
-            **{part: median(row[part] for row in turns) for part in PARTS},
+        key = f"{level}.{variant}"
+        figures |= {
+            f"{key}.steps_per_s": median(rates),
+            f"{key}.steps_per_s.worst": min(rates),
+            f"{key}.steps_per_s.best": max(rates),
+            f"{key}.steps_per_cpu_s": median(row["steps_per_cpu_s"] for row in turns),
         }
+        figures |= {f"{key}.{part}": median(row[part] for row in turns) for part in PARTS}
     return figures

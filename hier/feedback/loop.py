@@ -146,6 +146,7 @@ class FeedbackLearning(BaseCallback):
         self.logger.record("feedback/lessons", len(self.buffer))
         self.logger.record("feedback/version", self.planner.version)
         self.logger.record("feedback/rollbacks", self.rollbacks)
+        wall = time.perf_counter() - self._began  # with the round that has just ended
         self.logger.record("feedback/share", self._seconds / max(wall, 1e-9))
 
     def _due(self, wall: float) -> bool:

@@ -357,6 +357,7 @@ class TestLoop:
         assert versions == sorted(versions) and versions[-1] >= 2
         for name in ("loss", "kl", "entropy", "return", "lessons", "share", "rollbacks"):
             assert all(math.isfinite(e.value) for e in events.Scalars(f"feedback/{name}"))
+        assert all(0 <= e.value <= 1 for e in events.Scalars("feedback/share"))
         assert events.Scalars("feedback/kl")[-1].value > 0
         assert 0 <= events.Scalars("eval/planner_accuracy")[-1].value <= 1
         assert {"feedback/plan_0", "feedback/plan_1"} <= set(events.Tags()["images"])
