@@ -116,6 +116,11 @@ SUITES: dict[str, Suite] = {
     ),
     "swap": Suite("one preset, one planner after another", "swap:swap", (0,)),
     "train-speed": Suite("training steps per second against plain SB3", "speed:train_speed", (0,)),
+    "world-feedback": Suite(
+        "a maze and 3-D rooms before and after guidance and feedback there",
+        "feedback:world_feedback",
+        plot="plot_panels",
+    ),
     "world-speed": Suite(
         "training steps per second in every world, and where the time goes",
         "world_speed:world_speed",

@@ -14,7 +14,7 @@ from envs.registry import make_env
 from envs.subgoal import Subgoal
 from hier.agent import Agent
 from hier.bench import Row
-from hier.bench.learning import kept_parent, side_by_side, success_figures, train_all
+from hier.bench.runs import kept_parent, side_by_side, success_figures, train_all
 from hier.build import Trained, build_planner_of, open_trained
 from hier.config import HierConfig
 from planners.protocol import (

@@ -8,8 +8,8 @@ from typing import Any
 
 from envs.errors import UnknownNameError
 from hier.bench import Row
-from hier.bench.learning import kept_parent, success_figures, train_all
-from hier.bench.zero_shot import short_name, source_controllers
+from hier.bench.runs import kept_parent, learning_figures, short_name, train_all
+from hier.bench.starts import source_controllers
 from hier.config import HierConfig
 
 LEVELS = {
@@ -139,18 +139,3 @@ def _budget(steps: int, quick: bool) -> list[str]:
     if quick:
         return ["total_timesteps=2048", "eval.episodes=8"]
     return [f"total_timesteps={steps}"]
-
-
-def learning_figures(rows: Sequence[Row], key: str) -> dict[str, Any]:
-    """``KEY.success``, ``KEY.success.worst``, and ``KEY.steps_to_90``, medians over seeds."""
-    steps = median(steps_to(0.9, row["training_curve"]) for row in rows)
-    return {
-        **success_figures(rows, f"{key}.success"),
-        # JSON has no infinity.
-        f"{key}.steps_to_90": None if steps == float("inf") else int(steps),
-    }
-
-
-def steps_to(success: float, curve: Sequence[Sequence[float]]) -> float:
-    """Environment steps at which a curve first reached ``success``; infinite if it never did."""
-    return min((steps for steps, value in curve if value >= success), default=float("inf"))

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from hier.bench import Row
-from hier.bench.learning import judged, kept_parent, side_by_side, train_all
+from hier.bench.runs import judged, kept_parent, side_by_side, train_all
 from hier.bench.zero_shot import short_name
 from hier.config import HierConfig
 from hier.evaluation import evaluate

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hier.bench import Row
-from hier.bench.learning import new_parent, success_figures, train_all
+from hier.bench.runs import new_parent, success_figures, train_all
 from hier.bench.serving import serving
 from hier.config import HierConfig
 from planners.language import VLMPlanner

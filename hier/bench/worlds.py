@@ -10,9 +10,15 @@ from typing import Any, NamedTuple
 from envs.errors import UnknownNameError
 from envs.registry import domain_of
 from hier.bench import Row
-from hier.bench.guidance import learning_figures
-from hier.bench.learning import keep_row, kept_parent, side_by_side, success_figures, train_job
-from hier.bench.zero_shot import short_name
+from hier.bench.runs import (
+    keep_row,
+    kept_parent,
+    learning_figures,
+    short_name,
+    side_by_side,
+    success_figures,
+    train_job,
+)
 from hier.config import HierConfig
 from hier.evaluation import evaluate
 
@@ -55,7 +61,7 @@ def worlds(
     levels = list(levels)[:1] if quick else levels
     parent = kept_parent("worlds", quick)
     jobs = [
-        (_config(level, variant, seed, quick), level, variant, parent / f"{name}-seed-{seed}")
+        (world_config(level, variant, seed, quick), level, variant, parent / f"{name}-seed-{seed}")
         for seed in seeds
         for level in levels
         for variant in (ORACLE, FLAT, ORACLE_TOLD)
@@ -77,7 +83,8 @@ def worlds(
     return figures, rows
 
 
-def _config(level: str, variant: str, seed: int, quick: bool) -> HierConfig:
+def world_config(level: str, variant: str, seed: int, quick: bool) -> HierConfig:
+    """How a variant of the suite is trained on one of :data:`TASKS`."""
     task = TASKS[level]
     lines = [
         f"env.id={level if variant == ORACLE else TOLD + level}",

@@ -7,14 +7,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from envs.errors import UserError
 from envs.registry import domain_named
 from hier.bench import Row
-from hier.bench.learning import side_by_side, train_all
-from hier.config import HierConfig
+from hier.bench.runs import short_name, side_by_side
+from hier.bench.starts import source_controllers
 from hier.evaluation import evaluate
 from hier.pretraining import PretrainConfig
-from hier.run_folder import RunFolder
 from planners.accuracy import measure
 from planners.language import VLMPlanner
 from planners.pretraining.demonstrations import Mistakes
@@ -48,39 +46,6 @@ def zero_shot(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[R
             key = f"{name}.success" if planner == "vlm" else f"{name}.oracle_success"
             figures |= {key: median(values), f"{key}.worst": min(values)}
     return figures, rows
-
-
-def source_controllers(quick: bool, seeds: Sequence[int]) -> dict[int, Path]:
-    """Controllers that learned on the source levels under the oracle, one run per seed.
-
-    They are kept in ``runs/source-levels``; a finished one of the same configuration is used again.
-    """
-    base = HierConfig.load(
-        "source-levels", ["planner.type=oracle", "torch_threads=1", "eval.videos=0"]
-    )
-    parent = Path("runs/source-levels")
-    if quick:
-        base = base.override("total_timesteps=3072", "eval.episodes=12", "eval.every=0")
-        parent = Path("runs/source-levels-quick")
-    folders = {seed: parent / f"seed-{seed}" for seed in seeds}
-    train_all(
-        [
-            (base.override(f"seed={seed}"), "source levels", folder)
-            for seed, folder in folders.items()
-            if not finished(folder, base.override(f"seed={seed}"))
-        ]
-    )
-    return folders
-
-
-def finished(folder: Path, config: HierConfig) -> bool:
-    """Whether a folder holds this run, trained to its end."""
-    try:
-        run = RunFolder.open(folder)
-        steps = int(run.latest_checkpoint().stem.removeprefix("step-"))
-        return run.config() == config and steps >= config.total_timesteps
-    except UserError:
-        return False
 
 
 def _judge(job: tuple[Path, str, str, int, int]) -> Row:
@@ -154,8 +119,3 @@ def planner_accuracy(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any],
         }
     figures |= {f"{short_name(row['level'])}.accuracy": row["accuracy"] for row in rows}
     return figures, rows
-
-
-def short_name(env_id: str) -> str:
-    """``BabyAI-UnlockPickup-v0`` as ``UnlockPickup``."""
-    return env_id.removeprefix("BabyAI-").removesuffix("-v0")

@@ -8,8 +8,8 @@ from PIL import Image
 
 from envs.errors import RunFolderError
 from hier.bench.feedback import taught
-from hier.bench.guidance import OBEYED, steps_to
-from hier.bench.learning import train_job
+from hier.bench.guidance import OBEYED
+from hier.bench.runs import steps_to, train_job
 from hier.bench.teachers import wrong_teacher
 from hier.bench.world_speed import Stopwatch
 from hier.config import HierConfig

@@ -1,0 +1,181 @@
+"""What suites that train have in common: runs side by side, their rows and figures."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from envs.files import atomic_write
+from envs.registry import make_env
+from hier.bench import Row
+from hier.config import HierConfig
+from hier.run_folder import RunFolder, commit
+
+if TYPE_CHECKING:
+    from hier.evaluation import Evaluation  # which imports torch
+
+Job = TypeVar("Job")
+
+_ROW = "row.json"
+WORKERS = 2  # trainings at a time, one torch thread each: the best use of two cores
+
+
+def train_job(job: tuple[HierConfig, str, Path]) -> Row:
+    """Train and judge one configuration; ``(config, variant, folder)`` to a result row.
+
+    The row is kept in the folder, and a folder that has one of this configuration is not trained
+    again. A run of another configuration is left alone.
+    """
+    import warnings
+
+    from hier.training import train
+
+    warnings.simplefilter("ignore")
+    config, variant, folder = job
+    kept = folder / _ROW
+    if (folder / "config.yaml").is_file() and RunFolder.open(folder).config() == config:
+        if kept.exists():
+            return json.loads(kept.read_text())
+        shutil.rmtree(folder)  # a run that was cut off
+    result = train(config, folder=folder, progress=False)
+    assert result.evaluation is not None
+    run = RunFolder.open(folder)
+    curve = [[entry["env_steps"], entry["success_rate"]] for entry in run.evaluations()]
+    row = {
+        "level": "+".join(config.env.ids),
+        "variant": variant,
+        "planner": " ".join(map(str, [config.planner.type, *config.planner.options.values()])),
+        "seed": config.seed,
+        "env_steps": result.env_steps,
+        "episodes": result.episodes,
+        "demonstrations": 0,
+        "planner_queries": result.planner_queries,
+        "planner_share": round(result.planner_share, 3),
+        **judged(result.evaluation),
+        "train_violations": result.violations / max(result.episodes, 1),
+        "seconds": round(result.seconds, 1),
+        "commit": commit(),
+        "curve": curve,
+        "training_curve": training_curve(run),
+    }
+    print(
+        f"{variant} seed {config.seed}: {row['success']:.0%} of {row['eval_episodes']} unseen "
+        f"levels after {result.env_steps} steps, {row['seconds']:.0f} s",
+        flush=True,
+    )
+    keep_row(folder, row)
+    return row
+
+
+def keep_row(folder: Path, row: Row) -> None:
+    """Write a run's row into its folder, where :func:`train_job` finds it again."""
+    with atomic_write(folder / _ROW) as file:
+        file.write_text(json.dumps(row))
+
+
+def judged(evaluation: Evaluation) -> Row:
+    """What a row says of an evaluation."""
+    summary = evaluation.summary()
+    same = ("mean_length", "subgoals_done", "violations", "prevented")
+    return {
+        "success": summary["success_rate"],
+        "eval_episodes": int(summary["episodes"]),
+        **{name: summary[name] for name in same},
+    }
+
+
+def training_curve(run: RunFolder) -> list[list[float]]:
+    """``[env_steps, success]`` over the training: SB3's own mean of the last 100 episodes.
+
+    Every training episode is a level of its own, so no level was seen before. Before an episode
+    could have ended in every environment only short ones, successes, have; that is left out.
+    """
+    config = run.config()
+    limits = (_limit(level, config.env.max_steps) for level in config.env.ids)
+    first = config.env.n_envs * max(limits)
+    points = logged(run, "rollout/success_rate")
+    return [[step, round(value, 3)] for step, value in points if step >= first]
+
+
+def _limit(level: str, max_steps: int | None) -> int:
+    """Steps after which an episode of a level ends; 0 where it does not say."""
+    env = make_env(level, max_steps=max_steps)
+    env.reset(seed=0)  # BabyAI decides with the mission
+    return int(env.get_wrapper_attr("max_steps")) if env.has_wrapper_attr("max_steps") else 0
+
+
+def logged(run: RunFolder, name: str) -> list[tuple[int, float]]:
+    """``(env_steps, value)`` of a TensorBoard scalar; empty if it was never logged."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    log = EventAccumulator(str(run.tensorboard), size_guidance={"scalars": 0})
+    log.Reload()
+    if name not in log.Tags()["scalars"]:
+        return []
+    return [(point.step, point.value) for point in log.Scalars(name)]
+
+
+def train_all(jobs: Sequence[tuple[HierConfig, str, Path]]) -> list[Row]:
+    """Run training jobs, see :func:`side_by_side`."""
+    return side_by_side(train_job, jobs)
+
+
+def side_by_side(function: Callable[[Job], Row], jobs: Sequence[Job]) -> list[Row]:
+    """Run jobs in processes of their own, as many at a time as there are workers.
+
+    Args:
+        function: importable, from a job to its row.
+        jobs: what it is called with.
+
+    Returns:
+        The rows in the order of the jobs.
+    """
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(WORKERS, mp_context=context) as pool:
+        return list(pool.map(function, jobs))
+
+
+def new_parent(name: str) -> Path:
+    """A fresh folder under ``runs`` for the runs of one suite."""
+    return Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+
+
+def kept_parent(name: str, quick: bool) -> Path:
+    """The folder of a long suite's runs at this commit, where a suite cut off goes on."""
+    now = commit()
+    if quick or not now or now.endswith("dirty"):
+        return new_parent(name)
+    return Path("runs") / f"{name}-{now}"
+
+
+def success_figures(rows: Sequence[Row], key: str, measure: str = "success") -> dict[str, float]:
+    """``KEY`` the median of a measure over seeds and ``KEY.worst`` the lowest."""
+    values = [row[measure] for row in rows]
+    return {key: median(values), f"{key}.worst": min(values)}
+
+
+def learning_figures(rows: Sequence[Row], key: str) -> dict[str, Any]:
+    """``KEY.success``, ``KEY.success.worst``, and ``KEY.steps_to_90``, medians over seeds."""
+    steps = median(steps_to(0.9, row["training_curve"]) for row in rows)
+    return {
+        **success_figures(rows, f"{key}.success"),
+        # JSON has no infinity.
+        f"{key}.steps_to_90": None if steps == float("inf") else int(steps),
+    }
+
+
+def steps_to(success: float, curve: Sequence[Sequence[float]]) -> float:
+    """Environment steps at which a curve first reached ``success``; infinite if it never did."""
+    return min((steps for steps, value in curve if value >= success), default=float("inf"))
+
+
+def short_name(env_id: str) -> str:
+    """``BabyAI-UnlockPickup-v0`` as ``UnlockPickup``."""
+    return env_id.removeprefix("BabyAI-").removesuffix("-v0")
