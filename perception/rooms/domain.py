@@ -62,6 +62,12 @@ class Rooms(Domain):
 
         return outlook_sizes()
 
+    def walker(self) -> Any:
+        """See :class:`perception.rooms.walker.RoomsWalker`."""
+        from perception.rooms.walker import RoomsWalker
+
+        return RoomsWalker()
+
     def picture(self, percept: Any, name: str) -> NDArray[np.uint8]:
         """See :func:`perception.rooms.drawing.draw_map`; the view is the frame itself."""
         from perception.rooms.drawing import draw_map
