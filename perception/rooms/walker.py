@@ -10,7 +10,7 @@ from envs.rooms.subgoals import PutNext, RoomsSubgoals
 from envs.subgoal import Subgoal
 
 ACTIONS = ("left", "right", "forward", "back", "pick up", "drop")  # MiniWorld's, by number
-LEFT, RIGHT, FORWARD, _, PICK_UP, DROP = range(6)
+LEFT, RIGHT, FORWARD, BACK, PICK_UP, DROP = range(6)
 _STRAIGHT = 0.14  # radians off its way that it does not mind: half a turn and a little
 _FACED = 0.4  # radians off at which the hand reaches what lies there
 _HAND = 0.95  # metres from the agent's middle to the side of what the hand reaches
@@ -61,9 +61,9 @@ class RoomsWalker:
         away, faced = float(np.hypot(*ahead[1])), abs(aside) < _FACED
         if isinstance(subgoal, PutNext) and away < _PUT and faced and not self._moved:
             return DROP
-        if not self._moved and self._last == FORWARD and not self._around:
-            side = int(rng.integers(2))
-            self._around = [side] * int(rng.integers(1, 6)) + [FORWARD] * 3
+        stopped = not self._moved and (self._last == FORWARD or percept.carrying is not None)
+        if stopped and not self._around:
+            self._around = self._way_around(percept.carrying is not None, rng)
         if self._around:
             return self._around.pop(0)
         if subgoal.verb == "pick up" and away < _HAND + RADIUS[subgoal.kind] and faced:
@@ -75,6 +75,13 @@ class RoomsWalker:
             wanted = FORWARD  # not to and fro
         self._last = wanted
         return wanted
+
+    @staticmethod
+    def _way_around(carries: bool, rng: np.random.Generator) -> list[int]:
+        """A few actions to get past what is not seen; what is carried is in the way of turns."""
+        back = [BACK] * int(rng.integers(2, 6)) if carries else []
+        side = int(rng.integers(2))
+        return back + [side] * int(rng.integers(1, 6)) + [FORWARD] * 3
 
 
 def _differ(before: RoomsPercept, after: RoomsPercept) -> bool:
