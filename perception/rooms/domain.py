@@ -70,7 +70,7 @@ class Rooms(Domain):
         """None; every thing and side is known, and numbers of metres and their fractions."""
         from envs.rooms.percept import COLORS, KINDS, WORDS
 
-        places = "explore m north south west east".split()
+        places = ["explore", "m", "north", "south", "west", "east"]
         return Variations(words=(*WORDS, *COLORS, *KINDS, *places, *map(str, range(100))))
 
     def walker(self) -> Any:
