@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.rooms.maps import CELL, SIZE
+from envs.rooms.maps import CELL, SIZE, centre
 from envs.rooms.percept import AGENT_RADIUS, RADIUS, RoomsPercept, Thing
 from envs.rooms.subgoals import Explore, RoomsSubgoals
 from envs.subgoal import Subgoal
@@ -65,20 +65,20 @@ def _plan(percept: RoomsPercept, subgoal: Subgoal | None, cell: int) -> NDArray[
     edge = (SIZE - _SHOWN) // 2
     cells = percept.cells[edge : SIZE - edge, edge : SIZE - edge]
     plan = np.ascontiguousarray(_CELLS[cells].repeat(cell, 0).repeat(cell, 1))
-    middle = _pixel((0.0, 0.0), cell)
-    cv2.drawMarker(plan, middle, _AGENT, cv2.MARKER_TILTED_CROSS, 2 * cell, 1)
+    start = _pixel((0.0, 0.0), cell)
+    cv2.drawMarker(plan, start, _AGENT, cv2.MARKER_TILTED_CROSS, 2 * cell, 1)
     for candidate in _SPACE.candidates(percept):
         if isinstance(candidate, Explore):
-            place = _SPACE.place(percept, candidate)
-            cv2.circle(plan, _pixel(place, cell), cell, _EDGE, -1, cv2.LINE_AA)
+            middle = _pixel(centre((candidate.row, candidate.column)), cell)
+            cv2.circle(plan, middle, cell, _EDGE, -1, cv2.LINE_AA)
     for thing in percept.objects:
         _draw_thing(plan, thing.thing, thing.place, cell)
     ahead = np.array([np.cos(percept.heading), np.sin(percept.heading)])
     if percept.carrying is not None:
         away = AGENT_RADIUS + RADIUS[percept.carrying[1]] + 2 * CELL  # so that the arrow shows
         _draw_thing(plan, percept.carrying, percept.position + away * ahead, cell, framed=True)
-    ends = [_pixel(percept.position + far * ahead, cell) for far in (-CELL, 2 * CELL)]
-    cv2.arrowedLine(plan, *ends, _AGENT, 2, cv2.LINE_AA, tipLength=0.5)
+    tail, tip = (_pixel(percept.position + far * ahead, cell) for far in (-CELL, 2 * CELL))
+    cv2.arrowedLine(plan, tail, tip, _AGENT, 2, cv2.LINE_AA, tipLength=0.5)
     place = None if subgoal is None else _SPACE.place(percept, subgoal)
     if place is not None:
         cv2.circle(plan, _pixel(place, cell), 3 * cell, _TARGET, 2, cv2.LINE_AA)

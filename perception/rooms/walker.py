@@ -86,9 +86,6 @@ class RoomsWalker:
 
 def _differ(before: RoomsPercept, after: RoomsPercept) -> bool:
     """Whether the agent moved, turned, or its hand felt something."""
-    pose = [(*percept.position, percept.heading) for percept in (before, after)]
-    return (
-        not np.allclose(*pose, atol=1e-4)
-        or before.carrying != after.carrying
-        or after.taken is not None
-    )
+    moved = np.abs(after.position - before.position).max() > 1e-4
+    turned = abs(after.heading - before.heading) > 1e-4
+    return bool(moved or turned or before.carrying != after.carrying or after.taken is not None)
