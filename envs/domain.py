@@ -127,7 +127,10 @@ class Tracker(Protocol):
 
 
 class Walker(Protocol):
-    """A controller that learns nothing and reaches what the percept shows a way to."""
+    """A controller that learns nothing and reaches what the percept shows a way to.
+
+    It is made anew for every episode, of which it may remember something.
+    """
 
     @property
     def actions(self) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ processor = AutoProcessor.from_pretrained(folder)
 
 ## Training
 
-`hier pretrain {domain}`, seed {seed}: {steps:,} steps of {batch_size} examples from
+`hier pretrain {preset}`, seed {seed}: {steps:,} steps of {batch_size} examples from
 {demonstrations:,} states in which the domain's expert was asked for a subgoal{start}.{sight}
 
 The states come from {episodes:,} episodes of the source levels below (level seeds from
@@ -106,6 +106,7 @@ def model_card(
     card = _HEAD.format(
         **{**settings, **counts, "start": start, "held_out": held_out},
         domain=domain.name,
+        preset=config.name.removeprefix("pretrain-"),
         shown=next(iter(domain.pictures.values())),
         sight=_SIGHT.format(**settings) if config.sight_steps else "",
         plain=plain if config.plain_episodes else "",
@@ -124,5 +125,9 @@ def _tasks(config: PretrainConfig) -> str:
     shares = list(config.task_shares)
     if not config.domain.walker().actions:
         del names[1], shares[1]
-    parts = [f"{share / sum(shares):.0%} {name}" for name, share in zip(names, shares, strict=True)]
+    parts = [
+        f"{share / sum(shares):.0%} {name}"
+        for name, share in zip(names, shares, strict=True)
+        if share
+    ]
     return ", ".join(parts)

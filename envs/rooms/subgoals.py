@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,8 @@ from envs.rooms.maps import (
     centre,
     frontier,
     frontiers,
+    obstacles,
+    way_to,
 )
 from envs.rooms.percept import (
     AGENT_RADIUS,
@@ -67,6 +70,20 @@ class PutNext(Subgoal):
 
     def __str__(self) -> str:
         return f"put the {self.color} {self.kind} next to the {self.to_color} {self.to_kind}"
+
+
+class Way(NamedTuple):
+    """How to get to a subgoal.
+
+    Attributes:
+        place: of the target, ``(2,)`` float32.
+        bend: where the way to it first bends, ``(2,)`` float32.
+        length: of the way, in metres; ``FAR`` where none is known.
+    """
+
+    place: NDArray[np.float32]
+    bend: NDArray[np.float32]
+    length: float
 
 
 def explore(cell: Cell) -> Explore:
@@ -154,6 +171,17 @@ class RoomsSubgoals:
             return centre((subgoal.row, subgoal.column))
         target = self.target(percept, subgoal)
         return None if target is None else np.array(target.place, np.float32)
+
+    def way(self, percept: RoomsPercept, subgoal: Subgoal) -> Way | None:
+        """The way to a subgoal's place, around all other objects; ``None`` if it has no place."""
+        place = self.place(percept, subgoal)
+        if place is None:
+            return None
+        target = None if isinstance(subgoal, Explore) else self.target(percept, subgoal)
+        others = [thing.place for thing in percept.objects if thing is not target]
+        blocked = obstacles(percept.cells, np.array(others, np.float32).reshape(-1, 2))
+        length, bend = way_to(blocked, percept.position, place)
+        return Way(place, bend, length)
 
     def is_complete(self, subgoal: Subgoal, before: RoomsPercept, after: RoomsPercept) -> bool:
         """Whether the step achieved it.

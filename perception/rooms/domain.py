@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from envs.domain import Domain
 from envs.subgoal import Subgoal
+from envs.variations import Variations
 
 _LEVELS = (
     "MiniWorld-FourRooms-v0",
@@ -25,9 +26,12 @@ class Rooms(Domain):
     """Rooms seen in the first person (:class:`envs.rooms.env.RoomsEnv`)."""
 
     name = "miniworld"
+    source_levels: ClassVar[tuple[str, ...]] = _LEVELS
+    planner = "rooms"
     pictures = MappingProxyType(
         {
-            "map": "what it has seen so far, from above, north up; it is the black arrow",
+            "map": "what it has seen so far, from above, north up: it is the black arrow and began "
+            "at the cross; pink dots are places to explore, a framed thing ahead of it is held",
             "view": "what the agent sees now",
         }
     )
@@ -62,6 +66,19 @@ class Rooms(Domain):
 
         return outlook_sizes()
 
+    def variations(self) -> Variations:
+        """None; every thing and side is known, and numbers of metres and their fractions."""
+        from envs.rooms.percept import COLORS, KINDS, WORDS
+
+        places = ["explore", "m", "north", "south", "west", "east"]
+        return Variations(words=(*WORDS, *COLORS, *KINDS, *places, *map(str, range(100))))
+
+    def walker(self) -> Any:
+        """See :class:`perception.rooms.walker.RoomsWalker`."""
+        from perception.rooms.walker import RoomsWalker
+
+        return RoomsWalker()
+
     def picture(self, percept: Any, name: str) -> NDArray[np.uint8]:
         """See :func:`perception.rooms.drawing.draw_map`; the view is the frame itself."""
         from perception.rooms.drawing import draw_map
@@ -88,6 +105,8 @@ class PrivilegedRooms(Rooms):
     """The same with what a picture would show told by the simulator; for ablations and trials."""
 
     name = "miniworld-privileged"
+    source_levels: ClassVar[tuple[str, ...]] = ()
+    planner = ""
     pictures = MappingProxyType({})
     privileged = True
     _prefix = "privileged/"

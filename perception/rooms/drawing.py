@@ -8,16 +8,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.rooms.maps import CELL, SIZE
-from envs.rooms.percept import RoomsPercept
-from envs.rooms.subgoals import RoomsSubgoals
+from envs.rooms.maps import CELL, SIZE, centre
+from envs.rooms.percept import AGENT_RADIUS, RADIUS, RoomsPercept, Thing
+from envs.rooms.subgoals import Explore, RoomsSubgoals
 from envs.subgoal import Subgoal
 from perception.scene_card import LEVEL_TITLE, pictures_in_a_row, write_card
 
 _SIDE, _CARD = 320, 340
-_CELL = _SIDE // SIZE
+_SHOWN = 64  # cells a side of the map that are drawn; hardly a room reaches beyond
+_CELL, _SMALL = _SIDE // _SHOWN, 3  # pixels, for people and for planners
 _CELLS = np.array([(206, 206, 202), (255, 255, 255), (90, 92, 98)], np.uint8)  # as maps' codes
-_AGENT, _TARGET = (20, 20, 20), (0, 170, 200)
+_AGENT, _TARGET, _EDGE = (20, 20, 20), (0, 170, 200), (255, 130, 200)
 _COLORS = {
     "blue": (30, 60, 230), "green": (20, 160, 40), "grey": (120, 120, 120),
     "purple": (112, 39, 195), "red": (220, 30, 30), "yellow": (225, 200, 0),
@@ -38,7 +39,7 @@ def draw_rooms(
 
     Arguments and result as :meth:`envs.domain.Domain.draw_scene`.
     """
-    pictures = [("view", percept.frame), ("percept", _plan(percept, subgoal))]
+    pictures = [("view", percept.frame), ("percept", _plan(percept, subgoal, _CELL))]
     if level is not None:
         pictures.append((LEVEL_TITLE, level))
     canvas, corner = pictures_in_a_row(pictures, _SIDE, _CARD)
@@ -50,25 +51,63 @@ def draw_rooms(
 
 
 def draw_map(percept: RoomsPercept) -> NDArray[np.uint8]:
-    """The percept's map for planners, 40 m a side and north up, ``(320, 320, 3)`` uint8."""
-    return _plan(percept, None)
+    """The percept's map for planners, ``(192, 192, 3)`` uint8, 32 m a side and north up.
+
+    The start is a cross at the middle, the agent an arrow; balls are round, boxes square, keys
+    triangles. What is carried is framed, ahead of the agent; dots are places to explore. What lies
+    beyond is drawn at the border.
+    """
+    return _plan(percept, None, _SMALL)
 
 
-def _plan(percept: RoomsPercept, subgoal: Subgoal | None) -> NDArray[np.uint8]:
-    """The percept's map with agent, objects and target, ``(320, 320, 3)`` uint8."""
-    plan = np.ascontiguousarray(_CELLS[percept.cells].repeat(_CELL, 0).repeat(_CELL, 1))
+def _plan(percept: RoomsPercept, subgoal: Subgoal | None, cell: int) -> NDArray[np.uint8]:
+    """The percept's map with all that is known and the target, ``cell`` pixels a cell."""
+    edge = (SIZE - _SHOWN) // 2
+    cells = percept.cells[edge : SIZE - edge, edge : SIZE - edge]
+    plan = np.ascontiguousarray(_CELLS[cells].repeat(cell, 0).repeat(cell, 1))
+    start = _pixel((0.0, 0.0), cell)
+    cv2.drawMarker(plan, start, _AGENT, cv2.MARKER_TILTED_CROSS, 2 * cell, 1)
+    for candidate in _SPACE.candidates(percept):
+        if isinstance(candidate, Explore):
+            middle = _pixel(centre((candidate.row, candidate.column)), cell)
+            cv2.circle(plan, middle, cell, _EDGE, -1, cv2.LINE_AA)
     for thing in percept.objects:
-        cv2.circle(plan, _pixel(thing.place), _CELL, _COLORS[thing.color], -1, cv2.LINE_AA)
+        _draw_thing(plan, thing.thing, thing.place, cell)
     ahead = np.array([np.cos(percept.heading), np.sin(percept.heading)])
-    tip = _pixel(percept.position + ahead)
-    cv2.arrowedLine(plan, _pixel(percept.position), tip, _AGENT, 2, cv2.LINE_AA, tipLength=0.5)
+    if percept.carrying is not None:
+        away = AGENT_RADIUS + RADIUS[percept.carrying[1]] + 2 * CELL  # so that the arrow shows
+        _draw_thing(plan, percept.carrying, percept.position + away * ahead, cell, framed=True)
+    tail, tip = (_pixel(percept.position + far * ahead, cell) for far in (-CELL, 2 * CELL))
+    cv2.arrowedLine(plan, tail, tip, _AGENT, 2, cv2.LINE_AA, tipLength=0.5)
     place = None if subgoal is None else _SPACE.place(percept, subgoal)
     if place is not None:
-        cv2.circle(plan, _pixel(place), 2 * _CELL, _TARGET, 2, cv2.LINE_AA)
+        cv2.circle(plan, _pixel(place, cell), 3 * cell, _TARGET, 2, cv2.LINE_AA)
     return plan
 
 
-def _pixel(place: Sequence[float] | NDArray[np.floating]) -> tuple[int, int]:
-    """Column and row of a place, as OpenCV counts."""
-    row, column = ((SIZE / 2 - float(v) / CELL) * _CELL for v in place)
-    return int(column), int(row)
+def _draw_thing(
+    plan: NDArray[np.uint8],
+    thing: Thing,
+    place: Sequence[float] | NDArray[np.floating],
+    cell: int,
+    framed: bool = False,
+) -> None:
+    color, kind = thing
+    x, y = _pixel(place, cell)
+    r = round(1.4 * cell)
+    if kind == "key":
+        corners = np.array([(x, y - r), (x + r, y + r), (x - r, y + r)])
+        cv2.fillPoly(plan, [corners], _COLORS[color], cv2.LINE_AA)
+    elif kind == "box":
+        cv2.rectangle(plan, (x - r, y - r), (x + r, y + r), _COLORS[color], -1)
+    else:
+        cv2.circle(plan, (x, y), r, _COLORS[color], -1, cv2.LINE_AA)
+    if framed:
+        cv2.rectangle(plan, (x - r - 1, y - r - 1), (x + r + 1, y + r + 1), _AGENT, 1)
+
+
+def _pixel(place: Sequence[float] | NDArray[np.floating], cell: int) -> tuple[int, int]:
+    """Column and row of a place on a plan, as OpenCV counts; on its border what lies beyond."""
+    row, column = ((_SHOWN / 2 - float(v) / CELL) * cell for v in place)
+    last = _SHOWN * cell - 1
+    return min(max(int(column), 0), last), min(max(int(row), 0), last)

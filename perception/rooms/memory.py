@@ -29,6 +29,7 @@ SEEN = 5.0  # metres up to which free floor is noted
 SURE = 4.0  # metres up to which a wall is noted: a row of pixels is a third of a metre there
 CLOSEST = 2.6  # metres: nearer, a wall's foot and an object's are out of the picture
 MISSES = 4  # looks in vain after which an object is forgotten
+INSIDE = 0.6  # metres: nearer to an object's middle than its side and the agent's allow
 _CARRIED_AHEAD = 1.05  # the simulator's factor on the gap to what is carried
 _ALONG = np.arange(0.5, SEEN, 0.25)  # metres along a ray at which the floor is noted
 _BUMPED = np.array([0.6, 0.0])  # metres ahead and left of the middle, where a body is stopped
@@ -200,7 +201,7 @@ class RoomMemory:
         return [known]
 
     def _forget(self, matched: list[_Known]) -> None:
-        """Drop what was looked for in vain where it should be in plain view."""
+        """Drop what was looked for in vain in plain view, and what the agent stands in."""
         seen: set[int] = {id(o) for o in matched}
         for known in self._known:
             forward, left = from_agent(known.place, self.position, self.heading)
@@ -211,4 +212,6 @@ class RoomMemory:
                 known.misses = 0
             elif free and self.carrying is None:
                 known.misses += 1
+            elif np.hypot(forward, left) < INSIDE:
+                known.misses = MISSES
         self._known = [o for o in self._known if o.misses < MISSES]

@@ -10,7 +10,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from envs.domain import FAR, Imagined, Outlook
-from envs.rooms.maps import CELL, FREE, UNKNOWN, cells_at, from_agent, obstacles, way_to
+from envs.rooms.maps import CELL, FREE, UNKNOWN, cells_at, from_agent
 from envs.rooms.percept import (
     AGENT_RADIUS,
     COLORS,
@@ -104,19 +104,16 @@ class RoomsTracker(PlaceTracker):
     def _place(
         self, percept: RoomsPercept, subgoal: Subgoal
     ) -> tuple[NDArray[np.float32], float] | None:
-        place = self._space.place(percept, subgoal)
-        if place is None:
+        way = self._space.way(percept, subgoal)
+        if way is None:
             return None
-        target = None if isinstance(subgoal, Explore) else self._space.target(percept, subgoal)
-        others = [o.place for o in percept.objects if o is not target]
-        blocked = obstacles(percept.cells, np.array(others, np.float32).reshape(-1, 2))
-        length, bend = way_to(blocked, percept.position, place)
-        ahead = from_agent(np.stack([bend, place]), percept.position, percept.heading)
+        aims = np.stack([way.bend, way.place])
+        ahead = from_agent(aims, percept.position, percept.heading)
         away = np.hypot(ahead[:, 0], ahead[:, 1])
         forward, left = (ahead / np.maximum(away, 1e-6)[:, None]).T
         told = left[0], forward[0], away[0] / 3, left[1], forward[1], away[1], 1.0
         bearing = abs(float(np.arctan2(left[0], forward[0])))
-        steps = float(FAR) if length >= FAR else length / STEP + bearing / TURN
+        steps = float(FAR) if way.length >= FAR else way.length / STEP + bearing / TURN
         return np.clip(np.array(told, np.float32), -3.0, 3.0), steps
 
     def controller_spaces(self, observation_space: spaces.Dict) -> dict[str, spaces.Space]:

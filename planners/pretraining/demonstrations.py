@@ -285,6 +285,7 @@ class Demonstrator:
             options = {"vary": change}
         observation, _ = self.env.reset(seed=seed, options=options)
         self._ended, self._success, self._reward, self._steps = False, False, 0.0, 0
+        self._walker = self._domain.walker()
         self.tracker.reset({key: value[None] for key, value in observation.items()})
 
     def _step(self, action: Any) -> None:

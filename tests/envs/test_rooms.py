@@ -18,6 +18,7 @@ from envs.rooms.maps import (
 )
 from envs.rooms.percept import GO_TO, PICK_UP, RoomsPercept, SeenObject
 from envs.rooms.subgoals import RoomsSubgoals, explore
+from envs.subgoal import Subgoal
 from tests.envs.contracts import SubgoalSpaceContract
 
 BOXES = (SeenObject("red", "box", (2.0, 1.0)), SeenObject("yellow", "ball", (1.0, -2.0)))
@@ -85,6 +86,17 @@ def test_who_stands_beside_a_corner_leaves_it_before_going_around():
         cut += sum(blocked[cell_at(p)] == 1 for p in points if cell_at(p) != (36, 39))
         place, stops = bend, stops + 1
     assert cut == 0 and stops >= 3
+
+
+def test_a_way_leads_around_other_objects_and_up_to_its_own():
+    space, goal = RoomsSubgoals(), Subgoal("pick up", "red", "box")
+    red, ball = SeenObject("red", "box", (5.0, 0.0)), SeenObject("blue", "ball", (2.5, 0.0))
+    free = space.way(percept(objects=(red,)), goal)
+    assert free.length == pytest.approx(5.0) and np.array_equal(free.bend, (5.0, 0.0))
+    around = space.way(percept(objects=(red, ball)), goal)
+    assert 5.0 < around.length < 8.0 and abs(around.bend[1]) > 0.7
+    assert np.array_equal(around.place, (5.0, 0.0))
+    assert space.way(percept(objects=(ball,)), goal) is None
 
 
 def test_the_edge_of_what_is_known_can_be_explored_until_it_is_seen():

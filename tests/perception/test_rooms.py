@@ -1,6 +1,8 @@
 """What is seen of rooms, held against the simulator; and a walker that reaches what is asked."""
 
 import sys
+from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -8,49 +10,25 @@ import pytest
 import envs
 from envs import SimulatorError
 from envs.rooms.maps import FREE, cell_at, frontier, to_map
-from envs.rooms.percept import RADIUS
-from envs.rooms.subgoals import PutNext
+from envs.rooms.percept import SeenObject
+from envs.rooms.subgoals import PutNext, RoomsSubgoals, explore
+from envs.subgoal import Subgoal
+from perception.rooms.drawing import draw_map
 from perception.rooms.memory import RoomMemory
 from perception.rooms.tracker import RoomsTracker
+from perception.rooms.walker import BACK, DROP, FORWARD, LEFT, PICK_UP, RIGHT, RoomsWalker
+from tests.envs.test_rooms import percept
 from tests.worlds import made
 
 FOUR, ONE = "MiniWorld-FourRooms-v0", "MiniWorld-OneRoom-v0"
 PICKUP, PUT = "MiniWorld-PickupObjects-v0", "MiniWorld-PutNext-v0"
-LEFT, RIGHT, FORWARD, PICK, DROP = 0, 1, 2, 4, 5
-
-
-class Walker:
-    """Turns to where the way bends, walks, picks up and puts down; it learns nothing."""
-
-    def __init__(self, seed):
-        self.rng, self.last, self.evade = np.random.default_rng(seed), FORWARD, []
-
-    def action(self, subgoal, place, moved):
-        bend, away = np.arctan2(*place[:2]), place[5]
-        aside = abs(np.arctan2(*place[3:5]))
-        if isinstance(subgoal, PutNext) and away < 2.45 and aside < 0.4 and not moved:
-            return DROP
-        if not moved and self.last == FORWARD and not self.evade:  # walk around what is not seen
-            side = int(self.rng.integers(2))
-            self.evade = [side] * int(self.rng.integers(1, 6)) + [FORWARD] * 3
-        if self.evade:
-            return self.evade.pop(0)
-        reachable = away < 0.95 + RADIUS.get(subgoal.kind, 0.0)
-        if subgoal.verb == "pick up" and reachable and aside < 0.4:
-            # Where the hand felt nothing the object is farther off than it looked.
-            self.last = FORWARD if self.last == PICK else PICK
-            return self.last
-        wanted = FORWARD if abs(bend) < 0.14 else LEFT if bend > 0 else RIGHT
-        if {wanted, self.last} == {LEFT, RIGHT} and abs(bend) < 0.4:
-            wanted = FORWARD  # not to and fro
-        self.last = wanted
-        return wanted
 
 
 def follow(env, level, seed, each_step=lambda *_: None):
     """Whether a walker that follows the expert's subgoals succeeds, by the domain's interface."""
     tracker, space = RoomsTracker(1), envs.domain_of(level).subgoal_space()
-    walker, subgoal, duration = Walker(seed), None, 0
+    walker, rng = RoomsWalker(), np.random.default_rng(seed)
+    subgoal, duration = None, 0
     observation, _ = env.reset(seed=seed)
     tracker.reset({key: value[None] for key, value in observation.items()})
     while True:
@@ -59,18 +37,16 @@ def follow(env, level, seed, each_step=lambda *_: None):
             candidates = space.candidates(before)
             subgoal, duration = env.expert().subgoal(before, candidates) or candidates[0], 0
             tracker.pursue(0, subgoal)
-            place = tracker.ground().place[0]
-        moved = tracker.controller_entries({})["state"][0, -3] > 0
-        observation, _, terminated, truncated, info = env.step(walker.action(subgoal, place, moved))
+        action = walker.action(before, subgoal, rng)
+        observation, _, terminated, truncated, info = env.step(action)
         tracker.update({key: value[None] for key, value in observation.items()})
-        grounding, after = tracker.ground(), tracker.percept(0)
-        place, duration = grounding.place[0], duration + 1
+        after, duration = tracker.percept(0), duration + 1
         each_step(env, subgoal, before, after)
         if terminated or truncated:
             return info["is_success"]
         ended = space.is_complete(subgoal, before, after)
-        ended |= space.is_interrupted(subgoal, before, after) or not grounding.found[0]
-        subgoal = None if ended or duration >= 60 else subgoal
+        ended |= space.is_interrupted(subgoal, before, after) or not tracker.ground().found[0]
+        subgoal = None if ended or duration >= walker.patience else subgoal
 
 
 def on_map(env, place):
@@ -189,6 +165,93 @@ def test_what_is_put_down_lies_ahead_and_what_is_taken_is_gone():
     (put,) = memory.objects()
     assert memory.carrying is None and put.thing == ("red", "box")
     np.testing.assert_allclose(put.place, (0.0, 1.23), atol=0.01)  # west of the start
+
+
+def test_what_the_agent_would_stand_in_is_not_there():
+    memory, reach = RoomMemory(), np.zeros(16, np.float32)
+    memory.look(np.array([[5, 1, 3.0, 0.0, 1.0]]), reach)
+    for _ in range(15):
+        assert len(memory.objects()) == 1
+        memory.move(np.array([0.15, 0.0, 0.0]))
+        memory.look(np.zeros((8, 5)), reach)
+    memory.move(np.array([0.3, 0.0, 0.0]))
+    memory.look(np.zeros((8, 5)), reach)
+    assert not memory.objects()
+
+
+class TestWalker:
+    RNG = np.random.default_rng(0)
+    RED = Subgoal("pick up", "red", "box")
+
+    @staticmethod
+    def facing(north, **more):
+        return percept(objects=(SeenObject("red", "box", (north, 0.0)),), seen=12, **more)
+
+    def test_it_turns_to_what_it_is_sent_to_then_walks_then_picks_it_up(self):
+        for away, heading, action in (
+            (4.0, 0.5, "right"), (4.0, -0.5, "left"), (4.0, 0.1, "forward"), (1.4, 0.0, "pick up"),
+        ):  # fmt: skip
+            seen = replace(self.facing(away), heading=heading)
+            walker = RoomsWalker()
+            assert walker.actions[walker.action(seen, self.RED, self.RNG)] == action
+
+    def test_who_asks_again_is_told_the_same(self):
+        walker, seen = RoomsWalker(), self.facing(1.4)
+        first = [walker.action(seen, self.RED, self.RNG) for _ in range(4)]
+        assert set(first) == {PICK_UP}
+        # Where the hand felt nothing it goes nearer.
+        assert walker.action(self.facing(1.4), self.RED, self.RNG) == FORWARD
+
+    def test_it_goes_around_what_stops_it(self):
+        walker, goal = RoomsWalker(), explore((30, 40))
+        actions = [walker.action(percept(objects=()), goal, self.RNG) for _ in range(2)]
+        assert actions[0] == FORWARD and actions[1] in (LEFT, RIGHT)
+
+    def test_it_steps_back_where_what_it_carries_keeps_it_from_turning(self):
+        walker, goal = RoomsWalker(), PutNext("put", "blue", "box", "", "red", "box")
+        seen = {"carrying": ("blue", "box")}
+        stuck = [replace(self.facing(4.0, **seen), heading=1.5) for _ in range(2)]
+        assert [walker.action(p, goal, self.RNG) for p in stuck] == [RIGHT, BACK]
+
+    def test_it_lets_go_where_it_touches_what_it_was_sent_to(self):
+        walker, goal = RoomsWalker(), PutNext("put", "blue", "box", "", "red", "box")
+        touching = [self.facing(2.2, carrying=("blue", "box")) for _ in range(2)]
+        assert [walker.action(p, goal, self.RNG) for p in touching] == [FORWARD, DROP]
+
+    def test_it_slips_by_actions_that_every_level_has(self):
+        slips = {RoomsWalker().slip(self.RNG) for _ in range(30)}
+        assert slips == {LEFT, RIGHT, FORWARD}
+
+
+class TestMap:
+    """The picture for planners tells apart what the expert tells apart."""
+
+    BALL = SeenObject("red", "ball", (3.0, 2.0))
+
+    def test_things_differ_by_kind_and_color(self):
+        plain = [draw_map(percept(objects=())), draw_map(percept(objects=(self.BALL,)))]
+        other = [replace(self.BALL, kind="key"), replace(self.BALL, color="blue")]
+        pictures = plain + [draw_map(percept(objects=(thing,))) for thing in other]
+        assert all(p.shape == (192, 192, 3) and p.dtype == np.uint8 for p in pictures)
+        assert all((a != b).any() for a, b in combinations(pictures, 2))
+
+    def test_it_tells_what_is_carried_and_where_the_agent_looks(self):
+        plain, held = draw_map(percept()), draw_map(percept(carrying=("blue", "box")))
+        row, column = np.argwhere((plain != held).any(-1)).mean(0)
+        assert row < 94 and column == pytest.approx(96, abs=2)  # north of the middle, ahead
+        assert (plain != draw_map(replace(percept(), heading=1.0))).any()
+
+    def test_places_to_explore_are_marked(self):
+        seen = percept(objects=())
+        pink = (draw_map(seen) == (255, 130, 200)).all(-1)
+        for candidate in RoomsSubgoals().candidates(seen):
+            row, column = 96 - 6 * RoomsSubgoals().place(seen, candidate)
+            assert pink[int(row), int(column)]
+
+    def test_what_lies_beyond_is_drawn_at_the_border(self):
+        far = replace(self.BALL, place=(18.0, 0.0))
+        new = (draw_map(percept(objects=(far,))) != draw_map(percept(objects=()))).any(-1)
+        assert new[0].any() and not new[10:].any()
 
 
 def test_a_missing_library_is_named_with_its_extra(monkeypatch):
