@@ -260,10 +260,17 @@ class Trained:
     guidance: SubgoalGuidance | None
 
 
-def open_trained(run: str | Path, overrides: Sequence[str] = ()) -> Trained:
+def open_trained(
+    run: str | Path, overrides: Sequence[str] = (), env_id: str | None = None
+) -> Trained:
     """A run with ``overrides`` of its configuration, at its newest checkpoint.
 
     Where its planner learned from feedback, that is the planner, unless ``overrides`` name another.
+
+    Args:
+        run: its folder.
+        overrides: dotted.
+        env_id: a level to play instead of its own; planners that look see that level's domain.
 
     Raises:
         RunFolderError: if the folder is no run or has no readable checkpoint.
@@ -271,6 +278,8 @@ def open_trained(run: str | Path, overrides: Sequence[str] = ()) -> Trained:
     """
     folder = RunFolder.open(run)
     config = folder.config().override(*overrides)
+    if env_id is not None:
+        config = config.override(f"env.id={env_id}")
     if folder.planner.exists() and not any(line.startswith("planner.") for line in overrides):
         config = config.with_planner(folder.planner)
     controller = config.controller

@@ -144,7 +144,6 @@ def evaluate_model(
     *,
     planner: Planner | None = None,
     guidance: SubgoalGuidance | None = None,
-    env_id: str | None = None,
     episodes: int | None = None,
     first_seed: int | None = None,
     progress: bool = False,
@@ -161,7 +160,7 @@ def evaluate_model(
         planner = build_planner_of(config, seed=first)
     elif hasattr(planner, "for_evaluation"):
         planner = planner.for_evaluation(first)
-    ids = [env_id] if env_id else config.env.ids
+    ids = config.env.ids
     share = [episodes // len(ids) + (i < episodes % len(ids)) for i in range(len(ids))]
     results: list[EpisodeResult] = []
     with torch.random.fork_rng(devices=[]):
@@ -206,12 +205,11 @@ def evaluate(
     """
     if episodes is not None and episodes < 1:
         raise ConfigError(f"episodes is {episodes}; play at least 1")
-    trained = open_trained(run, overrides)
+    trained = open_trained(run, overrides, env_id)
     return evaluate_model(
         trained.model,
         trained.config,
         guidance=trained.guidance,
-        env_id=env_id,
         episodes=episodes,
         first_seed=first_seed,
         progress=progress,

@@ -61,9 +61,8 @@ def record_episodes(
     *,
     guidance: SubgoalGuidance | None = None,
     seeds: Sequence[int],
-    env_id: str | None = None,
 ) -> list[Video]:
-    """Play and draw one episode per seed.
+    """Play and draw one episode of the run's level, the first of several, per seed.
 
     Args:
         model: an SB3 algorithm.
@@ -71,14 +70,12 @@ def record_episodes(
         planner: who proposes; ``None`` for flat control.
         guidance: what else decides; ``None`` leaves it to the planner.
         seeds: of the levels.
-        env_id: another level than the configured one.
     """
     import torch
 
-    env_id = env_id or config.env.ids[0]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeds[0] if seeds else 0)
-        return [_record(model, config, planner, guidance, env_id, seed) for seed in seeds]
+        return [_record(model, config, planner, guidance, seed) for seed in seeds]
 
 
 def _record(
@@ -86,9 +83,9 @@ def _record(
     config: HierConfig,
     planner: Planner | None,
     guidance: SubgoalGuidance | None,
-    env_id: str,
     seed: int,
 ) -> Video:
+    env_id = config.env.ids[0]
     env = make_env(env_id, max_steps=config.env.max_steps)
     hierarchy, observation = _begin(config, planner, env, seed, guidance)
     domain = domain_of(env_id)
@@ -180,7 +177,7 @@ def record(
     Raises:
         RunFolderError: if the folder is no run or has no readable checkpoint.
     """
-    trained = open_trained(run, overrides)
+    trained = open_trained(run, overrides, env_id)
     config = trained.config
     first = config.eval.first_seed if first_seed is None else first_seed
     target = Path(out) if out else trained.folder.videos
@@ -188,7 +185,7 @@ def record(
     seeds = list(range(first, first + episodes))
     planner = build_planner_of(config)
     for video in record_episodes(
-        trained.model, config, planner, guidance=trained.guidance, seeds=seeds, env_id=env_id
+        trained.model, config, planner, guidance=trained.guidance, seeds=seeds
     ):
         # The id of a user's own domain holds a path, which is no part of a file's name.
         name = f"{video.env_id.rpartition('/')[2]}-seed-{video.seed}"

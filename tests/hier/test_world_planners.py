@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 import envs
 from envs.errors import ConfigError
 from envs.mujoco_maze.maps import cell_at, steps_to
-from hier import PretrainConfig, pretrain
+from hier import HierConfig, PretrainConfig, evaluate, pretrain, record, train
 from hier.feedback.anchors import anchors_for, question_alone
 from hier.feedback.learner import PlannerLearner
 from hier.feedback.objectives.awr import AWR
@@ -93,6 +93,18 @@ def test_a_privileged_level_has_nothing_to_look_at():
             options = {"base_url": "http://localhost:1/v1", "check": False, "model": "m"}
             with pytest.raises(ConfigError, match=r"without privileged/.*planner\.type=oracle"):
                 build_planner(name, domain=domain, **(options if name == "endpoint" else {}))
+
+
+def test_who_learned_without_pictures_can_be_judged_under_a_planner_that_looks(tmp_path):
+    made(MAZE)
+    lines = ["total_timesteps=64", "env.n_envs=2", "env.max_steps=20", "eval.episodes=1"]
+    off = ["eval.every=0", "eval.videos=0", f"env.id=privileged/{MAZE}"]
+    run = train(HierConfig.load("pointmaze", lines + off), folder=tmp_path / "run", progress=False)
+    looks = ["planner.type=vlm"]
+    found = evaluate(run.folder, env_id=MAZE, overrides=looks, progress=False)
+    assert [episode.env_id for episode in found.episodes] == [MAZE]
+    drawn = record(run.folder, env_id=MAZE, overrides=looks, episodes=1)
+    assert all(file.name.startswith(MAZE) for file in drawn)
 
 
 def test_a_domain_without_a_planner_says_what_to_do():
