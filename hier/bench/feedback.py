@@ -7,11 +7,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from envs.errors import UnknownNameError
 from envs.registry import domain_of
 from hier.bench import Row
 from hier.bench.guidance import LINVIT, PATIENT, READ
 from hier.bench.runs import (
+    by_variant,
+    check_levels,
     keep_row,
     kept_parent,
     learning_figures,
@@ -67,7 +68,7 @@ WRONG_STEPS = 245_760
 
 _ACCURACY_SEED = 3_500_000  # of the levels on which accuracy is measured
 _STATES = 200  # on the level itself
-_SOURCE_STATES = 36  # on each of the twelve source levels
+_SOURCE_STATES = 36  # on each source level of its domain
 
 
 def feedback(
@@ -81,9 +82,7 @@ def feedback(
     Raises:
         UnknownNameError: for a level that is none of :data:`HELD_OUT`.
     """
-    for level in levels:
-        if level not in HELD_OUT:
-            raise UnknownNameError("level of this suite", level, HELD_OUT)
+    check_levels(levels, HELD_OUT)
     levels = list(levels)[:1] if quick else levels
     tasks = _from_source({level: HELD_OUT[level] for level in levels}, quick, seeds)
     return _learned_there("feedback", tasks, (NO_FEEDBACK, BEST), quick, seeds)
@@ -111,9 +110,7 @@ def world_feedback(
     Raises:
         UnknownNameError: for a level that is none of :data:`BEYOND`.
     """
-    for level in levels:
-        if level not in BEYOND:
-            raise UnknownNameError("level of this suite", level, BEYOND)
+    check_levels(levels, BEYOND)
     tasks = []
     for level in list(levels)[:1] if quick else levels:
         starts = world_controllers(level, quick, seeds)
@@ -161,16 +158,14 @@ def _learned_there(
                 jobs.append((config, variant, parent / name, quick))
     rows = [*side_by_side(taught, jobs), *side_by_side(before, judged)]
     figures: dict[str, Any] = {}
-    for level in (task.config.env.ids[0] for task in tasks):
-        for variant in (BEFORE, *variants):
-            some = [row for row in rows if (row["level"], row["variant"]) == (level, variant)]
-            key = f"{short_name(level)}.{variant.replace(' ', '_')}"
-            figures |= success_figures(some, f"{key}.success")
-            figures |= success_figures(some, f"{key}.alone", "alone")
-            figures |= {
-                f"{key}.{name}": round(median(row[name] for row in some), 3)
-                for name in ("accuracy", "source_accuracy")
-            }
+    levels = [task.config.env.ids[0] for task in tasks]
+    for key, some in by_variant(rows, levels, (BEFORE, *variants)):
+        figures |= success_figures(some, f"{key}.success")
+        figures |= success_figures(some, f"{key}.alone", "alone")
+        figures |= {
+            f"{key}.{name}": round(median(row[name] for row in some), 3)
+            for name in ("accuracy", "source_accuracy")
+        }
     return figures, rows
 
 
@@ -222,11 +217,8 @@ def two_by_two(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[
                 jobs.append((config, variant, parent / name))
     rows = train_all(jobs)
     figures: dict[str, Any] = {}
-    for level in TABLE:
-        for variant in variants:
-            some = [row for row in rows if (row["level"], row["variant"]) == (level, variant)]
-            key = f"{short_name(level)}.{variant.replace(' ', '_')}"
-            figures |= learning_figures(some, key)
+    for key, some in by_variant(rows, list(TABLE), list(variants)):
+        figures |= learning_figures(some, key)
     return figures, rows
 
 

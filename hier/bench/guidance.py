@@ -6,9 +6,15 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from envs.errors import UnknownNameError
 from hier.bench import Row
-from hier.bench.runs import kept_parent, learning_figures, short_name, train_all
+from hier.bench.runs import (
+    by_variant,
+    check_levels,
+    kept_parent,
+    learning_figures,
+    short_name,
+    train_all,
+)
 from hier.bench.starts import source_controllers
 from hier.config import HierConfig
 
@@ -60,9 +66,7 @@ def guidance(
     Raises:
         UnknownNameError: for a level that is none of :data:`LEVELS`.
     """
-    for level in levels:
-        if level not in LEVELS:
-            raise UnknownNameError("level of this suite", level, LEVELS)
+    check_levels(levels, LEVELS)
     base = HierConfig.load("demo", ["torch_threads=1", "eval.videos=0", "eval.every=0"])
     levels = levels[:1] if quick else levels
     parent = kept_parent("guidance", quick)
@@ -82,15 +86,12 @@ def guidance(
                 jobs.append((config, variant, parent / f"{name}-seed-{seed}"))
     rows = train_all(jobs)
     figures: dict[str, Any] = {}
-    for level in levels:
-        for variant in VARIANTS:
-            some = [row for row in rows if (row["level"], row["variant"]) == (level, variant)]
-            key = f"{short_name(level)}.{variant.replace('+ ', '').replace(' ', '_')}"
-            figures |= learning_figures(some, key)
-            figures[f"{key}.queries_per_episode"] = round(
-                median(row["planner_queries"] / max(row["episodes"], 1) for row in some), 1
-            )
-            figures[f"{key}.planner_share"] = median(row["planner_share"] for row in some)
+    for key, some in by_variant(rows, levels, list(VARIANTS)):
+        figures |= learning_figures(some, key)
+        figures[f"{key}.queries_per_episode"] = round(
+            median(row["planner_queries"] / max(row["episodes"], 1) for row in some), 1
+        )
+        figures[f"{key}.planner_share"] = median(row["planner_share"] for row in some)
     return figures, rows
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import multiprocessing
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from envs.errors import UnknownNameError
 from envs.files import atomic_write
 from envs.registry import make_env
 from hier.bench import Row
@@ -153,6 +154,24 @@ def kept_parent(name: str, quick: bool) -> Path:
     if quick or not now or now.endswith("dirty"):
         return new_parent(name)
     return Path("runs") / f"{name}-{now}"
+
+
+def check_levels(levels: Sequence[str], known: Collection[str]) -> None:
+    """Raise UnknownNameError for a level that a suite does not have."""
+    for level in levels:
+        if level not in known:
+            raise UnknownNameError("level of this suite", level, known)
+
+
+def by_variant(
+    rows: Sequence[Row], levels: Sequence[str], variants: Sequence[str]
+) -> Iterator[tuple[str, list[Row]]]:
+    """Each level's rows of each variant, after what their figures' names begin with."""
+    for level in levels:
+        for variant in variants:
+            name = variant.replace("+ ", "").replace(", ", "_").replace(" ", "_")
+            some = [row for row in rows if (row["level"], row["variant"]) == (level, variant)]
+            yield f"{short_name(level)}.{name}", some
 
 
 def success_figures(rows: Sequence[Row], key: str, measure: str = "success") -> dict[str, float]:

@@ -7,10 +7,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from envs.errors import UnknownNameError
 from envs.registry import domain_of
 from hier.bench import Row
 from hier.bench.runs import (
+    by_variant,
+    check_levels,
     keep_row,
     kept_parent,
     learning_figures,
@@ -55,9 +56,7 @@ def worlds(
     Raises:
         UnknownNameError: for a level that is none of :data:`TASKS`.
     """
-    for level in levels:
-        if level not in TASKS:
-            raise UnknownNameError("level of this suite", level, TASKS)
+    check_levels(levels, TASKS)
     levels = list(levels)[:1] if quick else levels
     parent = kept_parent("worlds", quick)
     jobs = [
@@ -69,17 +68,13 @@ def worlds(
     ]
     rows = side_by_side(_trained, jobs)
     figures: dict[str, Any] = {}
-    for level in levels:
-        for variant in (ORACLE, FLAT, ORACLE_TOLD):
-            some = [row for row in rows if (row["level"], row["variant"]) == (level, variant)]
-            key = f"{short_name(level)}.{variant.replace(', ', '_')}"
-            figures |= learning_figures(some, key)
-            if variant == ORACLE:
-                for name in sorted({"told", "vlm"} & some[0].keys()):
-                    figures |= success_figures(some, f"{short_name(level)}.{name}", name)
-        figures[f"{short_name(level)}.seconds"] = median(
-            row["seconds"] for row in rows if (row["level"], row["variant"]) == (level, ORACLE)
-        )
+    for key, some in by_variant(rows, levels, (ORACLE, FLAT, ORACLE_TOLD)):
+        figures |= learning_figures(some, key)
+        if some[0]["variant"] == ORACLE:
+            world = short_name(some[0]["level"])
+            for name in sorted({"told", "vlm"} & some[0].keys()):
+                figures |= success_figures(some, f"{world}.{name}", name)
+            figures[f"{world}.seconds"] = median(row["seconds"] for row in some)
     return figures, rows
 
 

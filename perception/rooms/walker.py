@@ -15,8 +15,6 @@ _STRAIGHT = 0.14  # radians off its way that it does not mind: half a turn and a
 _FACED = 0.4  # radians off at which the hand reaches what lies there
 _HAND = 0.95  # metres from the agent's middle to the side of what the hand reaches
 _PUT = 2.45  # metres from what it was carried to at which a step may fail for touching it
-
-
 _SPACE = RoomsSubgoals()
 
 
