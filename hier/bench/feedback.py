@@ -281,7 +281,8 @@ def taught(job: tuple[HierConfig, str, Path, bool]) -> Row:
 
 
 def _accuracies(planner: str, level: str, quick: bool) -> Row:
-    model, source = VLMPlanner(planner, device="cpu"), domain_of(level).source_levels
+    domain = domain_of(level)
+    model, source = VLMPlanner(planner, device="cpu", domain=domain), domain.source_levels
     here = measure(model, [level], 8 if quick else _STATES, first_seed=_ACCURACY_SEED)
     some = source[:2] if quick else source
     there = measure(model, some, 4 if quick else _SOURCE_STATES, first_seed=_ACCURACY_SEED)
