@@ -69,6 +69,7 @@ class RoomMemory:
         self.taken: Thing | None = None
         self.moved = True
         self._known: list[_Known] = []
+        self._held: _Known | None = None  # as it was known before the hand took it
         self._evidence = np.zeros((SIZE, SIZE), np.int8)  # above 0 for floor, below for wall
         self._felt = np.zeros((SIZE, SIZE), np.bool_)  # where the body was stopped
         self._passed = np.zeros((SIZE, SIZE), np.bool_)  # beside the agent, at some time
@@ -111,8 +112,7 @@ class RoomMemory:
         if took:
             found = self._ahead()
             if found is not None:
-                self._known = [o for o in self._known if o is not found]
-                self.taken = found.color, found.kind
+                self._take(found)
             self.carrying = self.taken if holds else None
         elif self.carrying is not None and not holds:
             color, kind = self.carrying
@@ -129,10 +129,30 @@ class RoomMemory:
         gaps = [float(np.hypot(*(o.place - hand))) for o in self._known]
         return self._known[int(np.argmin(gaps))] if gaps and min(gaps) < 1.5 else None
 
+    def _take(self, found: _Known) -> None:
+        self._known = [o for o in self._known if o is not found]
+        self._held, self.taken = found, (found.color, found.kind)
+
+    def _see_hand(self, sightings: NDArray[np.floating]) -> None:
+        """The hand took another thing than :meth:`feel` thought if that fills the view's middle."""
+        assert self.carrying is not None and self._held is not None
+        middle = (np.abs(sightings[:, 3]) < 0.3) & (sightings[:, 4] == 0.5)
+        colors = [COLORS[int(number) - 1] for number in sightings[middle, 0]]
+        if not middle[0] or self.carrying[0] in colors:  # the largest is the first
+            return
+        alike = [o for o in self._known if o.color == colors[0]]
+        if alike:
+            gaps = [float(np.hypot(*(o.place - self.position))) for o in alike]
+            self._known.append(self._held)
+            self._take(alike[int(np.argmin(gaps))])
+            self.carrying = self.taken
+
     def look(self, sightings: NDArray[np.floating], reach: NDArray[np.floating]) -> None:
         """Take in what a picture shows (:class:`perception.rooms.vision.Sight`)."""
         self.reach = np.asarray(reach, np.float32)
         matched: list[_Known] = []
+        if self.taken is not None and self.carrying is not None:
+            self._see_hand(sightings)
         for number, kind, forward, left, quality in sightings[sightings[:, 0] > 0]:
             color = COLORS[int(number) - 1]
             # What is carried hides its own floor, and that of others.
@@ -192,6 +212,8 @@ class RoomMemory:
         elif quality == 0.0 or (quality < 1.0 and alike):
             return []
         else:
+            if quality == 1.0:  # which may be what a guess put elsewhere
+                self._known = [o for o in self._known if o.color != color or o.view < np.inf]
             known = _Known(color, place, away if quality == 1.0 else np.inf)
             self._known.append(known)
         if quality == 1.0:

@@ -21,6 +21,7 @@ _DEPTH = {"ball": 0.0, "box": 0.4, "key": 0.2}  # from the nearest edge at the f
 # Hue in OpenCV's half degrees, lowest and highest; red lies at both ends, grey has none.
 _HUES = {"blue": (112, 127), "green": (50, 70), "purple": (128, 165), "yellow": (22, 38)}
 _SMALLEST = 4  # pixels of an object
+_NARROWEST = 0.3  # metres across; a key from its end is narrower, but then one saw it before
 _BLOCK = np.ones((3, 3), np.uint8)
 
 
@@ -30,8 +31,8 @@ class Sight(NamedTuple):
     Attributes:
         sightings: ``(8, 5)`` float32, a row for each object, the largest first, zeros for none:
             1 + index of its colour, index of its kind, metres forward and left to its middle, and
-            how well it was seen: 1 from foot to top, 0.5 where the picture's lower edge cuts it
-            off, 0 where a side does.
+            how well it was seen: 1 from foot to top, 0.5 where the picture's lower edge or another
+            thing hides its foot, 0 where a side is cut off too, or most of it must be hidden.
         reach: ``(16,)`` float32 metres of free floor along each ray; 0 where none is seen.
     """
 
@@ -57,7 +58,8 @@ def see(frame: NDArray[np.uint8]) -> Sight:
     # So are single pixels of theirs, here and there.
     grey = (abs(red - blue) <= 1) & (abs(red - green) <= 1) & (red >= 40)
     masks["grey"] = cv2.morphologyEx(grey.astype(np.uint8), cv2.MORPH_OPEN, _BLOCK) > 0
-    found = [row for color in COLORS for row in _blobs(masks[color], color)]
+    things = np.logical_or.reduce(list(masks.values()))
+    found = [row for color in COLORS for row in _blobs(masks[color], color, things)]
     found.sort(key=lambda row: -row[0])
     sightings = np.zeros((MAX_SIGHTINGS, 5), np.float32)
     for k, (_, *row) in enumerate(found[:MAX_SIGHTINGS]):
@@ -77,27 +79,41 @@ def _reach(floor: NDArray[np.bool_]) -> NDArray[np.float32]:
     return np.minimum(depth * np.hypot(1, TANGENTS), FARTHEST).astype(np.float32)
 
 
-def _blobs(mask: NDArray[np.bool_], color: str) -> list[tuple[float, ...]]:
-    """Area, then a row of :attr:`Sight.sightings`, of each connected part of a mask."""
+def _blobs(
+    mask: NDArray[np.bool_], color: str, things: NDArray[np.bool_]
+) -> list[tuple[float, ...]]:
+    """Area, then a row of :attr:`Sight.sightings`, of each connected part of a colour's mask.
+
+    Args:
+        mask: where that colour is.
+        color: which it is.
+        things: where any is.
+    """
     if not mask.any():
         return []
+    others = things & ~mask
+    edges = cv2.dilate(others.astype(np.uint8), _BLOCK) > 0
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
     found: list[tuple[float, ...]] = []
     for label in range(1, count):
         left, top, width, height, area = (int(v) for v in stats[label])
         if area < _SMALLEST:
             continue
-        cut_below = top + height >= len(mask)
+        foot, across = top + height, slice(left, left + width)
+        part = labels[top:foot, across] == label
+        if edges[top:foot, across][part].mean() > 0.5:  # pixels half of a thing, half of a wall
+            continue
+        cut_below = foot >= len(mask) or bool(others[foot : foot + 2, across].any())
         cut_aside = left == 0 or left + width == mask.shape[1]
-        part = labels[top : top + height, left : left + width] == label
-        kind = _kind(part, top, top + height, cut_below)
+        kind = _kind(part, top, foot, cut_below)
         if cut_below:  # by its top, whose height is known
             depth = FOCAL * (EYE - _HEIGHT[kind]) / max(top + 0.5, 1.0) - _DEPTH[kind]
         else:
-            depth = FOCAL * EYE / (top + height) + _DEPTH[kind]
+            depth = FOCAL * EYE / foot + _DEPTH[kind]
         depth = float(np.clip(depth, RADIUS[kind] + 0.4, FARTHEST))
         aside = (mask.shape[1] / 2 - left - width / 2) / FOCAL * depth
-        quality = 0.0 if cut_aside else 0.5 if cut_below else 1.0
+        narrow = cut_below and width < _NARROWEST * FOCAL / depth
+        quality = 0.0 if cut_aside or narrow else 0.5 if cut_below else 1.0
         row = COLORS.index(color) + 1, KINDS.index(kind), depth, aside, quality
         found.append((float(area), *row))
     return found

@@ -60,7 +60,7 @@ def test_a_walker_that_follows_the_expert_arrives(level, least):
 
 
 def test_own_motion_adds_up_and_seen_objects_are_real():
-    level, errors, kinds = PICKUP, [], []
+    level, errors, kinds, unreal = PICKUP, [], [], []
     env = made(level)
 
     def compare(env, _, __, after):
@@ -68,6 +68,7 @@ def test_own_motion_adds_up_and_seen_objects_are_real():
         truth = [(thing, on_map(env, place)) for thing, place in env.truth.objects()]
         for known in after.objects:
             alike = [(t, np.hypot(*(p - known.place))) for t, p in truth if t[0] == known.color]
+            unreal.append(not alike)
             if alike:
                 thing, error = min(alike, key=lambda pair: pair[1])
                 errors.append(error)
@@ -79,6 +80,7 @@ def test_own_motion_adds_up_and_seen_objects_are_real():
     assert len(errors) > 500
     assert np.median(errors) < 0.25 and np.percentile(errors, 75) < 0.5
     assert np.mean([np.mean(episode) for episode in kinds]) > 0.8  # however long it took
+    assert np.mean(unreal) < 0.01
 
 
 @pytest.mark.parametrize("level", [FOUR, PICKUP, PUT])
@@ -165,6 +167,26 @@ def test_what_is_put_down_lies_ahead_and_what_is_taken_is_gone():
     (put,) = memory.objects()
     assert memory.carrying is None and put.thing == ("red", "box")
     np.testing.assert_allclose(put.place, (0.0, 1.23), atol=0.01)  # west of the start
+
+
+def test_what_fills_the_view_as_the_hand_closes_is_what_it_took():
+    memory, reach = RoomMemory(), np.full(16, 5.0, np.float32)
+    red, grey = [5, 1, 1.1, 0.3, 1.0], [3, 1, 1.5, -0.3, 1.0]
+    memory.look(np.array([red, grey]), reach)
+    memory.feel(took=True, holds=True, bumped=False)
+    assert memory.carrying == ("red", "box")  # for it is nearer
+    memory.look(np.array([[3, 1, 3.1, 0.0, 0.5], [5, 1, 1.4, 0.7, 0.0]]), reach)
+    assert memory.taken == memory.carrying == ("grey", "box")
+    (other,) = memory.objects()
+    assert other.thing == ("red", "box") and other.place == pytest.approx((1.1, 0.3), abs=0.01)
+
+
+def test_a_place_that_was_a_guess_gives_way_to_one_that_was_seen():
+    memory, reach = RoomMemory(), np.full(16, 5.0, np.float32)
+    memory.look(np.array([[5, 1, 8.0, 1.0, 0.5]]), reach)  # its foot hidden
+    memory.look(np.array([[5, 1, 5.0, 1.0, 1.0]]), reach)
+    (red,) = memory.objects()
+    assert red.place == pytest.approx((5.0, 1.0), abs=0.01)
 
 
 def test_what_the_agent_would_stand_in_is_not_there():
