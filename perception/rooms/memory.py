@@ -28,6 +28,7 @@ from envs.rooms.truth import DIRECTIONS, TANGENTS
 SEEN = 5.0  # metres up to which free floor is noted
 SURE = 4.0  # metres up to which a wall is noted: a row of pixels is a third of a metre there
 CLOSEST = 2.6  # metres: nearer, a wall's foot and an object's are out of the picture
+SURE_LOOKS = 3  # after which a grey spot is a thing
 MISSES = 4  # looks in vain after which an object is forgotten
 INSIDE = 0.6  # metres: nearer to an object's middle than its side and the agent's allow
 _CARRIED_AHEAD = 1.05  # the simulator's factor on the gap to what is carried
@@ -44,11 +45,17 @@ class _Known:
     place: NDArray[np.float32]
     view: float  # metres at the best view; less is better
     votes: NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(KINDS)))
+    looks: int = 0
     misses: int = 0
 
     @property
     def kind(self) -> str:
         return KINDS[int(self.votes.argmax())]
+
+    @property
+    def believed(self) -> bool:
+        """Whether it is one; some walls are grey too, in spots, from some places."""
+        return self.color != "grey" or self.looks >= SURE_LOOKS
 
 
 class RoomMemory:
@@ -89,7 +96,9 @@ class RoomMemory:
     def objects(self) -> tuple[SeenObject, ...]:
         """What is known to lie somewhere, in the order in which it was found."""
         return tuple(
-            SeenObject(o.color, o.kind, (float(o.place[0]), float(o.place[1]))) for o in self._known
+            SeenObject(o.color, o.kind, (float(o.place[0]), float(o.place[1])))
+            for o in self._known
+            if o.believed
         )
 
     def move(self, odometry: NDArray[np.floating]) -> None:
@@ -118,7 +127,7 @@ class RoomMemory:
             color, kind = self.carrying
             away = _CARRIED_AHEAD * (AGENT_RADIUS + RADIUS[kind] + 0.17)
             place = to_map(np.array([away, 0.0]), self.position, self.heading)
-            put = _Known(color, place, away)
+            put = _Known(color, place, away, looks=SURE_LOOKS)
             put.votes[KINDS.index(kind)] = 1.0
             self._known.append(put)
             self.carrying = None
@@ -232,6 +241,7 @@ class RoomMemory:
             free = in_view and self.reach[ray] > np.hypot(forward, left) + 0.5
             if id(known) in seen:
                 known.misses = 0
+                known.looks += 1
             elif free and self.carrying is None:
                 known.misses += 1
             elif np.hypot(forward, left) < INSIDE:

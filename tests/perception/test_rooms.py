@@ -181,6 +181,15 @@ def test_what_fills_the_view_as_the_hand_closes_is_what_it_took():
     assert other.thing == ("red", "box") and other.place == pytest.approx((1.1, 0.3), abs=0.01)
 
 
+def test_a_grey_spot_is_a_thing_once_it_was_seen_again():
+    memory, reach = RoomMemory(), np.zeros(16, np.float32)
+    shown = []
+    for _ in range(4):
+        memory.look(np.array([[3, 1, 3.0, 0.0, 1.0], [5, 1, 5.0, 1.0, 1.0]]), reach)
+        shown.append([thing.color for thing in memory.objects()])
+    assert shown == [["red"], ["red"], ["grey", "red"], ["grey", "red"]]
+
+
 def test_a_place_that_was_a_guess_gives_way_to_one_that_was_seen():
     memory, reach = RoomMemory(), np.full(16, 5.0, np.float32)
     memory.look(np.array([[5, 1, 8.0, 1.0, 0.5]]), reach)  # its foot hidden
