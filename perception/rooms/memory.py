@@ -58,6 +58,15 @@ class _Known:
         return self.color != "grey" or self.looks >= SURE_LOOKS
 
 
+def _nearest(things: list[_Known], place: NDArray[np.floating]) -> tuple[_Known | None, float]:
+    """The thing nearest to a place, and the metres to it; ``None`` and infinity without any."""
+    gaps = [float(np.hypot(*(thing.place - place))) for thing in things]
+    if not gaps:
+        return None, np.inf
+    k = int(np.argmin(gaps))
+    return things[k], gaps[k]
+
+
 class RoomMemory:
     """Follows one episode from its first picture on.
 
@@ -135,8 +144,8 @@ class RoomMemory:
     def _ahead(self) -> _Known | None:
         """The object that lies nearest to the hand, within 1.5 m."""
         hand = to_map(np.array([0.6, 0.0]), self.position, self.heading)
-        gaps = [float(np.hypot(*(o.place - hand))) for o in self._known]
-        return self._known[int(np.argmin(gaps))] if gaps and min(gaps) < 1.5 else None
+        found, gap = _nearest(self._known, hand)
+        return found if gap < 1.5 else None
 
     def _take(self, found: _Known) -> None:
         self._known = [o for o in self._known if o is not found]
@@ -149,11 +158,10 @@ class RoomMemory:
         colors = [COLORS[int(number) - 1] for number in sightings[middle, 0]]
         if not middle[0] or self.carrying[0] in colors:  # the largest is the first
             return
-        alike = [o for o in self._known if o.color == colors[0]]
-        if alike:
-            gaps = [float(np.hypot(*(o.place - self.position))) for o in alike]
+        found, _ = _nearest([o for o in self._known if o.color == colors[0]], self.position)
+        if found is not None:
             self._known.append(self._held)
-            self._take(alike[int(np.argmin(gaps))])
+            self._take(found)
             self.carrying = self.taken
 
     def look(self, sightings: NDArray[np.floating], reach: NDArray[np.floating]) -> None:
@@ -205,14 +213,13 @@ class RoomMemory:
         away = float(np.hypot(*ahead))
         alike = [o for o in self._known if o.color == color]
         if quality < 1.0:  # its distance is a guess, its direction is not
-            for known in alike:
-                there = from_agent(known.place, self.position, self.heading)
+            for thing in alike:
+                there = from_agent(thing.place, self.position, self.heading)
                 aside = np.arctan2(there[1], there[0]) - np.arctan2(ahead[1], ahead[0])
                 if abs(aside) < 0.4 and np.hypot(*there) < CLOSEST + 1.5:
-                    return [known]
-        gaps = [float(np.hypot(*(o.place - place))) for o in alike]
-        if gaps and min(gaps) < max(0.8, 0.3 * away):
-            known = alike[int(np.argmin(gaps))]
+                    return [thing]
+        known, gap = _nearest(alike, place)
+        if known is not None and gap < max(0.8, 0.3 * away):
             # A better view is one from nearer, of the whole of it, with nothing in between.
             if quality == 1.0 and away <= 1.1 * known.view and self.carrying is None:
                 nearer = away < 0.9 * known.view  # else one more look of the same worth
