@@ -14,7 +14,7 @@ LEFT, RIGHT, FORWARD, BACK, PICK_UP, DROP = range(6)
 _STRAIGHT = 0.14  # radians off its way that it does not mind: half a turn and a little
 _FACED = 0.4  # radians off at which the hand reaches what lies there
 _HAND = 0.95  # metres from the agent's middle to the side of what the hand reaches
-_PUT = 2.45  # metres from what it was carried to at which a step may fail for touching it
+_PUT = 2.75  # metres from what it was carried to at which a step may fail for touching it
 _SPACE = RoomsSubgoals()
 
 
@@ -34,6 +34,7 @@ class RoomsWalker:
         self._moved = True
         self._answer = self._last = FORWARD
         self._around: list[int] = []
+        self._failed: set[int] = set()  # what had no effect since something last had
 
     def action(self, percept: RoomsPercept, subgoal: Subgoal, rng: np.random.Generator) -> int:
         """The next action, an index into ``actions``; who asks again is told the same."""
@@ -59,11 +60,14 @@ class RoomsWalker:
         away, faced = float(np.hypot(*ahead[1])), abs(aside) < _FACED
         if isinstance(subgoal, PutNext) and away < _PUT and faced and not self._moved:
             return DROP
-        stopped = not self._moved and (self._last == FORWARD or percept.carrying is not None)
-        if stopped and not self._around:
+        if self._moved:
+            self._failed.clear()
+        elif self._last == FORWARD or percept.carrying is not None:
+            self._failed.add(self._last)
             self._around = self._way_around(percept.carrying is not None, rng)
         if self._around:
-            return self._around.pop(0)
+            self._last = self._around.pop(0)
+            return self._last
         if subgoal.verb == "pick up" and away < _HAND + RADIUS[subgoal.kind] and faced:
             # Where the hand felt nothing the object is farther off than it looked.
             self._last = FORWARD if self._last == PICK_UP else PICK_UP
@@ -74,12 +78,15 @@ class RoomsWalker:
         self._last = wanted
         return wanted
 
-    @staticmethod
-    def _way_around(carries: bool, rng: np.random.Generator) -> list[int]:
+    def _way_around(self, carries: bool, rng: np.random.Generator) -> list[int]:
         """A few actions to get past what is not seen; what is carried is in the way of turns."""
-        back = [BACK] * int(rng.integers(2, 6)) if carries else []
-        side = int(rng.integers(2))
-        return back + [side] * int(rng.integers(1, 6)) + [FORWARD] * 3
+        if carries and BACK not in self._failed:
+            return [BACK] * int(rng.integers(1, 6)) + [int(rng.integers(2))] * 2 + [FORWARD] * 3
+        sides = [side for side in (LEFT, RIGHT) if side not in self._failed]
+        if not sides:
+            return [DROP] if carries else []
+        turns = [int(rng.choice(sides))] * int(rng.integers(1, 6))
+        return turns + [FORWARD] * 3
 
 
 def _differ(before: RoomsPercept, after: RoomsPercept) -> bool:
