@@ -36,7 +36,7 @@ TASKS = {
     "PointMaze_Large-v3": Task("pointmaze", 100_000),
     "FetchPush-v4": Task("fetch", 40_000),
     "FetchPickAndPlace-v4": Task("fetch", 50_000),
-    "MiniWorld-FourRooms-v0": Task("rooms", 200_704),
+    "MiniWorld-FourRooms-v0": Task("rooms", 100_352),
     "MiniWorld-PickupObjects-v0": Task("rooms", 100_352),
     "MiniWorld-PutNext-v0": Task("rooms", 100_352),
 }

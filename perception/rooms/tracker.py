@@ -33,7 +33,7 @@ STEP = 0.15  # metres ahead by one action
 TURN = np.pi / 12  # radians by one action
 OUTLOOK = 15  # cells a side of the map that a critic sees
 N_CODES = 4  # unknown, free, wall, object
-_PLACE = 7  # numbers that place a target
+_PLACE = 8  # numbers that place a target
 
 
 class RoomsTracker(PlaceTracker):
@@ -43,9 +43,10 @@ class RoomsTracker(PlaceTracker):
     become a map (:class:`perception.rooms.memory.RoomMemory`). The privileged variant is told
     what a picture would show.
 
-    A subgoal's place is sine and cosine of the bearing, and a third of the metres, to where the way
-    to the target first bends; sine and cosine of the bearing of the target, and the metres to it;
-    and 1; all in [-3, 3]. Steps are actions to the target, turns and steps.
+    A subgoal's place is sine and cosine of the bearing, the turns to the left until it is ahead, and
+    a third of the metres, to where the way to the target first bends; sine and cosine of the
+    bearing of the target, and the metres to it; and 1; all in [-3, 3]. Steps are actions to the
+    target, turns and steps.
 
     Args:
         n: number of environments.
@@ -111,9 +112,9 @@ class RoomsTracker(PlaceTracker):
         ahead = from_agent(aims, percept.position, percept.heading)
         away = np.hypot(ahead[:, 0], ahead[:, 1])
         forward, left = (ahead / np.maximum(away, 1e-6)[:, None]).T
-        told = left[0], forward[0], away[0] / 3, left[1], forward[1], away[1], 1.0
-        bearing = abs(float(np.arctan2(left[0], forward[0])))
-        steps = float(FAR) if way.length >= FAR else way.length / STEP + bearing / TURN
+        turns = float(np.arctan2(left[0], forward[0])) / TURN
+        told = left[0], forward[0], turns, away[0] / 3, left[1], forward[1], away[1], 1.0
+        steps = float(FAR) if way.length >= FAR else way.length / STEP + abs(turns)
         return np.clip(np.array(told, np.float32), -3.0, 3.0), steps
 
     def controller_spaces(self, observation_space: spaces.Dict) -> dict[str, spaces.Space]:
