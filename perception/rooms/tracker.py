@@ -43,8 +43,8 @@ class RoomsTracker(PlaceTracker):
     become a map (:class:`perception.rooms.memory.RoomMemory`). The privileged variant is told
     what a picture would show.
 
-    A subgoal's place is sine and cosine of the bearing, the turns to the left until it is ahead, and
-    a third of the metres, to where the way to the target first bends; sine and cosine of the
+    A subgoal's place is sine and cosine of the bearing, the turns to the left until it is ahead,
+    and a third of the metres, to where the way to the target first bends; sine and cosine of the
     bearing of the target, and the metres to it; and 1; all in [-3, 3]. Steps are actions to the
     target, turns and steps.
 
