@@ -92,8 +92,11 @@ class SubgoalSpace(Protocol):
     def is_interrupted(self, subgoal: Subgoal, before: Any, after: Any) -> bool:
         """Whether that step, not achieving ``subgoal``, changed what the plan was built on."""
 
-    def is_repeatable(self, subgoal: Subgoal) -> bool:
-        """Whether achieving ``subgoal`` again in one episode is progress again."""
+    def is_repeatable(self, subgoal: Subgoal, percept: Any) -> bool:
+        """Whether achieving ``subgoal`` again in one episode is progress again.
+
+        What can be undone is not: who drops a thing to take it again would be paid for the way.
+        """
 
     def describe(self, percept: Any) -> str:
         """The scene in words, for planners that read text only."""

@@ -142,7 +142,7 @@ class Subgoals:
     def is_interrupted(self, subgoal: Subgoal, before: Percept, after: Percept) -> bool:
         return False
 
-    def is_repeatable(self, subgoal: Subgoal) -> bool:
+    def is_repeatable(self, subgoal: Subgoal, percept: Percept) -> bool:
         return False
 
     def describe(self, percept: Percept) -> str:

@@ -226,10 +226,11 @@ class HierarchicalVecEnv(VecEnvWrapper):
 
     def _pay(self, i: int, outcome: str | None) -> float:
         """Bonus and shaping for the step just taken."""
-        account, subgoal = self._accounts[i], self.hierarchy.lanes[i].pursuit.subgoal
+        account, lane = self._accounts[i], self.hierarchy.lanes[i]
+        subgoal, again = lane.pursuit.subgoal, self.hierarchy.space.is_repeatable
         assert subgoal is not None
         pay = 0.0
-        new = subgoal not in account.paid or self.hierarchy.space.is_repeatable(subgoal)
+        new = subgoal not in account.paid or again(subgoal, lane.percept)
         if outcome == DONE and subgoal not in account.paid:
             account.paid.add(subgoal)
             pay += self.rewards.bonus

@@ -142,7 +142,7 @@ class FetchSubgoals:
             return not _pushes(after)
         return subgoal == GRASP and not _is_around(after)
 
-    def is_repeatable(self, subgoal: Subgoal) -> bool:
+    def is_repeatable(self, subgoal: Subgoal, percept: FetchPercept) -> bool:
         """Doing a thing again is no progress."""
         return False
 

@@ -194,7 +194,7 @@ class GridworldSubgoals:
             and self._right_side(subgoal, after)
         )
 
-    def is_repeatable(self, subgoal: Subgoal) -> bool:
+    def is_repeatable(self, subgoal: Subgoal, percept: GridPercept) -> bool:
         """Only exploring: it shows something new each time; a key can be dropped and taken."""
         return subgoal.verb == "explore"
 

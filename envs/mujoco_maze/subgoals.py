@@ -98,7 +98,7 @@ class MazeSubgoals:
         """Never: nothing but the agent moves."""
         return False
 
-    def is_repeatable(self, subgoal: Subgoal) -> bool:
+    def is_repeatable(self, subgoal: Subgoal, percept: MazePercept) -> bool:
         """Being in a place twice is no progress."""
         return False
 

@@ -29,6 +29,7 @@ from envs.rooms.percept import (
     COLORS,
     GO_TO,
     KINDS,
+    PICK_UP,
     RADIUS,
     REACH,
     RoomsPercept,
@@ -213,9 +214,9 @@ class RoomsSubgoals:
         """Whether the hand took or let go of something that was not asked for."""
         return before.carrying != after.carrying or after.taken is not None
 
-    def is_repeatable(self, subgoal: Subgoal) -> bool:
-        """Several objects may look alike, so picking another up is progress; the rest is not."""
-        return subgoal.verb == "pick up"
+    def is_repeatable(self, subgoal: Subgoal, percept: RoomsPercept) -> bool:
+        """Picking up another that looks alike, where what was picked up is gone; nothing else."""
+        return subgoal.verb == "pick up" and percept.mission == PICK_UP
 
     def describe(self, percept: RoomsPercept) -> str:
         """The mission, the agent's place and hand, and every known object with its bearing."""

@@ -16,7 +16,7 @@ from envs.rooms.maps import (
     to_map,
     way_to,
 )
-from envs.rooms.percept import GO_TO, PICK_UP, RoomsPercept, SeenObject
+from envs.rooms.percept import GO_TO, PICK_UP, PUT_NEXT, RoomsPercept, SeenObject
 from envs.rooms.subgoals import RoomsSubgoals, explore
 from envs.subgoal import Subgoal
 from tests.envs.contracts import SubgoalSpaceContract
@@ -111,3 +111,9 @@ def test_the_edge_of_what_is_known_can_be_explored_until_it_is_seen():
     assert space.is_complete(subgoal, percept(objects=()), percept())  # something was found
     arrived = percept(position=tuple(centre((34, 40))))
     assert space.is_complete(subgoal, before, arrived)
+
+
+def test_picking_up_is_paid_again_only_where_it_cannot_be_undone():
+    take = Subgoal("pick up", "red", "box")
+    assert RoomsSubgoals().is_repeatable(take, percept(PICK_UP))
+    assert not RoomsSubgoals().is_repeatable(take, percept(PUT_NEXT))
