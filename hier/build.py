@@ -183,6 +183,7 @@ def build_env(
         environment=config.controller.reward_scale,
         bonus=config.subgoal.bonus,
         shaping=config.subgoal.shaping,
+        penalty=config.subgoal.penalty,
         value=config.effective_guidance.value_shaping if seeds is None else 0.0,
     )
     return HierarchicalVecEnv(

@@ -93,6 +93,11 @@ class SubgoalConfig(Section):
     shaping: float = Field(
         0.05, ge=0, description="potential per step of walking distance to the grounded target"
     )
+    penalty: float = Field(
+        0.0, ge=0,
+        description="taken for a step that spoils the subgoal, as taking or dropping something "
+        "unasked does; for levels where that is easily done",
+    )  # fmt: skip
 
 
 class CriticConfig(Section):

@@ -19,7 +19,7 @@ from envs.domain import Outlook
 from envs.errors import ConfigError
 from envs.subgoal import Expert, Subgoal
 from hier.choice import Decision
-from hier.hierarchy import DONE, EPISODE_END, Hierarchy
+from hier.hierarchy import DONE, EPISODE_END, FAILED, Hierarchy
 
 if TYPE_CHECKING:
     from planners.prompts import Prompt  # which imports torch
@@ -84,6 +84,8 @@ class RewardWeights:
         shaping: per step of walking distance gained (potential-based, Ng et al. 1999); not for
             a subgoal already completed in this episode, unless it is repeatable, so that it
             cannot be farmed.
+        penalty: taken for a step that spoils the subgoal (``SubgoalSpace.is_interrupted``), not for
+            a target that perception lost.
         value: per unit of potential, which is the planner's value of the state in which the
             present subgoal was chosen.
     """
@@ -91,6 +93,7 @@ class RewardWeights:
     environment: float = 2.0
     bonus: float = 0.5
     shaping: float = 0.05
+    penalty: float = 0.0
     value: float = 0.0
 
 
@@ -225,7 +228,7 @@ class HierarchicalVecEnv(VecEnvWrapper):
         return subgoal not in self._accounts[i].paid
 
     def _pay(self, i: int, outcome: str | None) -> float:
-        """Bonus and shaping for the step just taken."""
+        """Bonus, penalty and shaping for the step just taken."""
         account, lane = self._accounts[i], self.hierarchy.lanes[i]
         subgoal, again = lane.pursuit.subgoal, self.hierarchy.space.is_repeatable
         assert subgoal is not None
@@ -234,6 +237,8 @@ class HierarchicalVecEnv(VecEnvWrapper):
         if outcome == DONE and subgoal not in account.paid:
             account.paid.add(subgoal)
             pay += self.rewards.bonus
+        if outcome == FAILED and self.hierarchy.tracker.grounding.found[i]:
+            pay -= self.rewards.penalty
         potential = 0.0 if outcome == DONE else self._potential(i)
         if new and potential is not None and account.potential is not None:
             pay += self.gamma * potential - account.potential

@@ -33,6 +33,7 @@ MISSES = 4  # looks in vain after which an object is forgotten
 INSIDE = 0.6  # metres: nearer to an object's middle than its side and the agent's allow
 _CARRIED_AHEAD = 1.05  # the simulator's factor on the gap to what is carried
 _ALONG = np.arange(0.5, SEEN, 0.25)  # metres along a ray at which the floor is noted
+_BEARINGS = np.arctan2(DIRECTIONS[:, 1], DIRECTIONS[:, 0])  # of the rays
 _BUMPED = np.array([0.6, 0.0])  # metres ahead and left of the middle, where a body is stopped
 _REACHED = np.array([(n, w) for n in (-1, 0, 1) for w in (-1, 0, 1)]) * CELL  # cells around
 
@@ -191,11 +192,34 @@ class RoomMemory:
             ends = ends[np.hypot(*(ends - there).T) > 1.0]
         self._mark(ends, -2)
         self._mark(np.zeros((1, 2)), 4)  # where the agent stands there is floor
+        if self.carrying is None:
+            self._mark(self._hidden_walls(), -1)
         row, column = cell_at(self.position)
         self._passed[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2] = True
         for cell in cells_at(self.position + _REACHED):
             near = np.hypot(*(centre((int(cell[0]), int(cell[1]))) - self.position)) <= ARRIVED
             self._stood[tuple(cell)] |= near
+
+    def _hidden_walls(self) -> NDArray[np.floating]:
+        """Where walls must stand whose foot is below the picture, metres ahead and left ``(n, 2)``.
+
+        A ray without floor meets a wall or a thing before the picture begins. If that is no wall or
+        thing that is known, the first place on it that is not known may be taken for one.
+        """
+        rays = self.reach == 0
+        for known in self._known:
+            forward, left = from_agent(known.place, self.position, self.heading)
+            away = max(float(np.hypot(forward, left)), 0.1)
+            aside = np.abs(_BEARINGS - np.arctan2(left, forward))
+            rays &= (away > CLOSEST + 1) | (aside > np.arcsin(min(1.0 / away, 1.0)))
+        along = _ALONG[_ALONG < CLOSEST]
+        points = DIRECTIONS[rays][:, None] * along[:, None]
+        cells = cells_at(to_map(points, self.position, self.heading))
+        evidence = self._evidence[cells[..., 0], cells[..., 1]]
+        evidence = np.where(self._felt[cells[..., 0], cells[..., 1]], -1, evidence)
+        first = (evidence <= 0).argmax(1)  # what is free comes before it
+        k = np.arange(len(points))
+        return points[k, first][evidence[k, first] == 0]
 
     def _mark(self, ahead: NDArray[np.floating], amount: int) -> None:
         if not len(ahead):

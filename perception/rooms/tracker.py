@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from envs.domain import FAR, Imagined, Outlook
-from envs.rooms.maps import CELL, FREE, UNKNOWN, cells_at, from_agent
+from envs.rooms.maps import CELL, FREE, SIZE, UNKNOWN, WALL, cells_at, from_agent
 from envs.rooms.percept import (
     AGENT_RADIUS,
     COLORS,
@@ -33,6 +34,9 @@ STEP = 0.15  # metres ahead by one action
 TURN = np.pi / 12  # radians by one action
 OUTLOOK = 15  # cells a side of the map that a critic sees
 N_CODES = 4  # unknown, free, wall, object
+NEAR = 2.5  # metres around the agent, most of them out of its picture, that a controller is told
+SECTORS = np.arange(12) * np.pi / 6  # their directions, radians to the left
+_AROUND = math.ceil(NEAR / CELL)  # cells
 _PLACE = 8  # numbers that place a target
 
 
@@ -118,32 +122,35 @@ class RoomsTracker(PlaceTracker):
         return np.clip(np.array(told, np.float32), -3.0, 3.0), steps
 
     def controller_spaces(self, observation_space: spaces.Dict) -> dict[str, spaces.Space]:
-        """``state`` ``(38,)`` float32 in [-3, 3].
+        """``state`` ``(50,)`` float32 in [-3, 3].
 
-        A third of the metres of free floor along each of the 16 rays; for each colour whether an
-        object of it is known and a fifth of the metres forward and left to the nearest; whether
-        something is carried; whether the last action moved or turned the agent, or its hand felt
-        something; and sine and cosine of the heading.
+        A third of the metres of free floor along each of the 16 rays; how near the next wall or
+        object of the map is in each of 12 sectors around, from 0 at 2.5 m to 1; for each colour
+        whether an object of it is known and a fifth of the metres forward and left to the nearest;
+        whether something is carried; whether the last action moved or turned the agent, or its hand
+        felt something; and sine and cosine of the heading.
         """
-        return {"state": spaces.Box(-3.0, 3.0, (RAYS + 3 * len(COLORS) + 4,), np.float32)}
+        size = RAYS + len(SECTORS) + 3 * len(COLORS) + 4
+        return {"state": spaces.Box(-3.0, 3.0, (size,), np.float32)}
 
     def controller_entries(self, observation: dict[str, NDArray]) -> dict[str, NDArray]:
         """The entries that :meth:`controller_spaces` names, batched."""
         rows = []
-        for memory in self._memories:
+        for i, memory in enumerate(self._memories):
             known = np.zeros((len(COLORS), 3), np.float32)
-            objects = memory.objects()
-            if objects:
-                places = np.array([o.place for o in objects], np.float32)
-                ahead = from_agent(places, memory.position, memory.heading) / 5
-                nearest_last = np.argsort(-np.hypot(ahead[:, 0], ahead[:, 1]))
-                for k in nearest_last:
-                    known[COLORS.index(objects[k].color)] = 1.0, *ahead[k]
+            percept = self.percept(i)
+            objects = percept.objects
+            places = np.array([o.place for o in objects], np.float32).reshape(-1, 2)
+            ahead = from_agent(places, memory.position, memory.heading)
+            for k in np.argsort(-np.hypot(ahead[:, 0], ahead[:, 1])):  # the nearest last
+                known[COLORS.index(objects[k].color)] = 1.0, *ahead[k] / 5
+            radii = np.array([RADIUS[o.kind] for o in objects], np.float32)
+            near = nearness(percept, ahead, radii)
             told = [
                 float(memory.carrying is not None), float(memory.moved),
                 np.sin(memory.heading), np.cos(memory.heading),
             ]  # fmt: skip
-            rows.append(np.concatenate([memory.reach / 3, known.ravel(), told]))
+            rows.append(np.concatenate([memory.reach / 3, near, known.ravel(), told]))
         return {"state": np.clip(np.array(rows, np.float32), -3.0, 3.0)}
 
     def outlook(self, percept: RoomsPercept, subgoals: Sequence[Subgoal]) -> Outlook:
@@ -195,6 +202,32 @@ class RoomsTracker(PlaceTracker):
                 put = SeenObject(*percept.carrying, (float(place[0]), float(place[1])))
                 then = replace(then, carrying=None, objects=(*then.objects, put))
         return Imagined(then, round(found[1]))
+
+
+def nearness(
+    percept: RoomsPercept, ahead: NDArray[np.floating], radii: NDArray[np.floating]
+) -> NDArray[np.float32]:
+    """How near walls and objects are, ``(12,)`` float32: 0 from 2.5 m on, 1 where they touch.
+
+    Args:
+        percept: with the map.
+        ahead: ``(n, 2)`` metres forward and left to the middles of its objects.
+        radii: ``(n,)`` metres, theirs.
+    """
+    row, column = percept.cell
+    top, left = max(row - _AROUND, 0), max(column - _AROUND, 0)
+    walls = percept.cells[top : row + _AROUND + 1, left : column + _AROUND + 1] == WALL
+    rows, columns = np.nonzero(walls)
+    middles = SIZE / 2 - 0.5 - np.stack([rows + top, columns + left], -1)
+    corners = from_agent(middles * CELL, percept.position, percept.heading)
+    all_ahead = np.concatenate([ahead, corners])
+    all_radii = np.concatenate([radii, np.full(len(corners), CELL / 2)])
+    away = np.maximum(np.hypot(all_ahead[:, 0], all_ahead[:, 1]), 1e-6)
+    bearing = np.arctan2(all_ahead[:, 1], all_ahead[:, 0])
+    aside = np.abs((SECTORS[:, None] - bearing + np.pi) % (2 * np.pi) - np.pi)
+    covered = aside <= np.pi / 12 + np.arcsin(np.minimum(all_radii / away, 1.0))
+    gaps = np.where(covered, np.maximum(away - all_radii - AGENT_RADIUS, 0.0), NEAR)
+    return (1 - np.minimum(gaps.min(1, initial=NEAR), NEAR) / NEAR).astype(np.float32)
 
 
 def outlook_sizes() -> tuple[int, int, int]:

@@ -149,18 +149,20 @@ def test_a_subgoal_times_out():
     assert infos[0]["subgoal"].outcome == "timeout" and infos[0]["subgoal"].duration == 7
 
 
-def test_unasked_change_of_hands_is_a_failure():
-    env = build(Scripted("pick up"))
+def test_unasked_change_of_hands_is_a_failure_and_costs_the_penalty():
+    env = build(Scripted("pick up"), shaping=0.0, penalty=0.3)
     env.seed(key_level_seed())
     env.reset()
     pursue(env, PICKUP)
     env.hierarchy.planner.wishes = ("open",)
     env.hierarchy.plan([0])
     for action in (DROP, LEFT, DROP, LEFT, DROP):
-        _, _, _, infos = env.step([action])
+        _, rewards, _, infos = env.step([action])
         if "subgoal" in infos[0]:
             break
+        assert rewards[0] == 0
     assert infos[0]["subgoal"].outcome == "failed"
+    assert rewards[0] == pytest.approx(-0.3)
 
 
 def test_every_end_reports_an_episode_and_a_complete_terminal_observation():

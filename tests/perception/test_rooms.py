@@ -9,13 +9,13 @@ import pytest
 
 import envs
 from envs import SimulatorError
-from envs.rooms.maps import FREE, cell_at, frontier, to_map
-from envs.rooms.percept import SeenObject
+from envs.rooms.maps import FREE, UNKNOWN, WALL, cell_at, frontier, to_map
+from envs.rooms.percept import AGENT_RADIUS, RADIUS, SeenObject
 from envs.rooms.subgoals import PutNext, RoomsSubgoals, explore
 from envs.subgoal import Subgoal
 from perception.rooms.drawing import draw_map
 from perception.rooms.memory import RoomMemory
-from perception.rooms.tracker import RoomsTracker
+from perception.rooms.tracker import RoomsTracker, nearness
 from perception.rooms.walker import BACK, DROP, FORWARD, LEFT, PICK_UP, RIGHT, RoomsWalker
 from tests.envs.test_rooms import percept
 from tests.worlds import made
@@ -290,3 +290,28 @@ def test_a_missing_library_is_named_with_its_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyglet", None)
     with pytest.raises(SimulatorError, match=r"pip install 'hier-agent\[miniworld\]'"):
         envs.make_env(FOUR)
+
+
+def test_what_is_near_is_told_by_its_direction():
+    thing = SeenObject("red", "box", (0.0, 1.5))  # to the west
+    ahead, radii = np.array([thing.place], np.float32), np.array([RADIUS["box"]], np.float32)
+    empty = replace(percept(objects=(thing,)), cells=np.zeros((80, 80), np.uint8))
+    near = nearness(empty, ahead, radii)  # the agent looks north
+    gap = 1.5 - RADIUS["box"] - AGENT_RADIUS
+    assert near.argmax() in (2, 3, 4) and near[3] == pytest.approx(1 - gap / 2.5)
+    assert (near[[6, 9, 0]] == 0).all() and near[2] == near[4] == near[3]  # it spans 45 degrees
+    empty.cells[cell_at(np.array([-1.2, 0.0]))] = WALL  # behind
+    assert nearness(empty, ahead, radii)[6] > 0.5
+
+
+def test_a_ray_without_floor_meets_a_wall_where_the_map_ends():
+    memory, nothing = RoomMemory(), np.zeros((8, 5), np.float32)
+    memory.look(nothing, np.full(16, 6.0, np.float32))  # free as far as floor is noted, 5 m
+    memory.move(np.array([4.0, 0.0, 0.0]))
+    before, there = memory.cells(), cell_at(np.array([5.2, 0.1]))
+    memory.look(nothing, np.zeros(16, np.float32))
+    assert before[there] == UNKNOWN and memory.cells()[there] == WALL
+    np.testing.assert_array_equal(memory.cells()[before == FREE], FREE)
+    memory.look(nothing, np.full(16, 6.0, np.float32))  # it was none
+    memory.look(nothing, np.full(16, 6.0, np.float32))
+    assert memory.cells()[there] == FREE
