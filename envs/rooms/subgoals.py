@@ -38,7 +38,6 @@ from envs.rooms.percept import (
 from envs.subgoal import Subgoal, SubgoalSyntaxError
 
 ARRIVED = 0.6  # metres from a place to explore at which it is explored
-SLACK = 0.25  # metres by which an object may be seen wrongly when it is put beside another
 _BITS = 7  # of a row or column
 _THING = rf"({'|'.join(COLORS)}) ({'|'.join(KINDS)})"
 _OBJECT = re.compile(rf"(go to|pick up) the {_THING}")
@@ -189,13 +188,14 @@ class RoomsSubgoals:
 
         *Go to*: the object is touched, as far as is known. *Pick up*: the hand closed on
         it. *Put*: it was let go, and lies so near. *Explore*: the place is reached, it and
-        what surrounds it are seen, or another object was found.
+        what surrounds it are seen, or another object was found, not let go.
         """
         if isinstance(subgoal, Explore):
             here = subgoal.row, subgoal.column
             seen = after.cells[here] != UNKNOWN and not frontier(after.cells)[here]
             arrived = np.hypot(*(centre(here) - after.position)) <= ARRIVED
-            return bool(seen or arrived or len(after.objects) > len(before.objects))
+            found = len(after.objects) > len(before.objects)
+            return bool(seen or arrived or found) and before.carrying == after.carrying
         thing = subgoal.color, subgoal.kind
         if subgoal.verb == "pick up":
             return after.taken == thing
@@ -246,7 +246,7 @@ class RoomsSubgoals:
 
 
 def _any_near(put: SeenObject, others: Iterable[SeenObject]) -> bool:
-    limit = RADIUS[put.kind] + REACH + SLACK
+    limit = RADIUS[put.kind] + REACH
     return any(
         o is not put and np.hypot(*np.subtract(put.place, o.place)) <= limit + RADIUS[o.kind]
         for o in others

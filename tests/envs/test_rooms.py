@@ -117,3 +117,11 @@ def test_picking_up_is_paid_again_only_where_it_cannot_be_undone():
     take = Subgoal("pick up", "red", "box")
     assert RoomsSubgoals().is_repeatable(take, percept(PICK_UP))
     assert not RoomsSubgoals().is_repeatable(take, percept(PUT_NEXT))
+
+
+def test_what_is_let_go_is_no_discovery():
+    nearer = percept(PUT_NEXT, carrying=("red", "box"), objects=BOXES[1:])
+    there, space = explore((20, 40)), RoomsSubgoals()
+    assert space.is_complete(there, nearer, percept(PUT_NEXT, ("red", "box"), BOXES))
+    assert not space.is_complete(there, nearer, percept(PUT_NEXT, None, BOXES))
+    assert space.is_interrupted(there, nearer, percept(PUT_NEXT, None, BOXES))
