@@ -52,7 +52,9 @@ def from_agent(
     cos, sin = math.cos(heading), math.sin(heading)
     away = np.asarray(places) - position
     north, west = away[..., 0], away[..., 1]
-    return np.stack([cos * north + sin * west, cos * west - sin * north], -1).astype(np.float32)
+    ahead = np.empty(away.shape, np.float32)  # np.stack takes ten times as long
+    ahead[..., 0], ahead[..., 1] = cos * north + sin * west, cos * west - sin * north
+    return ahead
 
 
 def to_map(
@@ -61,8 +63,10 @@ def to_map(
     """The inverse of :func:`from_agent`."""
     cos, sin = math.cos(heading), math.sin(heading)
     forward, left = np.asarray(ahead)[..., 0], np.asarray(ahead)[..., 1]
-    turned = np.stack([cos * forward - sin * left, sin * forward + cos * left], -1)
-    return (turned + position).astype(np.float32)
+    places = np.empty((*np.shape(forward), 2), np.float32)
+    places[..., 0] = cos * forward - sin * left + position[0]
+    places[..., 1] = sin * forward + cos * left + position[1]
+    return places
 
 
 def frontier(cells: NDArray[np.uint8]) -> NDArray[np.bool_]:

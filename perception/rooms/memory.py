@@ -17,7 +17,6 @@ from envs.rooms.maps import (
     WALL,
     cell_at,
     cells_at,
-    centre,
     from_agent,
     to_map,
 )
@@ -196,9 +195,10 @@ class RoomMemory:
             self._mark(self._hidden_walls(), -1)
         row, column = cell_at(self.position)
         self._passed[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2] = True
-        for cell in cells_at(self.position + _REACHED):
-            near = np.hypot(*(centre((int(cell[0]), int(cell[1]))) - self.position)) <= ARRIVED
-            self._stood[tuple(cell)] |= near
+        cells = cells_at(self.position + _REACHED)
+        away = (SIZE / 2 - 0.5 - cells) * CELL - self.position
+        rows, columns = cells[np.hypot(away[:, 0], away[:, 1]) <= ARRIVED].T
+        self._stood[rows, columns] = True
 
     def _hidden_walls(self) -> NDArray[np.floating]:
         """Where walls must stand whose foot is below the picture, metres ahead and left ``(n, 2)``.
