@@ -45,6 +45,11 @@ def centre(cell: Cell) -> NDArray[np.float32]:
     return np.array([SIZE / 2 - cell[0] - 0.5, SIZE / 2 - cell[1] - 0.5], np.float32) * CELL
 
 
+def centres(cells: NDArray[np.integer]) -> NDArray[np.floating]:
+    """As :func:`centre`, of cells ``(..., 2)``."""
+    return (SIZE / 2 - 0.5 - cells) * CELL
+
+
 def from_agent(
     places: NDArray[np.floating], position: NDArray[np.floating], heading: float
 ) -> NDArray[np.float32]:

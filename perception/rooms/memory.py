@@ -17,6 +17,7 @@ from envs.rooms.maps import (
     WALL,
     cell_at,
     cells_at,
+    centres,
     from_agent,
     to_map,
 )
@@ -186,29 +187,31 @@ class RoomMemory:
         self._mark(points, 1)
         near = (self.reach > 0) & (self.reach < SURE)
         ends = DIRECTIONS[near] * (self.reach[near, None] + 0.15)
-        for known in self._known:  # which hides the floor behind it
-            there = from_agent(known.place, self.position, self.heading)
+        things = [from_agent(o.place, self.position, self.heading) for o in self._known]
+        for there in things:  # which hides the floor behind it
             ends = ends[np.hypot(*(ends - there).T) > 1.0]
         self._mark(ends, -2)
         self._mark(np.zeros((1, 2)), 4)  # where the agent stands there is floor
         if self.carrying is None:
-            self._mark(self._hidden_walls(), -1)
+            self._mark(self._hidden_walls(things), -1)
         row, column = cell_at(self.position)
         self._passed[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2] = True
         cells = cells_at(self.position + _REACHED)
-        away = (SIZE / 2 - 0.5 - cells) * CELL - self.position
+        away = centres(cells) - self.position
         rows, columns = cells[np.hypot(away[:, 0], away[:, 1]) <= ARRIVED].T
         self._stood[rows, columns] = True
 
-    def _hidden_walls(self) -> NDArray[np.floating]:
+    def _hidden_walls(self, things: list[NDArray[np.float32]]) -> NDArray[np.floating]:
         """Where walls must stand whose foot is below the picture, metres ahead and left ``(n, 2)``.
 
         A ray without floor meets a wall or a thing before the picture begins. If that is no wall or
         thing that is known, the first place on it that is not known may be taken for one.
+
+        Args:
+            things: metres ahead and left to each that is known.
         """
         rays = self.reach == 0
-        for known in self._known:
-            forward, left = from_agent(known.place, self.position, self.heading)
+        for forward, left in things:
             away = max(float(np.hypot(forward, left)), 0.1)
             aside = np.abs(_BEARINGS - np.arctan2(left, forward))
             rays &= (away > CLOSEST + 1) | (aside > np.arcsin(min(1.0 / away, 1.0)))

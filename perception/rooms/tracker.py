@@ -11,7 +11,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from envs.domain import FAR, Imagined, Outlook
-from envs.rooms.maps import CELL, FREE, SIZE, UNKNOWN, WALL, cells_at, from_agent
+from envs.rooms.maps import CELL, FREE, UNKNOWN, WALL, cells_at, centres, from_agent
 from envs.rooms.percept import (
     AGENT_RADIUS,
     COLORS,
@@ -218,10 +218,10 @@ def nearness(
     top, left = max(row - _AROUND, 0), max(column - _AROUND, 0)
     walls = percept.cells[top : row + _AROUND + 1, left : column + _AROUND + 1] == WALL
     rows, columns = np.nonzero(walls)
-    middles = SIZE / 2 - 0.5 - np.stack([rows + top, columns + left], -1)
-    corners = from_agent(middles * CELL, percept.position, percept.heading)
-    all_ahead = np.concatenate([ahead, corners])
-    all_radii = np.concatenate([radii, np.full(len(corners), CELL / 2)])
+    middles = centres(np.stack([rows + top, columns + left], -1))
+    walls_ahead = from_agent(middles, percept.position, percept.heading)
+    all_ahead = np.concatenate([ahead, walls_ahead])
+    all_radii = np.concatenate([radii, np.full(len(walls_ahead), CELL / 2)])
     away = np.maximum(np.hypot(all_ahead[:, 0], all_ahead[:, 1]), 1e-6)
     bearing = np.arctan2(all_ahead[:, 1], all_ahead[:, 0])
     aside = np.abs((SECTORS[:, None] - bearing + np.pi) % (2 * np.pi) - np.pi)
