@@ -30,7 +30,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from controllers.shaping import shaping_reward
 from envs.domain import Relabelling
 
-PAYS = "subgoal_pays"  # info: whether completing the present subgoal is still paid for
+PAYS = "subgoal_pays"  # info: what completing the present subgoal pays; None once it was paid
 _OPEN = -1  # in place of the end of a subgoal that is pursued still
 
 
@@ -41,15 +41,14 @@ class Hindsight:
     Attributes:
         share: of the sampled transitions, in [0, 1], those that are relabelled where they can be.
         relabelling: the domain's.
-        gamma: discount per step of the controller.
-        environment, bonus, shaping: see :class:`hier.vec_env.RewardWeights`.
+        gamma: discount per step of the shaping.
+        environment, shaping: see :class:`hier.vec_env.RewardWeights`.
     """
 
     share: float
     relabelling: Relabelling
     gamma: float
     environment: float
-    bonus: float
     shaping: float
 
 
@@ -77,7 +76,7 @@ class HindsightReplayBuffer(DictReplayBuffer):
         self.hindsight = hindsight
         shape = (self.buffer_size, self.n_envs)
         self._ends = np.full(shape, _OPEN)  # the transition that each one's subgoal ended with
-        self._relabels = np.zeros(shape, np.bool_)
+        self._bonuses = np.full(shape, np.nan)  # of the subgoals; NaN where none can be told
         self._lengths = np.zeros(self.n_envs, np.int64)  # of the subgoals pursued now
 
     def add(  # type: ignore[override]
@@ -97,7 +96,8 @@ class HindsightReplayBuffer(DictReplayBuffer):
             record = info.get("subgoal")
             # A subgoal that failed or timed out is followed by one that hindsight cannot know.
             gave_up = record is not None and record.outcome in ("failed", "timeout")
-            self._relabels[at, i] = info.get(PAYS, True) and not gave_up
+            bonus = None if gave_up else info.get(PAYS, 0.0)
+            self._bonuses[at, i] = np.nan if bonus is None else bonus
             self._lengths[i] += 1
             if record is not None or done[i]:
                 since = np.arange(at - min(self._lengths[i], self.buffer_size) + 1, at + 1)
@@ -115,7 +115,7 @@ class HindsightReplayBuffer(DictReplayBuffer):
         rewards = self.rewards[rows]
         terminals = self.dones[rows] * (1 - self.timeouts[rows])
         chosen = np.random.random(len(batch_inds)) < self.hindsight.share
-        chosen &= self._relabels[rows] & (self._ends[rows] != _OPEN)
+        chosen &= ~np.isnan(self._bonuses[rows]) & (self._ends[rows] != _OPEN)
         self._relabel(np.flatnonzero(chosen), rows, before, after, rewards, terminals)
         seen, seen_next = (self._normalize_obs(one, env) for one in (before, after))
         assert isinstance(seen, dict) and isinstance(seen_next, dict)
@@ -155,7 +155,7 @@ class HindsightReplayBuffer(DictReplayBuffer):
             after[key][kept] = new.next_observation[key][new.valid]
         done = new.done.astype(np.float64)
         was, now = -hindsight.shaping * new.steps, -hindsight.shaping * new.next_steps
-        pay = hindsight.environment * new.reward + hindsight.bonus * done
+        pay = hindsight.environment * new.reward + self._bonuses[steps, lanes] * done
         pay = pay + shaping_reward(was, now, new.done, hindsight.gamma)
         rewards[kept] = pay[new.valid]
         terminals[kept] = new.terminal[new.valid]

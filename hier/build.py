@@ -182,7 +182,9 @@ def build_env(
     rewards = RewardWeights(
         environment=config.controller.reward_scale,
         bonus=config.subgoal.bonus,
+        bonuses=config.subgoal.bonuses,
         shaping=config.subgoal.shaping,
+        shaping_gamma=config.shaping_gamma,
         penalty=config.subgoal.penalty,
         value=config.effective_guidance.value_shaping if seeds is None else 0.0,
     )
@@ -212,9 +214,8 @@ def build_hindsight(config: HierConfig) -> Hindsight | None:
     return Hindsight(
         config.controller.hindsight,
         domain_of(config.env.ids[0]).relabelling(),
-        config.controller.gamma,
+        config.shaping_gamma,
         config.controller.reward_scale,
-        0.0 if flat else config.subgoal.bonus,
         0.0 if flat else config.subgoal.shaping,
     )
 

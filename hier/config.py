@@ -90,9 +90,20 @@ class SubgoalConfig(Section):
     bonus: float = Field(
         0.5, ge=0, description="paid for completing a subgoal, once per episode each"
     )
+    bonuses: dict[str, float] = Field(
+        default_factory=dict,
+        description="paid instead for subgoals that match a pattern, by the first that does, e.g. "
+        "{'explore*': 0.05, 'put down*': 0}: what is done often or only mends is worth less",
+    )
     shaping: float = Field(
         0.05, ge=0, description="potential per step of walking distance to the grounded target"
     )
+    shaping_gamma: float | None = Field(
+        None, gt=0, le=1,
+        description="discount between the potentials of two steps, controller.gamma if null; below "
+        "1 who stands still is paid (1 - gamma) * shaping per step of distance until the subgoal "
+        "times out, which grows with the distance",
+    )  # fmt: skip
     penalty: float = Field(
         0.0, ge=0,
         description="taken for a step that spoils the subgoal, as taking or dropping something "
@@ -351,6 +362,12 @@ class HierConfig(Settings):
     def effective_guidance(self) -> GuidanceConfig:
         """Guidance as configured; all off without a planner, so that a flat twin is one flag."""
         return GuidanceConfig() if self.planner.type == "none" else self.guidance
+
+    @property
+    def shaping_gamma(self) -> float:
+        """Discount between the shaping's potentials."""
+        own = self.subgoal.shaping_gamma
+        return self.controller.gamma if own is None else own
 
     @property
     def needs_critic(self) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -81,9 +82,12 @@ class RewardWeights:
     Attributes:
         environment: factor on the environment's own reward.
         bonus: for completing a subgoal, once per episode for each subgoal.
+        bonuses: instead, for subgoals whose sentence matches a shell pattern; the first counts.
         shaping: per step of walking distance gained (potential-based, Ng et al. 1999); not for
             a subgoal already completed in this episode, unless it is repeatable, so that it
             cannot be farmed.
+        shaping_gamma: discount between the potentials of two steps. A subgoal's shaping is charged
+            up to its end alone, so below 1 an agent that stands still is paid.
         penalty: taken for a step that spoils the subgoal (``SubgoalSpace.is_interrupted``), not for
             a target that perception lost.
         value: per unit of potential, which is the planner's value of the state in which the
@@ -92,9 +96,18 @@ class RewardWeights:
 
     environment: float = 2.0
     bonus: float = 0.5
+    bonuses: Mapping[str, float] = field(default_factory=dict)
     shaping: float = 0.05
+    shaping_gamma: float = 1.0
     penalty: float = 0.0
     value: float = 0.0
+
+    def bonus_of(self, subgoal: Subgoal) -> float:
+        """What completing a subgoal pays for the first time."""
+        for pattern, bonus in self.bonuses.items():
+            if fnmatchcase(str(subgoal), pattern):
+                return bonus
+        return self.bonus
 
 
 class _Account:
@@ -130,7 +143,7 @@ class HierarchicalVecEnv(VecEnvWrapper):
         venv: environments of one domain, from :func:`envs.make_env`.
         hierarchy: for ``venv.num_envs`` environments; without a planner this is flat RL.
         rewards: what the controller is paid.
-        gamma: discount per step of the controller and its shaping.
+        gamma: discount per step of the controller.
         upper_gamma: discount per step of the upper level, that of records; ``gamma`` if omitted.
     """
 
@@ -222,10 +235,13 @@ class HierarchicalVecEnv(VecEnvWrapper):
         account.subgoal_reward += account.discount * reward
         account.discount *= self.upper_gamma
 
-    def _pays(self, i: int) -> bool:
-        """Whether completing the present subgoal is still paid for."""
+    def _pays(self, i: int) -> float | None:
+        """What completing the present subgoal pays; ``None`` once it was paid."""
         subgoal = self.hierarchy.lanes[i].pursuit.subgoal
-        return subgoal not in self._accounts[i].paid
+        assert subgoal is not None
+        if subgoal in self._accounts[i].paid:
+            return None
+        return self.rewards.bonus_of(subgoal)
 
     def _pay(self, i: int, outcome: str | None) -> float:
         """Bonus, penalty and shaping for the step just taken."""
@@ -236,12 +252,12 @@ class HierarchicalVecEnv(VecEnvWrapper):
         new = subgoal not in account.paid or again(subgoal, lane.percept)
         if outcome == DONE and subgoal not in account.paid:
             account.paid.add(subgoal)
-            pay += self.rewards.bonus
+            pay += self.rewards.bonus_of(subgoal)
         if outcome == FAILED and self.hierarchy.tracker.grounding.found[i]:
             pay -= self.rewards.penalty
         potential = 0.0 if outcome == DONE else self._potential(i)
         if new and potential is not None and account.potential is not None:
-            pay += self.gamma * potential - account.potential
+            pay += self.rewards.shaping_gamma * potential - account.potential
         account.potential = potential
         return pay
 

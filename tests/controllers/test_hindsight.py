@@ -30,13 +30,13 @@ class Line:
 
 
 def buffer_of(share, size=40, n_envs=1):
-    hindsight = Hindsight(share, Line(), GAMMA, SCALE, BONUS, SHAPING)
+    hindsight = Hindsight(share, Line(), GAMMA, SCALE, SHAPING)
     return HindsightReplayBuffer(
         size, SPACE, spaces.Box(-1, 1, (1,)), "cpu", n_envs, hindsight=hindsight
     )
 
 
-def walk(buffer, places, target=50.0, outcome="timeout", pays=True, stored=-7.0):
+def walk(buffer, places, target=50.0, outcome="timeout", pays=BONUS, stored=-7.0):
     """A subgoal pursued along ``places``, closed with ``outcome``; each reward is ``stored``."""
     for k in range(len(places) - 1):
         last = k == len(places) - 2
@@ -93,12 +93,12 @@ def test_a_share_of_the_samples_is_relabelled():
 @pytest.mark.parametrize(
     ("outcome", "pays", "places", "relabelled"),
     [
-        (None, True, [0, 1, 2], set()),  # pursued still
-        ("done", False, [0, 1, 2], set()),  # paid before
-        ("timeout", True, [0, 1, 2], {0}),  # but not the step that another subgoal follows on
-        ("failed", True, [0, 1, 2], {0}),
-        ("episode end", True, [0, 1, 2], {0, 1}),
-        ("done", True, [3, 3, 3], set()),  # was there
+        (None, BONUS, [0, 1, 2], set()),  # pursued still
+        ("done", None, [0, 1, 2], set()),  # paid before
+        ("timeout", BONUS, [0, 1, 2], {0}),  # but not the step that another subgoal follows on
+        ("failed", BONUS, [0, 1, 2], {0}),
+        ("episode end", BONUS, [0, 1, 2], {0, 1}),
+        ("done", BONUS, [3, 3, 3], set()),  # was there
     ],
 )
 def test_what_hindsight_cannot_know_is_left_alone(outcome, pays, places, relabelled):
@@ -137,8 +137,8 @@ def test_environments_do_not_mix():
             {"x": np.array([[place, 50.0], [20.0 + place, 50.0]]), "subgoal": np.ones((2, 1))}
             for place in (k, k + 1)
         ]
-        closed = {PAYS: True, "subgoal": SimpleNamespace(outcome="done")}
-        infos = [closed if k % 2 else {PAYS: True}, closed if k == 5 else {PAYS: True}]
+        closed = {PAYS: BONUS, "subgoal": SimpleNamespace(outcome="done")}
+        infos = [closed if k % 2 else {PAYS: BONUS}, closed if k == 5 else {PAYS: BONUS}]
         buffer.add(*seen, np.zeros((2, 1)), np.zeros(2), np.zeros(2, bool), infos)
     got = sampled(buffer)
     first = got["from"] < 20
@@ -183,6 +183,7 @@ def test_the_wrapper_would_have_paid_the_same(planner):
     hindsight = build_hindsight(config)
     second, _ = played(config, actions, target=place)
     assert len(first) >= len(second) > 3 and second[-1][3] and not first[len(second) - 1][3]
+    bonus = config.subgoal.bonus if planner == "oracle" else 0.0
     reached = first[-1][1]
     for (before, after, _, _), (told, next_told, paid, ended) in zip(first, second, strict=False):
         new = hindsight.relabelling.relabel(before, after, reached)
@@ -192,7 +193,7 @@ def test_the_wrapper_would_have_paid_the_same(planner):
                 np.testing.assert_allclose(mine[key], theirs[key], atol=1e-4)
         potentials = -hindsight.shaping * new.steps[0], -hindsight.shaping * new.next_steps[0]
         pay = hindsight.gamma * potentials[1] * (not ended) - potentials[0]
-        pay += ended * (hindsight.bonus + hindsight.environment)
+        pay += ended * (bonus + hindsight.environment)
         assert paid == pytest.approx(pay, abs=1e-4)
 
 

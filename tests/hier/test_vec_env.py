@@ -112,7 +112,7 @@ def test_picking_up_and_dropping_for_ever_earns_nothing_more():
 
 def test_shaping_is_potential_based_with_the_discount():
     gamma = 0.9
-    env = build(Scripted("pick up"), gamma=gamma, environment=0.0, bonus=0.0, shaping=0.05)
+    env = build(Scripted("pick up"), environment=0.0, bonus=0.0, shaping=0.05, shaping_gamma=gamma)
     env.seed(key_level_seed())
     env.reset()
     before = -0.05 * env.hierarchy.steps_to_target(0)
@@ -122,6 +122,26 @@ def test_shaping_is_potential_based_with_the_discount():
         after = -0.05 * env.hierarchy.steps_to_target(0)
         assert reward[0] == pytest.approx(gamma * after - before, abs=1e-6)
         before = after
+
+
+def test_who_stands_still_is_paid_only_where_the_shaping_is_discounted():
+    for gamma, pays in ((0.97, True), (1.0, False)):
+        env = build(Scripted("pick up"), bonus=0.0, shaping=0.05, shaping_gamma=gamma)
+        env.seed(key_level_seed())
+        env.reset()
+        away = env.hierarchy.steps_to_target(0)
+        paid = sum(float(env.step([DROP])[1][0]) for _ in range(5))  # with empty hands
+        assert paid == pytest.approx(5 * (1 - gamma) * 0.05 * away, abs=1e-6)
+        assert (paid > 0) == pays
+
+
+def test_some_subgoals_pay_another_bonus():
+    bonuses = {"drop*": 0.0, "pick up the * key": 0.2, "pick up *": 0.9}
+    env = build(Scripted("drop", "pick up"), bonus=0.5, bonuses=bonuses, shaping=0.0)
+    env.seed(key_level_seed())
+    env.reset()
+    assert pursue(env, PICKUP)[0] == pytest.approx(0.2)
+    assert pursue(env, DROP)[0] == 0.0
 
 
 def test_only_environments_that_need_a_plan_are_asked_in_one_batch():
