@@ -194,8 +194,10 @@ class Domain(ABC):
     A subclass takes no arguments and is made once. Its environments return a Dict observation with
     ``mission``, ``(m,)`` word ids, and whatever its tracker reads; put ``is_success`` into the info
     of an episode's last step; and have ``expert()`` (:class:`envs.subgoal.Expert`) and ``render()``
-    (``(height, width, 3)`` uint8, for people). One with ``max_steps``, the steps after which an
-    episode ends, has results without the first points of a training, where only successes ended.
+    (``(height, width, 3)`` uint8, for people). Where the expert goes by what no percept shows, a
+    ``teacher()``, an expert without that, is whom planners learn from. One with ``max_steps``, the
+    steps after which an episode ends, has results without the first points of a training, where
+    only successes ended.
 
     The abstract methods are all that training, evaluation, agents and the oracle need. Each of the
     others serves one more feature and otherwise raises :class:`envs.errors.ConfigError`.

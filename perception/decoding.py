@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.compiled import compiled
 from envs.errors import PerceptionError
 from envs.gridworld.cells import CARRYABLE, EMPTY, N_CODES
-from envs.gridworld.compiled import compiled
 from envs.gridworld.rendering import TILE, tile_atlas
 
 UNKNOWN = 255  # code of a tile the atlas does not hold

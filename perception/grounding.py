@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from envs.compiled import compiled
 from envs.domain import FAR
-from envs.gridworld.compiled import compiled
 from envs.gridworld.targets import mark_targets
 
 

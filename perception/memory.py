@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from envs.compiled import compiled
 from envs.gridworld.cells import EMPTY, UNSEEN
-from envs.gridworld.compiled import compiled
 
 
 @compiled

@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from envs.compiled import compiled
 from envs.domain import Outlook
 from envs.errors import PerceptionError
 from envs.gridworld.cells import (
@@ -22,7 +23,6 @@ from envs.gridworld.cells import (
     STATE_OF,
     WALKABLE,
 )
-from envs.gridworld.compiled import compiled
 from envs.gridworld.missions import (
     N_MENTIONS,
     VOCABULARY,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from envs.compiled import compiled
 from envs.gridworld.cells import DOOR_STATES, EMPTY, KINDS, UNSEEN
-from envs.gridworld.compiled import compiled
 
 EXPLORE, GO_TO, PICK_UP, OPEN, DROP, PUT_NEXT_TO, TOGGLE, REACH = range(8)
 VERBS = (

@@ -115,6 +115,10 @@ class RoomsEnv(gym.Env):
         """A privileged source of subgoals for the running episode."""
         return RoomsExpert(self.truth)
 
+    def teacher(self) -> RoomsExpert:
+        """As :meth:`expert`, but it looks for things where a planner that looks would."""
+        return RoomsExpert(self.truth, searches=True)
+
     @property
     def max_steps(self) -> int:
         """Steps after which an episode ends."""

@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.domain import FAR
-from envs.rooms.maps import centre, way_to
-from envs.rooms.percept import GO_TO, PICK_UP, RoomsPercept, Thing
+from envs.rooms.maps import centre
+from envs.rooms.percept import PICK_UP, PUT_NEXT, RoomsPercept, Thing
+from envs.rooms.steering import actions_along
 from envs.rooms.subgoals import Explore, PutNext, RoomsSubgoals
 from envs.rooms.truth import RoomsTruth, turned
+from envs.rooms.ways import way_to
 from envs.subgoal import Subgoal
 
 RED, YELLOW = ("red", "box"), ("yellow", "box")
@@ -23,18 +25,23 @@ class RoomsExpert:
 
     Args:
         truth: the simulator's state, now.
+        searches: it looks for things in the nearest place to explore, as if it did not know where
+            they lie. No planner that looks can learn that from one who knows.
     """
 
-    def __init__(self, truth: RoomsTruth):
+    def __init__(self, truth: RoomsTruth, searches: bool = False):
         self.truth = truth
+        self._searches = searches
 
     def subgoal(self, percept: RoomsPercept, candidates: Sequence[Subgoal]) -> Subgoal | None:
         """The candidate to pursue; ``None`` if none leads on."""
+        if percept.carrying is not None and self.truth.held != RED:
+            return next((g for g in candidates if g.verb == "put down"), None)
         wanted = self._wanted(percept)
         places = np.array([place for _, place in wanted]).reshape(-1, 2)
         best, shortest = None, float(FAR)
         for candidate in candidates:
-            if isinstance(candidate, Explore):
+            if isinstance(candidate, Explore) or candidate.verb == "put down":
                 continue
             for thing, place in wanted:
                 if _is_meant(candidate, thing) and self._is_known(percept, candidate, place):
@@ -43,23 +50,34 @@ class RoomsExpert:
                         best, shortest = candidate, length
         if best is not None or not len(places):
             return best
+        unseen = [candidate for candidate in candidates if isinstance(candidate, Explore)]
+        lengths = [
+            self._actions(percept, candidate) if self._searches else self._detour(candidate, places)
+            for candidate in unseen
+        ]
+        return unseen[int(np.argmin(lengths))] if unseen else None
+
+    @staticmethod
+    def _actions(percept: RoomsPercept, candidate: Explore) -> float:
+        way = RoomsSubgoals().way(percept, candidate)
+        return float(FAR) if way is None else actions_along(percept, way)
+
+    def _detour(self, candidate: Explore, places: NDArray[np.floating]) -> float:
+        """Metres by way of a place to explore to the nearest of ``places`` in the world."""
+        there = centre((candidate.row, candidate.column))
         here = self._on_map(self.truth.position)
-        for candidate in candidates:
-            if isinstance(candidate, Explore):
-                there = centre((candidate.row, candidate.column))
-                beyond = min(self._length(there, self._on_map(place)) for place in places)
-                length = self._length(here, there) + beyond
-                if length < shortest:
-                    best, shortest = candidate, length
-        return best
+        beyond = min(self._length(there, self._on_map(place)) for place in places)
+        return self._length(here, there) + beyond
 
     def _wanted(self, percept: RoomsPercept) -> list[tuple[Thing, NDArray[np.float64]]]:
         """What to head for, with its place in the world."""
         objects = self.truth.objects()
         if percept.mission == PICK_UP:
             return objects
-        goal = RED if percept.mission == GO_TO or percept.carrying is None else YELLOW
-        return [(thing, place) for thing, place in objects if thing == goal]
+        # What is carried hides the view: know where to put it before it is taken.
+        known = any(thing.color == YELLOW[0] for thing in percept.objects)
+        put = percept.mission == PUT_NEXT and (percept.carrying is not None or not known)
+        return [(thing, place) for thing, place in objects if thing == (YELLOW if put else RED)]
 
     def _is_known(
         self, percept: RoomsPercept, candidate: Subgoal, place: NDArray[np.floating]
@@ -75,7 +93,7 @@ class RoomsExpert:
         return self._length(self._on_map(start), self._on_map(end))
 
     def _length(self, start: NDArray[np.floating], end: NDArray[np.floating]) -> float:
-        return way_to(self.truth.blocked, start, end)[0]
+        return way_to(self.truth.cells, start, end, ()).length
 
 
 def _is_meant(candidate: Subgoal, thing: Thing) -> bool:

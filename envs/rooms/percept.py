@@ -28,6 +28,11 @@ MISSION_LENGTH = len(PUT_NEXT.split())
 Thing = tuple[str, str]  # colour and kind
 
 
+def carried_ahead(kind: str) -> float:
+    """Metres from the agent's middle to that of a thing it carries, as the simulator has it."""
+    return 1.05 * (AGENT_RADIUS + RADIUS[kind] + 0.17)
+
+
 def mission_ids(mission: str) -> NDArray[np.int64]:
     """Word ids of a mission, ``(9,)`` int64, 0 for padding."""
     ids = np.zeros(MISSION_LENGTH, np.int64)
@@ -76,6 +81,7 @@ class RoomsPercept:
         carrying: what the hand holds.
         taken: what the hand closed on in the last step.
         mission: the instruction.
+        stopped: headings in which a step from about here was stopped, in radians.
     """
 
     frame: NDArray[np.uint8]
@@ -87,6 +93,7 @@ class RoomsPercept:
     carrying: Thing | None
     taken: Thing | None
     mission: str
+    stopped: tuple[float, ...] = ()
 
     @property
     def cell(self) -> Cell:

@@ -1,11 +1,10 @@
-"""Subgoals in rooms: go to, pick up and put next to what was seen, and explore."""
+"""Subgoals in rooms: go to, pick up, put next to what was seen, put down, and explore."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +20,6 @@ from envs.rooms.maps import (
     centre,
     frontier,
     frontiers,
-    obstacles,
-    way_to,
 )
 from envs.rooms.percept import (
     AGENT_RADIUS,
@@ -35,12 +32,14 @@ from envs.rooms.percept import (
     RoomsPercept,
     SeenObject,
 )
+from envs.rooms.steering import clear_heading
+from envs.rooms.ways import Way, way_to
 from envs.subgoal import Subgoal, SubgoalSyntaxError
 
 ARRIVED = 0.6  # metres from a place to explore at which it is explored
 _BITS = 7  # of a row or column
 _THING = rf"({'|'.join(COLORS)}) ({'|'.join(KINDS)})"
-_OBJECT = re.compile(rf"(go to|pick up) the {_THING}")
+_OBJECT = re.compile(rf"(go to|pick up|put down) the {_THING}")
 _PUT = re.compile(rf"put the {_THING} next to the {_THING}")
 _EXPLORE = re.compile(r"explore (\d+\.\d+) m (north|south) (\d+\.\d+) m (west|east)")
 _SIDES = ("north", "north-west", "west", "south-west", "south", "south-east", "east", "north-east")
@@ -72,20 +71,6 @@ class PutNext(Subgoal):
         return f"put the {self.color} {self.kind} next to the {self.to_color} {self.to_kind}"
 
 
-class Way(NamedTuple):
-    """How to get to a subgoal.
-
-    Attributes:
-        place: of the target, ``(2,)`` float32.
-        bend: where the way to it first bends, ``(2,)`` float32.
-        length: of the way, in metres; ``FAR`` where none is known.
-    """
-
-    place: NDArray[np.float32]
-    bend: NDArray[np.float32]
-    length: float
-
-
 def explore(cell: Cell) -> Explore:
     """The subgoal to see what lies beyond a cell."""
     return Explore("explore", row=cell[0], column=cell[1])
@@ -96,14 +81,14 @@ class RoomsSubgoals:
     :class:`envs.subgoal.SubgoalSpace`.
     """
 
-    verbs = ("go to", "pick up", "put", "explore")
+    verbs = ("go to", "pick up", "put", "put down", "explore")
     encoding_size = len(verbs) + 2 * (len(COLORS) + len(KINDS)) + 2 * _BITS
 
     def candidates(self, percept: RoomsPercept) -> list[Subgoal]:
         """What can be done with each known object, by name; then stretches of the map's edge.
 
         Where the mission is to go somewhere the agent has no hand, and objects can be gone to;
-        elsewhere they can be picked up, and a carried one can be put next to them.
+        elsewhere they can be picked up, and a carried one can be put next to them or down.
         """
         found: list[Subgoal] = []
         verb = "go to" if percept.mission == GO_TO else "pick up"
@@ -112,6 +97,8 @@ class RoomsSubgoals:
                 found.append(PutNext("put", *percept.carrying, "", color, kind))
             else:
                 found.append(Subgoal(verb, color, kind))
+        if percept.carrying is not None:
+            found.append(Subgoal("put down", *percept.carrying))
         found += [explore(cell) for cell in frontiers(percept.cells) or _around(percept)]
         return found
 
@@ -141,7 +128,7 @@ class RoomsSubgoals:
         )
 
     def encode(self, subgoal: Subgoal | None) -> NDArray[np.float32]:
-        """One-hot verb, colours and kinds, and row and column in binary, ``(36,)`` float32."""
+        """One-hot verb, colours and kinds, and row and column in binary, ``(37,)`` float32."""
         parts = [np.zeros(n, np.float32) for n in (len(self.verbs), *self._sizes, _BITS, _BITS)]
         if subgoal is not None:
             parts[0][self.verbs.index(subgoal.verb)] = 1.0
@@ -163,32 +150,44 @@ class RoomsSubgoals:
         """The nearest known object a subgoal leads to; ``None`` for a place or if none is known."""
         if isinstance(subgoal, PutNext):
             return percept.nearest(subgoal.to_color, subgoal.to_kind)
+        if subgoal.verb in ("explore", "put down"):
+            return None
         return percept.nearest(subgoal.color, subgoal.kind)
 
     def place(self, percept: RoomsPercept, subgoal: Subgoal) -> NDArray[np.float32] | None:
         """The place a subgoal points at, ``(2,)`` float32; ``None`` if it is not known."""
         if isinstance(subgoal, Explore):
             return centre((subgoal.row, subgoal.column))
+        if subgoal.verb == "put down":  # wherever the agent is
+            return None if percept.carrying is None else percept.position
         target = self.target(percept, subgoal)
         return None if target is None else np.array(target.place, np.float32)
 
     def way(self, percept: RoomsPercept, subgoal: Subgoal) -> Way | None:
-        """The way to a subgoal's place, around all other objects; ``None`` if it has no place."""
+        """The way to a subgoal's place, around all other objects; ``None`` if it has no place.
+
+        Where something known would stop a step there, it first leads half a metre past that.
+        """
         place = self.place(percept, subgoal)
         if place is None:
             return None
-        target = None if isinstance(subgoal, Explore) else self.target(percept, subgoal)
-        others = [thing.place for thing in percept.objects if thing is not target]
-        blocked = obstacles(percept.cells, np.array(others, np.float32).reshape(-1, 2))
-        length, bend = way_to(blocked, percept.position, place)
-        return Way(place, bend, length)
+        target = self.target(percept, subgoal)
+        others = [(*o.place, RADIUS[o.kind]) for o in percept.objects if o is not target]
+        body = AGENT_RADIUS if percept.carrying is None else RADIUS[percept.carrying[1]]
+        way = way_to(percept.cells, percept.position, place, others, body)
+        heading = clear_heading(percept, way.bend, target)
+        if heading is None:
+            return way
+        past = np.array([np.cos(heading), np.sin(heading)], np.float32)
+        return way._replace(bend=percept.position + CELL * past)
 
     def is_complete(self, subgoal: Subgoal, before: RoomsPercept, after: RoomsPercept) -> bool:
         """Whether the step achieved it.
 
         *Go to*: the object is touched, as far as is known. *Pick up*: the hand closed on
-        it. *Put*: it was let go, and lies so near. *Explore*: the place is reached, it and
-        what surrounds it are seen, or another object was found, not let go.
+        it. *Put next to*: it was let go, and lies so near. *Put down*: it was let go.
+        *Explore*: the place is reached, it and what surrounds it are seen, or another object was
+        found, not let go.
         """
         if isinstance(subgoal, Explore):
             here = subgoal.row, subgoal.column
@@ -199,6 +198,8 @@ class RoomsSubgoals:
         thing = subgoal.color, subgoal.kind
         if subgoal.verb == "pick up":
             return after.taken == thing
+        if subgoal.verb == "put down":
+            return before.carrying == thing and after.carrying is None
         if isinstance(subgoal, PutNext):
             if before.carrying != thing or after.carrying is not None:
                 return False

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.rooms.maps import CELL, SIZE
-from envs.rooms.percept import COLORS, KINDS, RAYS, Thing
+from envs.rooms.maps import CELL, FREE, SIZE, WALL
+from envs.rooms.percept import COLORS, KINDS, RAYS, Thing, carried_ahead
 from envs.rooms.simulator import FOCAL, FRAME
 
 FARTHEST = 10.0  # metres: nothing is told of what lies beyond
@@ -50,22 +50,28 @@ class RoomsTruth:
         hidden = (self.env.agent, self.env.agent.carrying)
         return [(thing_of(e), _flat(e.pos)) for e in self.env.entities if e not in hidden]
 
+    @property
+    def held(self) -> Thing | None:
+        """What the hand holds."""
+        carried = self.env.agent.carrying
+        return None if carried is None else thing_of(carried)
+
     @cached_property
     def _walls(self) -> NDArray[np.float64]:
         """Both ends of every wall, ``(n, 2, 2)`` places in the world."""
         return self.env.wall_segs[:, :, [0, 2]] * (1, -1)
 
     @cached_property
-    def blocked(self) -> NDArray[np.uint8]:
-        """The agent's map as it truly is, ``(80, 80)`` uint8; 2 off the floor."""
+    def cells(self) -> NDArray[np.uint8]:
+        """The agent's map as it truly is, ``(80, 80)`` uint8."""
         rows, columns = np.indices((SIZE, SIZE))
-        cells = np.stack([SIZE / 2 - rows - 0.5, SIZE / 2 - columns - 0.5], -1) * CELL
-        places = turned(cells, self.start_heading) + self.start
-        blocked = np.full((SIZE, SIZE), 2, np.uint8)
+        middles = np.stack([SIZE / 2 - rows - 0.5, SIZE / 2 - columns - 0.5], -1) * CELL
+        places = turned(middles, self.start_heading) + self.start
+        known = np.full((SIZE, SIZE), WALL, np.uint8)
         for room in self.env.rooms:
             low, high = (room.min_x, -room.max_z), (room.max_x, -room.min_z)
-            blocked[((places >= low) & (places <= high)).all(-1)] = 0
-        return blocked
+            known[((places >= low) & (places <= high)).all(-1)] = FREE
+        return known
 
     def ahead(self, places: NDArray[np.floating]) -> NDArray[np.float64]:
         """Places in the world ``(..., 2)`` as metres ``(forward, left)`` of the agent."""
@@ -80,6 +86,10 @@ class RoomsTruth:
         """Objects in view with no wall between, as :func:`perception.rooms.vision.see` has them."""
         found = np.zeros((MAX_SIGHTINGS, 5), np.float32)
         ends, k = None, 0
+        if self.held is not None:  # which hides its own foot
+            color, kind = self.held
+            found[0] = COLORS.index(color) + 1, KINDS.index(kind), carried_ahead(kind), 0.0, 0.5
+            k = 1
         for (color, kind), place in self.objects():
             forward, left = ahead = self.ahead(place)
             in_view = 0.3 < forward < FARTHEST and abs(left) < _EDGE * forward

@@ -70,8 +70,8 @@ class Rooms(Domain):
         """None; every thing and side is known, and numbers of metres and their fractions."""
         from envs.rooms.percept import COLORS, KINDS, WORDS
 
-        places = ["explore", "m", "north", "south", "west", "east"]
-        return Variations(words=(*WORDS, *COLORS, *KINDS, *places, *map(str, range(100))))
+        others = ["explore", "m", "north", "south", "west", "east", "down"]
+        return Variations(words=(*WORDS, *COLORS, *KINDS, *others, *map(str, range(100))))
 
     def walker(self) -> Any:
         """See :class:`perception.rooms.walker.RoomsWalker`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 
 import cv2
@@ -21,7 +22,16 @@ from envs.rooms.maps import (
     from_agent,
     to_map,
 )
-from envs.rooms.percept import AGENT_RADIUS, COLORS, KINDS, RADIUS, RAYS, SeenObject, Thing
+from envs.rooms.percept import (
+    AGENT_RADIUS,
+    COLORS,
+    KINDS,
+    RADIUS,
+    RAYS,
+    SeenObject,
+    Thing,
+    carried_ahead,
+)
 from envs.rooms.subgoals import ARRIVED
 from envs.rooms.truth import DIRECTIONS, TANGENTS
 
@@ -30,8 +40,10 @@ SURE = 4.0  # metres up to which a wall is noted: a row of pixels is a third of 
 CLOSEST = 2.6  # metres: nearer, a wall's foot and an object's are out of the picture
 SURE_LOOKS = 3  # after which a grey spot is a thing
 MISSES = 4  # looks in vain after which an object is forgotten
+STOPS = 20  # of its steps that were stopped it remembers
+TOPS = {"ball": 1.6, "box": 1.6, "key": 2.4}  # metres: nearer, a thing's top is out of it too
+HERE = 0.2  # metres within which a step is stopped in the same headings
 INSIDE = 0.6  # metres: nearer to an object's middle than its side and the agent's allow
-_CARRIED_AHEAD = 1.05  # the simulator's factor on the gap to what is carried
 _ALONG = np.arange(0.5, SEEN, 0.25)  # metres along a ray at which the floor is noted
 _BEARINGS = np.arctan2(DIRECTIONS[:, 1], DIRECTIONS[:, 0])  # of the rays
 _BUMPED = np.array([0.6, 0.0])  # metres ahead and left of the middle, where a body is stopped
@@ -85,7 +97,9 @@ class RoomMemory:
         self.carrying: Thing | None = None
         self.taken: Thing | None = None
         self.moved = True
+        self._stops: deque[tuple[NDArray[np.float32], float]] = deque(maxlen=STOPS)
         self._known: list[_Known] = []
+        self._holds = False  # something, as the hand feels
         self._held: _Known | None = None  # as it was known before the hand took it
         self._evidence = np.zeros((SIZE, SIZE), np.int8)  # above 0 for floor, below for wall
         self._felt = np.zeros((SIZE, SIZE), np.bool_)  # where the body was stopped
@@ -102,6 +116,12 @@ class RoomMemory:
         edge = cv2.dilate((self._stood & (self._evidence > 0)).astype(np.uint8), CROSS) > 0
         cells[self._felt | (self._passed | edge) & (self._evidence == 0)] = WALL
         return cells
+
+    def stopped(self) -> tuple[float, ...]:
+        """Headings in which a step from about here was stopped."""
+        return tuple(
+            heading for place, heading in self._stops if np.hypot(*(place - self.position)) < HERE
+        )
 
     def objects(self) -> tuple[SeenObject, ...]:
         """What is known to lie somewhere, in the order in which it was found."""
@@ -123,24 +143,46 @@ class RoomMemory:
         Something unseen blocks the way where the body was stopped.
         """
         self.taken = None
-        there = to_map(_BUMPED, self.position, self.heading)
-        known = any(np.hypot(*(o.place - there)) < 1.3 for o in self._known)
-        if bumped and not known and self.carrying is None:
-            self._felt[cell_at(there)] = True
-        self.moved |= took or (self.carrying is not None and not holds)
+        if bumped:
+            self._stops.append((self.position, self.heading))
+            if self.carrying is None:
+                self._touch()
+        if took or (self.carrying is not None and not holds):
+            self.moved = True
+            self._stops.clear()
+        self._holds = holds
         if took:
-            found = self._ahead()
+            self._held, found = None, self._ahead()
             if found is not None:
                 self._take(found)
             self.carrying = self.taken if holds else None
         elif self.carrying is not None and not holds:
             color, kind = self.carrying
-            away = _CARRIED_AHEAD * (AGENT_RADIUS + RADIUS[kind] + 0.17)
+            away = carried_ahead(kind)
             place = to_map(np.array([away, 0.0]), self.position, self.heading)
             put = _Known(color, place, away, looks=SURE_LOOKS)
             put.votes[KINDS.index(kind)] = 1.0
             self._known.append(put)
             self.carrying = None
+
+    def _touch(self) -> None:
+        """The body was stopped: by the object ahead, so that is no farther off, or by a wall."""
+        there = to_map(_BUMPED, self.position, self.heading)
+        thing, gap = _nearest(self._known, there)
+        if (thing is not None and gap < 1.3) or (thing := self._straight_ahead()) is not None:
+            away = thing.place - self.position
+            touching = AGENT_RADIUS + RADIUS[thing.kind]
+            thing.place = self.position + away * min(1.0, touching / max(np.hypot(*away), 1e-6))
+            return
+        cell = cell_at(there)
+        if self._evidence[cell] <= 0:  # where floor was seen, it is a shoulder that was stopped
+            self._felt[cell] = True
+
+    def _straight_ahead(self) -> _Known | None:
+        """The nearest thing ahead, within 2.5 m; some lie nearer than they look."""
+        ahead = [(from_agent(o.place, self.position, self.heading), o) for o in self._known]
+        facing = [(x, o) for (x, y), o in ahead if 0 < x < 2.5 and abs(y) < 0.5 * x]
+        return min(facing, key=lambda pair: pair[0])[1] if facing else None
 
     def _ahead(self) -> _Known | None:
         """The object that lies nearest to the hand, within 1.5 m."""
@@ -153,23 +195,25 @@ class RoomMemory:
         self._held, self.taken = found, (found.color, found.kind)
 
     def _see_hand(self, sightings: NDArray[np.floating]) -> None:
-        """The hand took another thing than :meth:`feel` thought if that fills the view's middle."""
-        assert self.carrying is not None and self._held is not None
+        """The hand took what fills the view's middle, whatever :meth:`feel` thought."""
         middle = (np.abs(sightings[:, 3]) < 0.3) & (sightings[:, 4] == 0.5)
         colors = [COLORS[int(number) - 1] for number in sightings[middle, 0]]
-        if not middle[0] or self.carrying[0] in colors:  # the largest is the first
-            return
+        if not middle[0] or (self.carrying is not None and self.carrying[0] in colors):
+            return  # the largest is the first
         found, _ = _nearest([o for o in self._known if o.color == colors[0]], self.position)
-        if found is not None:
+        if found is None:  # it was never seen from farther off
+            found = _Known(colors[0], self.position, np.inf)
+            found.votes[KINDS.index("box")] = 1e-3
+        if self._held is not None:
             self._known.append(self._held)
-            self._take(found)
-            self.carrying = self.taken
+        self._take(found)
+        self.carrying = self.taken
 
     def look(self, sightings: NDArray[np.floating], reach: NDArray[np.floating]) -> None:
         """Take in what a picture shows (:class:`perception.rooms.vision.Sight`)."""
         self.reach = np.asarray(reach, np.float32)
         matched: list[_Known] = []
-        if self.taken is not None and self.carrying is not None:
+        if self._holds and (self.taken is not None or self.carrying is None):
             self._see_hand(sightings)
         for number, kind, forward, left, quality in sightings[sightings[:, 0] > 0]:
             color = COLORS[int(number) - 1]
@@ -273,6 +317,9 @@ class RoomMemory:
             ray = int((TANGENTS[0] - left / max(forward, 0.1)) / (TANGENTS[0] - TANGENTS[1]) + 0.5)
             in_view = CLOSEST + 0.6 < forward < 7 and 1 <= ray < RAYS - 1
             free = in_view and self.reach[ray] > np.hypot(forward, left) + 0.5
+            # Of what is nearer at least the top would show.
+            top = TOPS[known.kind] < forward <= CLOSEST + 0.6
+            free |= top and abs(left) < 0.45 * forward
             if id(known) in seen:
                 known.misses = 0
                 known.looks += 1

@@ -11,33 +11,35 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from envs.domain import FAR, Imagined, Outlook
-from envs.rooms.maps import CELL, FREE, UNKNOWN, WALL, cells_at, centres, from_agent
+from envs.rooms.maps import CELL, FREE, UNKNOWN, WALL, cells_at, centres, from_agent, to_map
 from envs.rooms.percept import (
     AGENT_RADIUS,
     COLORS,
     MISSION_LENGTH,
     RADIUS,
     RAYS,
+    REACH,
     WORDS,
     RoomsPercept,
     SeenObject,
+    carried_ahead,
     mission_text,
 )
 from envs.rooms.simulator import FRAME
+from envs.rooms.steering import actions_along, turns_to
 from envs.rooms.subgoals import Explore, PutNext, RoomsSubgoals
 from envs.subgoal import Subgoal
 from perception.places import PlaceTracker
 from perception.rooms.memory import RoomMemory
 from perception.rooms.vision import see
 
-STEP = 0.15  # metres ahead by one action
-TURN = np.pi / 12  # radians by one action
 OUTLOOK = 15  # cells a side of the map that a critic sees
 N_CODES = 4  # unknown, free, wall, object
 NEAR = 2.5  # metres around the agent, most of them out of its picture, that a controller is told
 SECTORS = np.arange(12) * np.pi / 6  # their directions, radians to the left
 _AROUND = math.ceil(NEAR / CELL)  # cells
-_PLACE = 8  # numbers that place a target
+_PLACE = 11  # numbers that place a target
+HAND, GRASP = 0.6, 0.48  # metres ahead where the hand closes, and how wide
 
 
 class RoomsTracker(PlaceTracker):
@@ -49,8 +51,8 @@ class RoomsTracker(PlaceTracker):
 
     A subgoal's place is sine and cosine of the bearing, the turns to the left until it is ahead,
     and a third of the metres, to where the way to the target first bends; sine and cosine of the
-    bearing of the target, and the metres to it; and 1; all in [-3, 3]. Steps are actions to the
-    target, turns and steps.
+    bearing of the target, and the metres to it; 1; and what the hand would do (:meth:`_hand`); all
+    in [-3, 3]. Steps are actions to the target, turns and steps.
 
     Args:
         n: number of environments.
@@ -104,6 +106,7 @@ class RoomsTracker(PlaceTracker):
             carrying=memory.carrying,
             taken=memory.taken,
             mission=self._missions[i],
+            stopped=memory.stopped(),
         )
 
     def _place(
@@ -116,10 +119,31 @@ class RoomsTracker(PlaceTracker):
         ahead = from_agent(aims, percept.position, percept.heading)
         away = np.hypot(ahead[:, 0], ahead[:, 1])
         forward, left = (ahead / np.maximum(away, 1e-6)[:, None]).T
-        turns = float(np.arctan2(left[0], forward[0])) / TURN
-        told = left[0], forward[0], turns, away[0] / 3, left[1], forward[1], away[1], 1.0
-        steps = float(FAR) if way.length >= FAR else way.length / STEP + abs(turns)
-        return np.clip(np.array(told, np.float32), -3.0, 3.0), steps
+        turns = turns_to(percept, way.bend)
+        hand = self._hand(percept, subgoal)
+        told = left[0], forward[0], turns, away[0] / 3, left[1], forward[1], away[1], 1.0, *hand
+        return np.clip(np.array(told, np.float32), -3.0, 3.0), actions_along(percept, way)
+
+    def _hand(self, percept: RoomsPercept, subgoal: Subgoal) -> tuple[float, float, float]:
+        """Whether the hand would do it now, and the metres that the target and others are off it.
+
+        Off the hand's reach for *pick up*, off what is carried for *put next to*; from -1 to 1, and
+        1 where there is none.
+        """
+        target = self._space.target(percept, subgoal)
+        if target is None or subgoal.verb == "go to":
+            return 0.0, 1.0, 1.0
+        if percept.carrying is None:
+            there, wide = HAND, GRASP
+        else:
+            kind = percept.carrying[1]
+            there, wide = carried_ahead(kind), RADIUS[kind] + REACH
+        hand = to_map(np.array([there, 0.0]), percept.position, percept.heading)
+        gaps = [np.hypot(*(o.place - hand)) - wide - RADIUS[o.kind] for o in percept.objects]
+        gap = gaps.pop(next(k for k, o in enumerate(percept.objects) if o is target))
+        other = min(gaps, default=1.0)
+        does = gap <= 0 and (other > 0 or percept.carrying is not None)
+        return float(does), *np.clip([gap, other], -1.0, 1.0)
 
     def controller_spaces(self, observation_space: spaces.Dict) -> dict[str, spaces.Space]:
         """``state`` ``(50,)`` float32 in [-3, 3].
@@ -186,6 +210,11 @@ class RoomsTracker(PlaceTracker):
             beyond = cells[max(row - 2, 0) : row + 3, max(column - 2, 0) : column + 3]
             beyond[beyond == UNKNOWN] = FREE
             then = replace(then, cells=cells, position=place)
+        elif subgoal.verb == "put down":
+            ahead = np.array([carried_ahead(subgoal.kind), 0.0])
+            north, west = to_map(ahead, percept.position, percept.heading)
+            put = SeenObject(subgoal.color, subgoal.kind, (float(north), float(west)))
+            then = replace(then, carrying=None, objects=(*then.objects, put))
         else:
             target = self._space.target(percept, subgoal)
             assert target is not None

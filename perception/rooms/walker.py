@@ -51,6 +51,8 @@ class RoomsWalker:
         return int(rng.choice((LEFT, RIGHT, FORWARD)))
 
     def _next(self, percept: RoomsPercept, subgoal: Subgoal, rng: np.random.Generator) -> int:
+        if subgoal.verb == "put down":
+            return DROP
         way = _SPACE.way(percept, subgoal)
         if way is None:
             return self.slip(rng)

@@ -96,7 +96,7 @@ class Demonstrator:
         variation: factor on the odds that a level is changed, in [0, 1]; 0 plays it as it is.
         max_steps, max_subgoals: an episode is cut off after as many; some mistakes cannot be made
             good, and then the expert goes round in circles. By default about six times as many
-            steps as the walker gives a subgoal.
+            steps as the walker gives a subgoal, and 20 subgoals for 40 of those.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Demonstrator:
         *,
         variation: float = 0.0,
         max_steps: int | None = None,
-        max_subgoals: int = 20,
+        max_subgoals: int | None = None,
     ):
         domain = domain_of(level)
         self.level = level
@@ -116,7 +116,7 @@ class Demonstrator:
         self._walker = domain.walker()
         self._pace = self._walker.patience / _PACE
         self.max_steps = round(250 * self._pace) if max_steps is None else max_steps
-        self.max_subgoals = max_subgoals
+        self.max_subgoals = round(20 * self._pace) if max_subgoals is None else max_subgoals
         self.env = make_env(level)
         self.space = domain.subgoal_space()
         self.tracker = domain.tracker(1)
@@ -218,7 +218,7 @@ class Demonstrator:
         while not self._ended and self._steps < self.max_steps and len(history) < self.max_subgoals:
             before = self.tracker.percept(0)
             candidates = self.space.candidates(before)
-            wanted = self._expert().subgoal(before, candidates)
+            wanted = self._teacher().subgoal(before, candidates)
             pursued = int(rng.integers(len(candidates)))
             if wanted is not None:
                 answer = candidates.index(wanted)
@@ -250,7 +250,7 @@ class Demonstrator:
     ) -> Iterator[tuple[PlannerQuery, int, int, int]]:
         percept = self.tracker.percept(0)
         candidates = self.space.candidates(percept)
-        wanted = self._expert().subgoal(percept, candidates)
+        wanted = self._teacher().subgoal(percept, candidates)
         if wanted is not None and subgoal in candidates:
             query = self._query(percept, candidates, history)
             yield query, candidates.index(wanted), candidates.index(subgoal), self._steps
@@ -270,6 +270,11 @@ class Demonstrator:
     def _expert(self) -> Expert:
         """One for this moment: some look at the simulator when they are made."""
         return self.env.get_wrapper_attr("expert")()
+
+    def _teacher(self) -> Expert:
+        """Whom a planner learns from: what only the simulator tells cannot be learned."""
+        teaches = self.env.has_wrapper_attr("teacher")
+        return self.env.get_wrapper_attr("teacher")() if teaches else self._expert()
 
     def _shown(self, percept: Any) -> NDArray[np.uint8]:
         maps = self._variations.maps

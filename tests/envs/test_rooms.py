@@ -1,5 +1,8 @@
 """Rooms without a simulator: ways, frontiers and the subgoal contract."""
 
+from dataclasses import replace
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -12,12 +15,12 @@ from envs.rooms.maps import (
     centre,
     from_agent,
     frontiers,
-    obstacles,
     to_map,
-    way_to,
 )
-from envs.rooms.percept import GO_TO, PICK_UP, PUT_NEXT, RoomsPercept, SeenObject
+from envs.rooms.percept import AGENT_RADIUS, GO_TO, PICK_UP, PUT_NEXT, RoomsPercept, SeenObject
+from envs.rooms.steering import clear_heading
 from envs.rooms.subgoals import RoomsSubgoals, explore
+from envs.rooms.ways import way_to
 from envs.subgoal import Subgoal
 from tests.envs.contracts import SubgoalSpaceContract
 
@@ -62,30 +65,58 @@ def test_places_cells_and_views_agree():
 
 def test_a_way_leads_around_a_wall_and_tells_where_it_bends():
     cells = np.full((SIZE, SIZE), FREE, np.uint8)
-    nothing = np.zeros((0, 2))
     start, end = np.array([-2.25, 0.25]), np.array([3.25, 0.25])
-    length, bend = way_to(obstacles(cells, nothing), start, end)
-    assert length == pytest.approx(5.5) and np.array_equal(bend, end.astype(np.float32))
-    cells[40, 36:60] = WALL
-    length, bend = way_to(obstacles(cells, nothing), start, end)
-    assert 6.0 < length < 10.0 and bend[1] > 1.5
+    way = way_to(cells, start, end, ())
+    assert way.length == pytest.approx(5.5) and np.array_equal(way.bend, end.astype(np.float32))
+    cells[40, 36:60] = WALL  # from 2 m west to the east
+    way = way_to(cells, start, end, ())
+    assert 6.5 < way.length < 8.5 and 2.0 + AGENT_RADIUS < way.bend[1] < 3.0
     cells[40] = WALL
-    assert way_to(obstacles(cells, nothing), start, end)[0] == FAR
+    assert way_to(cells, start, end, ()).length == FAR
 
 
-def test_who_stands_beside_a_corner_leaves_it_before_going_around():
+def test_a_way_keeps_the_body_off_what_is_in_the_way():
     cells = np.full((SIZE, SIZE), FREE, np.uint8)
-    cells[30:40, 40:50] = WALL  # its corner lies to the north-east of the start
-    blocked = obstacles(cells, np.zeros((0, 2)))
-    start, end = centre((36, 39)), centre((42, 48))
-    assert blocked[36, 39] == 1
-    place, cut, stops = start, 0, 0
-    while not np.array_equal(place, end):
-        _, bend = way_to(blocked, place, end)
-        points = place + np.linspace(0, 1, 50)[:, None] * (bend - place)
-        cut += sum(blocked[cell_at(p)] == 1 for p in points if cell_at(p) != (36, 39))
-        place, stops = bend, stops + 1
-    assert cut == 0 and stops >= 3
+    cells[:, 46:] = WALL  # 3 m to the east
+    objects = np.array([(2.0, 0.3, 0.6), (4.0, -1.0, 0.5)])
+    place, end = np.array([0.0, 0.0]), np.array([6.0, -0.5])
+    for body in (AGENT_RADIUS, 0.6):
+        path = [place]
+        while not np.array_equal(path[-1], end.astype(np.float32)):
+            path.append(way_to(cells, path[-1], end, objects, body).bend)
+            assert len(path) < 20
+        for one, other in pairwise(path):
+            for point in one + np.linspace(0, 1, 30)[:, None] * (other - one):
+                gaps = np.hypot(*(objects[:, :2] - point).T) - objects[:, 2] - body
+                assert gaps.min() > -0.1
+
+
+def test_a_map_that_is_wrong_by_a_cell_hides_no_place():
+    cells = np.full((SIZE, SIZE), FREE, np.uint8)
+    cells[28:30] = WALL  # 5 m to the north
+    way = way_to(cells, np.zeros(2), np.array([5.25, 0.0]), ())
+    assert 5.0 < way.length < 6.0
+    assert way_to(cells, np.zeros(2), np.array([9.0, 0.0]), ()).length == FAR
+
+
+def test_who_stands_in_the_way_of_nothing_steers_nowhere_else():
+    box = SeenObject("blue", "box", (0.9, 0.3))
+    free = percept(objects=(box,))
+    assert clear_heading(free, np.array([-2.0, 0.0]), None) is None
+    assert clear_heading(free, np.array([2.0, 0.7]), box) is None  # that may be touched
+    aside = clear_heading(free, np.array([2.0, 0.0]), None)
+    ahead = 0.15 * np.array([np.cos(aside), np.sin(aside)])
+    assert np.hypot(*(ahead - box.place)) >= np.hypot(*box.place) and aside < 0
+
+
+def test_a_step_that_was_stopped_is_tried_elsewhere():
+    aim = np.array([2.0, 0.0])
+    stopped = replace(percept(objects=()), stopped=(0.0,))
+    aside = clear_heading(stopped, aim, None)
+    assert 0.35 < abs(aside) < 0.8
+    both = replace(stopped, stopped=(0.0, aside))
+    assert abs(clear_heading(both, aim, None) + aside) < 1e-6
+    assert clear_heading(stopped, np.array([0.0, 2.0]), None) is None
 
 
 def test_a_way_leads_around_other_objects_and_up_to_its_own():
@@ -125,3 +156,13 @@ def test_what_is_let_go_is_no_discovery():
     assert space.is_complete(there, nearer, percept(PUT_NEXT, ("red", "box"), BOXES))
     assert not space.is_complete(there, nearer, percept(PUT_NEXT, None, BOXES))
     assert space.is_interrupted(there, nearer, percept(PUT_NEXT, None, BOXES))
+
+
+def test_what_was_taken_by_mistake_can_be_put_down():
+    space, held = RoomsSubgoals(), percept(PUT_NEXT, ("green", "box"))
+    put = Subgoal("put down", "green", "box")
+    assert put in space.candidates(held) and put not in space.candidates(percept(PUT_NEXT))
+    assert space.is_complete(put, held, percept(PUT_NEXT))
+    assert not space.is_complete(put, held, held)
+    way = space.way(held, put)
+    assert way.length == 0 and np.array_equal(way.place, held.position)

@@ -1,0 +1,198 @@
+"""Ways over the agent's map that keep its body, and what it carries, off walls and objects.
+
+They are sought on cells of a quarter of a metre, by A* (Hart et al. 1968) in compiled code. Where
+it is tight a metre counts more, so that a way leads around, and through only if there is no other.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from envs.compiled import compiled
+from envs.domain import FAR
+from envs.rooms.maps import CELL, SIZE, UNKNOWN, WALL
+from envs.rooms.percept import AGENT_RADIUS
+
+FINE = CELL / 2  # metres a side of the cells of ways
+_MARGIN = 4  # cells searched around what is known
+_ROOMY = 0.25  # metres left beside the body at which a metre counts as one
+_TIGHT = -0.35  # metres left at which it counts most: radii are not known exactly
+_MOST = 16.0
+_WRONG = 4 * _MOST  # of a metre in a wall near an end, where the map must be wrong
+_IMPASSABLE = 1e9
+
+
+class Way(NamedTuple):
+    """How to get to a place.
+
+    Attributes:
+        place: ``(2,)`` float32, where it ends.
+        bend: ``(2,)`` float32, where it first bends; ``place`` itself if it never does.
+        length: in metres; ``FAR`` where none is known.
+    """
+
+    place: NDArray[np.float32]
+    bend: NDArray[np.float32]
+    length: float
+
+
+def way_to(
+    cells: NDArray[np.uint8],
+    start: NDArray[np.floating],
+    target: NDArray[np.floating],
+    objects: ArrayLike,
+    body: float = AGENT_RADIUS,
+) -> Way:
+    """The way from one place to another, either of which may lie in a wall or object.
+
+    The map may be wrong by a cell, so walls within 0.75 m of the ends can be passed.
+
+    Args:
+        cells: ``(80, 80)`` uint8 map (:mod:`envs.rooms.maps`); what is unknown may be walked.
+        start, target: ``(2,)`` places.
+        objects: ``(n, 3)`` places and radii of what is in the way, in metres.
+        body: radius of what walks there, in metres.
+    """
+    place = np.asarray(target, np.float32)
+    ends = SIZE - np.stack([start, target]) / FINE  # rows and columns
+    known = np.argwhere(cells != UNKNOWN) * 2
+    low = np.concatenate([ends, known]).min(0) - _MARGIN
+    high = np.concatenate([ends, known + 2]).max(0) + _MARGIN
+    (top, left), (bottom, right) = np.clip([low // 2, high // 2 + 1], 0, SIZE).astype(np.int64)
+    corner = np.array([2 * top, 2 * left])
+    free = (cells[top:bottom, left:right] != WALL).astype(np.uint8).repeat(2, 0).repeat(2, 1)
+    if free.all():
+        room = np.full(free.shape, _ROOMY, np.float32)
+    else:
+        room = cv2.distanceTransform(free, cv2.DIST_L2, 5) * FINE - FINE / 2 - body
+    things = np.array(objects, np.float64).reshape(-1, 3)
+    things[:, :2] = SIZE - things[:, :2] / FINE - corner
+    things[:, 2] += body
+    costs = _costs(room.astype(np.float64), free, things)
+    length, row, column = _search(costs, *(ends - corner))
+    if length < 0:
+        return Way(place, place, float(FAR))
+    if row < 0:
+        return Way(place, place, length)
+    bend = (SIZE - corner - (row, column)) * FINE
+    return Way(place, bend.astype(np.float32), length)
+
+
+@compiled
+def _costs(
+    room: NDArray[np.float64], free: NDArray[np.uint8], things: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """What a metre counts in each cell.
+
+    Args:
+        room: metres left beside the body, as far as walls go.
+        free: whether a cell is no wall.
+        things: ``(n, 3)`` rows and columns of objects, and metres to their middles to be kept.
+    """
+    costs = np.empty(room.shape)
+    for row in range(room.shape[0]):
+        for column in range(room.shape[1]):
+            left = room[row, column]
+            for k in range(len(things)):
+                away = np.hypot(row + 0.5 - things[k, 0], column + 0.5 - things[k, 1]) * FINE
+                left = min(left, away - things[k, 2])
+            tight = min(max((_ROOMY - left) / (_ROOMY - _TIGHT), 0.0), 1.0)
+            costs[row, column] = 1 + (_MOST - 1) * tight if free[row, column] else _IMPASSABLE
+    return costs
+
+
+@compiled
+def _search(
+    costs: NDArray[np.float64], start: NDArray[np.float64], end: NDArray[np.float64]
+) -> tuple[float, float, float]:
+    """Length in metres, row and column of the first bend of the cheapest way.
+
+    Length -1 where there is none; row -1 where it never bends.
+
+    Args:
+        costs: of a metre in each cell; walls near the ends are opened in place.
+        start, end: row and column, not of middles but exactly.
+    """
+    rows, columns = costs.shape
+    first = min(max(int(start[0]), 0), rows - 1), min(max(int(start[1]), 0), columns - 1)
+    last = min(max(int(end[0]), 0), rows - 1), min(max(int(end[1]), 0), columns - 1)
+    for row, column in (first, last):
+        for r in range(max(row - 3, 0), min(row + 4, rows)):
+            for c in range(max(column - 3, 0), min(column + 4, columns)):
+                costs[r, c] = min(costs[r, c], _WRONG)
+    spent = np.full((rows, columns), np.inf)
+    came = np.full((rows, columns), -1)
+    closed = np.zeros((rows, columns), np.bool_)
+    spent[first] = 0.0
+    queue = [(0.0, first[0] * columns + first[1])]
+    while len(queue) > 0:
+        _, here = heapq.heappop(queue)
+        row, column = here // columns, here % columns
+        if closed[row, column]:
+            continue
+        closed[row, column] = True
+        if (row, column) == last:
+            break
+        for down in range(-1, 2):
+            for right in range(-1, 2):
+                r, c = row + down, column + right
+                inside = 0 <= r < rows and 0 <= c < columns
+                if not inside or closed[r, c] or costs[r, c] >= _IMPASSABLE:
+                    continue
+                metres = FINE * np.hypot(down, right)
+                total = spent[row, column] + metres * (costs[row, column] + costs[r, c]) / 2
+                if total < spent[r, c]:
+                    spent[r, c], came[r, c] = total, here
+                    rest = FINE * np.hypot(r - last[0], c - last[1])
+                    heapq.heappush(queue, (total + rest, r * columns + c))
+    if not closed[last]:
+        return -1.0, -1.0, -1.0
+    path = [last[0] * columns + last[1]]
+    while path[-1] != first[0] * columns + first[1]:
+        path.append(came[path[-1] // columns, path[-1] % columns])
+    path = path[::-1]
+    # Pull the string: from each corner on to the farthest cell that is no dearer straight.
+    length, bend_row, bend_column = 0.0, -1.0, -1.0
+    here, row, column = 0, start[0], start[1]
+    while here < len(path) - 1:
+        there = len(path) - 1
+        while there > here + 1:
+            to = path[there]
+            way = spent[to // columns, to % columns]
+            way -= spent[path[here] // columns, path[here] % columns]
+            r, c = to // columns + 0.5, to % columns + 0.5
+            if _straight(costs, row, column, r, c) <= way + FINE / 2:
+                break
+            there -= 1
+        to = path[there]
+        r, c = to // columns + 0.5, to % columns + 0.5
+        if there == len(path) - 1:
+            r, c = end[0], end[1]
+        elif bend_row < 0:
+            bend_row, bend_column = r, c
+        length += FINE * np.hypot(r - row, c - column)
+        here, row, column = there, r, c
+    if len(path) == 1:
+        length = FINE * np.hypot(end[0] - start[0], end[1] - start[1])
+    return length, bend_row, bend_column
+
+
+@compiled
+def _straight(
+    costs: NDArray[np.float64], row: float, column: float, to_row: float, to_column: float
+) -> float:
+    """What a straight line costs, by samples an eighth of a metre apart."""
+    metres = FINE * np.hypot(to_row - row, to_column - column)
+    steps = max(int(metres / (FINE / 2)), 1)
+    total = 0.0
+    for k in range(steps):
+        share = (k + 0.5) / steps
+        r = min(max(int(row + share * (to_row - row)), 0), costs.shape[0] - 1)
+        c = min(max(int(column + share * (to_column - column)), 0), costs.shape[1] - 1)
+        total += costs[r, c]
+    return total / steps * metres
