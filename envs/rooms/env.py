@@ -10,7 +10,16 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from envs.rooms.expert import RoomsExpert
-from envs.rooms.percept import GO_TO, MISSION_LENGTH, PICK_UP, PUT_NEXT, RAYS, WORDS, mission_ids
+from envs.rooms.percept import (
+    GO_TO,
+    MISSION_LENGTH,
+    MOTIONS,
+    PICK_UP,
+    PUT_NEXT,
+    RAYS,
+    WORDS,
+    mission_ids,
+)
 from envs.rooms.simulator import FRAME, build, mute, picture, plan
 from envs.rooms.truth import FARTHEST, MAX_SIGHTINGS, RoomsTruth, turned
 
@@ -20,8 +29,6 @@ MISSIONS = {
     "MiniWorld-PickupObjects-v0": PICK_UP,
     "MiniWorld-PutNext-v0": PUT_NEXT,
 }
-
-_FORWARD = 2  # MiniWorld's action
 
 
 class RoomsEnv(gym.Env):
@@ -34,7 +41,8 @@ class RoomsEnv(gym.Env):
     - ``odometry``: ``(3,)`` float32, own motion since the last observation: metres forward and
       left of the pose before, and radians turned to the left;
     - ``touch``: ``(3,)`` int64, whether in this step the hand closed on something, whether it holds
-      something now, and whether a step ahead was blocked;
+      something now, and which motion was stopped: 1 + an index into
+      :data:`envs.rooms.percept.MOTIONS`, 0 for none;
     - ``mission``: ``(9,)`` int64 word ids (:data:`envs.rooms.percept.WORDS`).
 
     The privileged variant draws nothing at its steps, and has in place of the picture what
@@ -70,13 +78,16 @@ class RoomsEnv(gym.Env):
             {
                 "mission": spaces.Box(0, len(WORDS) - 1, (MISSION_LENGTH,), np.int64),
                 "odometry": spaces.Box(-np.pi, np.pi, (3,), np.float32),
-                "touch": spaces.Box(0, 1, (3,), np.int64),
+                "touch": spaces.Box(
+                    np.zeros(3, int), np.array([1, 1, len(MOTIONS)]), dtype=np.int64
+                ),
                 **sight,
             }
         )
         self._mission = mission_ids(MISSIONS[level])
         self.truth = RoomsTruth(self.simulator)
-        self._holds = self._took = self._bumped = False
+        self._holds = self._took = False
+        self._stopped = 0
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -85,7 +96,8 @@ class RoomsEnv(gym.Env):
         super().reset(seed=seed)
         self.simulator.reset(seed=seed, options=options)
         self.truth = RoomsTruth(self.simulator)
-        self._holds = self._took = self._bumped = False
+        self._holds = self._took = False
+        self._stopped = 0
         return self._observation(np.zeros(3)), {}
 
     def step(self, action: Any) -> tuple[dict[str, NDArray], float, bool, bool, dict[str, Any]]:
@@ -98,7 +110,8 @@ class RoomsEnv(gym.Env):
         # Where objects vanish when they are picked up, the hand felt them all the same.
         self._took = (self._holds and not held) or len(self.simulator.entities) < count
         moved = turned(truth.position - position, -heading)
-        self._bumped = int(action) == _FORWARD and not moved.any()
+        still = not moved.any() and truth.heading == heading
+        self._stopped = int(action) + 1 if still and int(action) < len(MOTIONS) else 0
         info = {"is_success": bool(terminated)} if terminated or truncated else {}
         observation = self._observation(np.array([*moved, truth.heading - heading]))
         return observation, float(reward), bool(terminated), bool(truncated), info
@@ -128,7 +141,7 @@ class RoomsEnv(gym.Env):
         seen: dict[str, NDArray] = {
             "mission": self._mission.copy(),
             "odometry": odometry.astype(np.float32),
-            "touch": np.array([self._took, self._holds, self._bumped], np.int64),
+            "touch": np.array([self._took, self._holds, self._stopped], np.int64),
         }
         if self.privileged:
             return {**seen, "sightings": self.truth.sightings(), "reach": self.truth.reach()}

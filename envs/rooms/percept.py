@@ -25,6 +25,8 @@ _VOCABULARY = dict.fromkeys(" ".join((GO_TO, PICK_UP, PUT_NEXT)).split())
 WORDS = ("", *_VOCABULARY)  # word ids; 0 is padding
 MISSION_LENGTH = len(PUT_NEXT.split())
 
+MOTIONS = ("left", "right", "forward", "back")  # the simulator's first actions, by number
+
 Thing = tuple[str, str]  # colour and kind
 
 
@@ -82,6 +84,7 @@ class RoomsPercept:
         taken: what the hand closed on in the last step.
         mission: the instruction.
         stopped: headings in which a step from about here was stopped, in radians.
+        vain: which of :data:`MOTIONS` were stopped since one was not.
     """
 
     frame: NDArray[np.uint8]
@@ -94,6 +97,7 @@ class RoomsPercept:
     taken: Thing | None
     mission: str
     stopped: tuple[float, ...] = ()
+    vain: tuple[str, ...] = ()
 
     @property
     def cell(self) -> Cell:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.domain import FAR
-from envs.rooms.maps import from_agent
+from envs.rooms.maps import CELL, from_agent
 from envs.rooms.percept import AGENT_RADIUS, RADIUS, RoomsPercept, SeenObject, carried_ahead
 from envs.rooms.ways import Way
 
@@ -64,6 +64,21 @@ def clear_heading(
     if stopped.all() or not stopped[off.argmin()]:
         return None
     return float(headings[np.where(stopped, np.inf, off).argmin()])
+
+
+def toward(percept: RoomsPercept, heading: float) -> NDArray[np.float32]:
+    """The place half a metre off in a heading, ``(2,)`` float32."""
+    return percept.position + CELL * np.array([math.cos(heading), math.sin(heading)], np.float32)
+
+
+def cannot_turn(percept: RoomsPercept, way: Way) -> bool:
+    """Whether a turn to the way's bend was stopped here, and a step back was not.
+
+    That befalls who carries something between things.
+    """
+    turns = turns_to(percept, way.bend)
+    side = "left" if turns > 0 else "right"
+    return abs(turns) > 0.5 and side in percept.vain and "back" not in percept.vain
 
 
 def turns_to(percept: RoomsPercept, place: NDArray[np.floating]) -> float:

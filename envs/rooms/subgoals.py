@@ -32,7 +32,7 @@ from envs.rooms.percept import (
     RoomsPercept,
     SeenObject,
 )
-from envs.rooms.steering import clear_heading
+from envs.rooms.steering import cannot_turn, clear_heading, toward
 from envs.rooms.ways import Way, way_to
 from envs.subgoal import Subgoal, SubgoalSyntaxError
 
@@ -166,7 +166,8 @@ class RoomsSubgoals:
     def way(self, percept: RoomsPercept, subgoal: Subgoal) -> Way | None:
         """The way to a subgoal's place, around all other objects; ``None`` if it has no place.
 
-        Where something known would stop a step there, it first leads half a metre past that.
+        Where something known would stop a step there, it first leads half a metre past that; where
+        what is carried cannot be turned there, back.
         """
         place = self.place(percept, subgoal)
         if place is None:
@@ -176,10 +177,11 @@ class RoomsSubgoals:
         body = AGENT_RADIUS if percept.carrying is None else RADIUS[percept.carrying[1]]
         way = way_to(percept.cells, percept.position, place, others, body)
         heading = clear_heading(percept, way.bend, target)
-        if heading is None:
-            return way
-        past = np.array([np.cos(heading), np.sin(heading)], np.float32)
-        return way._replace(bend=percept.position + CELL * past)
+        if heading is not None:
+            way = way._replace(bend=toward(percept, heading))
+        if cannot_turn(percept, way):
+            way = way._replace(bend=toward(percept, percept.heading + np.pi))
+        return way
 
     def is_complete(self, subgoal: Subgoal, before: RoomsPercept, after: RoomsPercept) -> bool:
         """Whether the step achieved it.

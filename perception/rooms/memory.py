@@ -26,6 +26,7 @@ from envs.rooms.percept import (
     AGENT_RADIUS,
     COLORS,
     KINDS,
+    MOTIONS,
     RADIUS,
     RAYS,
     SeenObject,
@@ -88,6 +89,7 @@ class RoomMemory:
         reach: ``(16,)`` float32 as last seen.
         carrying, taken: see :class:`envs.rooms.percept.RoomsPercept`.
         moved: whether the last action had any effect on the agent or its hand.
+        vain: see :class:`envs.rooms.percept.RoomsPercept`.
     """
 
     def __init__(self) -> None:
@@ -97,6 +99,7 @@ class RoomMemory:
         self.carrying: Thing | None = None
         self.taken: Thing | None = None
         self.moved = True
+        self.vain: tuple[str, ...] = ()
         self._stops: deque[tuple[NDArray[np.float32], float]] = deque(maxlen=STOPS)
         self._known: list[_Known] = []
         self._holds = False  # something, as the hand feels
@@ -136,19 +139,28 @@ class RoomMemory:
         self.position = to_map(odometry[:2], self.position, self.heading)
         self.heading = float((self.heading + odometry[2] + np.pi) % (2 * np.pi) - np.pi)
         self.moved = bool(np.abs(odometry).max() > 1e-4)
+        if self.moved:
+            self.vain = ()
 
-    def feel(self, took: bool, holds: bool, bumped: bool) -> None:
+    def feel(self, took: bool, holds: bool, stopped: int) -> None:
         """Note what was touched: the hand closes on the nearest object ahead, and lets go ahead.
 
         Something unseen blocks the way where the body was stopped.
+
+        Args:
+            took: whether the hand closed on something.
+            holds: whether it holds something now.
+            stopped: 1 + number of the motion that was stopped, 0 for none.
         """
         self.taken = None
-        if bumped:
+        if stopped and MOTIONS[stopped - 1] not in self.vain:
+            self.vain += (MOTIONS[stopped - 1],)
+        if stopped == 1 + MOTIONS.index("forward"):
             self._stops.append((self.position, self.heading))
             if self.carrying is None:
                 self._touch()
         if took or (self.carrying is not None and not holds):
-            self.moved = True
+            self.moved, self.vain = True, ()
             self._stops.clear()
         self._holds = holds
         if took:

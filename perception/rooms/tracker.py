@@ -16,6 +16,7 @@ from envs.rooms.percept import (
     AGENT_RADIUS,
     COLORS,
     MISSION_LENGTH,
+    MOTIONS,
     RADIUS,
     RAYS,
     REACH,
@@ -79,8 +80,8 @@ class RoomsTracker(PlaceTracker):
         """Take in one more step of every environment."""
         for i, memory in enumerate(self._memories):
             memory.move(observation["odometry"][i])
-            took, holds, bumped = (bool(felt) for felt in observation["touch"][i])
-            memory.feel(took, holds, bumped)
+            took, holds, stopped = observation["touch"][i]
+            memory.feel(bool(took), bool(holds), int(stopped))
         self._take(observation, range(len(self._memories)))
 
     def _take(self, observation: dict[str, NDArray], which: Sequence[int]) -> None:
@@ -107,6 +108,7 @@ class RoomsTracker(PlaceTracker):
             taken=memory.taken,
             mission=self._missions[i],
             stopped=memory.stopped(),
+            vain=memory.vain,
         )
 
     def _place(
@@ -146,15 +148,16 @@ class RoomsTracker(PlaceTracker):
         return float(does), *np.clip([gap, other], -1.0, 1.0)
 
     def controller_spaces(self, observation_space: spaces.Dict) -> dict[str, spaces.Space]:
-        """``state`` ``(50,)`` float32 in [-3, 3].
+        """``state`` ``(54,)`` float32 in [-3, 3].
 
         A third of the metres of free floor along each of the 16 rays; how near the next wall or
         object of the map is in each of 12 sectors around, from 0 at 2.5 m to 1; for each colour
         whether an object of it is known and a fifth of the metres forward and left to the nearest;
         whether something is carried; whether the last action moved or turned the agent, or its hand
-        felt something; and sine and cosine of the heading.
+        felt something; which motions were stopped since one was not; and sine and cosine of the
+        heading.
         """
-        size = RAYS + len(SECTORS) + 3 * len(COLORS) + 4
+        size = RAYS + len(SECTORS) + 3 * len(COLORS) + len(MOTIONS) + 4
         return {"state": spaces.Box(-3.0, 3.0, (size,), np.float32)}
 
     def controller_entries(self, observation: dict[str, NDArray]) -> dict[str, NDArray]:
@@ -170,10 +173,9 @@ class RoomsTracker(PlaceTracker):
                 known[COLORS.index(objects[k].color)] = 1.0, *ahead[k] / 5
             radii = np.array([RADIUS[o.kind] for o in objects], np.float32)
             near = nearness(percept, ahead, radii)
-            told = [
-                float(memory.carrying is not None), float(memory.moved),
-                np.sin(memory.heading), np.cos(memory.heading),
-            ]  # fmt: skip
+            felt = [memory.carrying is not None, memory.moved]
+            felt += [motion in memory.vain for motion in MOTIONS]
+            told = [*map(float, felt), np.sin(memory.heading), np.cos(memory.heading)]
             rows.append(np.concatenate([memory.reach / 3, near, known.ravel(), told]))
         return {"state": np.clip(np.array(rows, np.float32), -3.0, 3.0)}
 

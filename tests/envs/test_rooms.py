@@ -166,3 +166,13 @@ def test_what_was_taken_by_mistake_can_be_put_down():
     assert not space.is_complete(put, held, held)
     way = space.way(held, put)
     assert way.length == 0 and np.array_equal(way.place, held.position)
+
+
+def test_who_cannot_turn_what_it_carries_is_led_back():
+    space, goal = RoomsSubgoals(), explore(cell_at(np.array([0.2, 4.0])))  # to the west
+    held = percept(PUT_NEXT, ("red", "box"), objects=())
+    assert space.way(held, goal).bend[1] > 0.5
+    stuck = replace(held, vain=("left",))
+    np.testing.assert_allclose(space.way(stuck, goal).bend, (-0.5, 0.0), atol=1e-6)
+    assert space.way(replace(held, vain=("right",)), goal).bend[1] > 0.5
+    assert space.way(replace(held, vain=("left", "back")), goal).bend[1] > 0.5

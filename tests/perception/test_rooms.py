@@ -170,10 +170,10 @@ def test_what_is_put_down_lies_ahead_and_what_is_taken_is_gone():
     reach = np.full(16, 5.0, np.float32)
     red = np.array([[5, 1, 1.1, 0.0, 1.0]])
     memory.look(red, reach)
-    memory.feel(took=True, holds=True, bumped=False)
+    memory.feel(took=True, holds=True, stopped=0)
     assert memory.taken == memory.carrying == ("red", "box") and not memory.objects()
     memory.move(np.array([0.0, 0.0, np.pi / 2]))
-    memory.feel(took=False, holds=False, bumped=False)
+    memory.feel(took=False, holds=False, stopped=0)
     (put,) = memory.objects()
     assert memory.carrying is None and put.thing == ("red", "box")
     np.testing.assert_allclose(put.place, (0.0, 1.23), atol=0.01)  # west of the start
@@ -183,7 +183,7 @@ def test_what_fills_the_view_as_the_hand_closes_is_what_it_took():
     memory, reach = RoomMemory(), np.full(16, 5.0, np.float32)
     red, grey = [5, 1, 1.1, 0.3, 1.0], [3, 1, 1.5, -0.3, 1.0]
     memory.look(np.array([red, grey]), reach)
-    memory.feel(took=True, holds=True, bumped=False)
+    memory.feel(took=True, holds=True, stopped=0)
     assert memory.carrying == ("red", "box")  # for it is nearer
     memory.look(np.array([[3, 1, 3.1, 0.0, 0.5], [5, 1, 1.4, 0.7, 0.0]]), reach)
     assert memory.taken == memory.carrying == ("grey", "box")
@@ -233,7 +233,7 @@ def test_what_does_not_show_where_its_top_would_is_not_there(away, forgotten):
 def test_the_body_tells_how_near_a_thing_is():
     memory, reach = RoomMemory(), np.zeros(16, np.float32)
     memory.look(np.array([[5, 1, 1.7, 0.2, 1.0]]), reach)
-    memory.feel(took=False, holds=False, bumped=True)
+    memory.feel(took=False, holds=False, stopped=3)
     (red,) = memory.objects()
     assert np.hypot(*red.place) == pytest.approx(AGENT_RADIUS + RADIUS["box"], abs=0.01)
     assert red.place[1] / red.place[0] == pytest.approx(0.2 / 1.7, abs=0.01)  # where it was seen
@@ -242,14 +242,37 @@ def test_the_body_tells_how_near_a_thing_is():
 
 def test_steps_that_were_stopped_are_remembered_about_there():
     memory = RoomMemory()
-    memory.feel(took=False, holds=False, bumped=True)
+    memory.feel(took=False, holds=False, stopped=3)
     memory.move(np.array([0.0, 0.0, 0.5]))
-    memory.feel(took=False, holds=False, bumped=True)
+    memory.feel(took=False, holds=False, stopped=3)
     assert memory.stopped() == pytest.approx((0.0, 0.5))
     memory.move(np.array([0.3, 0.0, 0.0]))
     assert memory.stopped() == ()
     memory.move(np.array([-0.3, 0.0, 0.0]))
     assert memory.stopped() == pytest.approx((0.0, 0.5))
+
+
+def test_motions_that_were_stopped_are_told_until_one_is_not():
+    memory = RoomMemory()
+    for stopped in (1, 3, 1):
+        memory.move(np.zeros(3))
+        memory.feel(took=False, holds=True, stopped=stopped)
+    assert memory.vain == ("left", "forward")
+    memory.move(np.array([-0.15, 0.0, 0.0]))
+    assert memory.vain == ()
+
+
+def test_the_environment_tells_which_motion_was_stopped():
+    env = made(f"privileged/{PUT}")
+    env.reset(seed=0)
+    told = set()
+    for _ in range(60):
+        position, heading = env.truth.position, env.truth.heading
+        stopped = env.step(FORWARD)[0]["touch"][2]
+        still = np.array_equal(position, env.truth.position) and heading == env.truth.heading
+        assert stopped == (3 if still else 0)
+        told.add(int(stopped))
+    assert told == {0, 3}
 
 
 def told(carrying, objects, subgoal):
