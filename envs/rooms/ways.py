@@ -25,6 +25,7 @@ _TIGHT = -0.35  # metres left at which it counts most: radii are not known exact
 _MOST = 16.0
 _WRONG = 4 * _MOST  # of a metre in a wall near an end, where the map must be wrong
 _IMPASSABLE = 1e9
+_NEAREST = 0.6  # metres: who heads for what is nearer turns to and fro
 
 
 class Way(NamedTuple):
@@ -32,7 +33,8 @@ class Way(NamedTuple):
 
     Attributes:
         place: ``(2,)`` float32, where it ends.
-        bend: ``(2,)`` float32, where it first bends; ``place`` itself if it never does.
+        bend: ``(2,)`` float32, where it first bends, not nearer than 0.6 m; ``place`` itself if it
+            never does.
         length: in metres; ``FAR`` where none is known.
     """
 
@@ -169,13 +171,13 @@ def _search(
             if _straight(costs, row, column, r, c) <= way + FINE / 2:
                 break
             there -= 1
-        to = path[there]
+        to, last_leg = path[there], there == len(path) - 1
         r, c = to // columns + 0.5, to % columns + 0.5
-        if there == len(path) - 1:
+        if last_leg:
             r, c = end[0], end[1]
-        elif bend_row < 0:
-            bend_row, bend_column = r, c
         length += FINE * np.hypot(r - row, c - column)
+        if bend_row < 0 and length >= _NEAREST and not last_leg:
+            bend_row, bend_column = r, c
         here, row, column = there, r, c
     if len(path) == 1:
         length = FINE * np.hypot(end[0] - start[0], end[1] - start[1])

@@ -119,9 +119,9 @@ def world_feedback(
     tasks = []
     for level in list(levels)[:1] if quick else levels:
         starts = world_controllers(level, quick, seeds)
-        (steps, own), task = BEYOND[level], TASKS[level]
+        steps, own = BEYOND[level]
         lines = [f"env.id={level}", *_COMMON, *_budget(steps, quick), *BEYOND_LINES, *own]
-        tasks.append(_Task(HierConfig.load(task.preset, [*task.lines, *lines]), starts))
+        tasks.append(_Task(HierConfig.load(TASKS[level].preset, lines), starts))
     return _learned_there("world-feedback", tasks, (NO_FEEDBACK, BEST), quick, seeds)
 
 

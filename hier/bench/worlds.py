@@ -25,18 +25,12 @@ from hier.evaluation import evaluate
 
 
 class Task(NamedTuple):
-    """What is trained on a level: a preset, for so many environment steps, and what it sets."""
+    """What is trained on a level: a preset, for so many environment steps."""
 
     preset: str
     steps: int
-    lines: tuple[str, ...] = ()
 
 
-# What is carried is easily dropped, and the wrong thing easily taken.
-CARRIED = (
-    "subgoal.penalty=0.3", "subgoal.bonus=0.5", "subgoal.shaping=0.05",
-    "controller.options.ent_coef=0.003",
-)  # fmt: skip
 TASKS = {
     "PointMaze_Medium-v3": Task("pointmaze", 40_000),
     "PointMaze_Large-v3": Task("pointmaze", 100_000),
@@ -44,7 +38,7 @@ TASKS = {
     "FetchPickAndPlace-v4": Task("fetch", 50_000),
     "MiniWorld-FourRooms-v0": Task("rooms", 100_352),
     "MiniWorld-PickupObjects-v0": Task("rooms", 100_352),
-    "MiniWorld-PutNext-v0": Task("rooms", 150_528, CARRIED),
+    "MiniWorld-PutNext-v0": Task("rooms", 200_704),
 }
 TOLD = "privileged/"  # before the id of a level whose simulator tells what others must see
 FLAT, ORACLE, ORACLE_TOLD = "flat, privileged", "oracle", "oracle, privileged"
@@ -93,7 +87,6 @@ def world_config(level: str, variant: str, seed: int, quick: bool) -> HierConfig
         f"total_timesteps={2048 if quick else task.steps}",
         *("torch_threads=1", "eval.every=0", "eval.videos=0"),
         f"eval.episodes={4 if quick else 100}",
-        *task.lines,
     ]
     config = HierConfig.load(task.preset, lines)
     if variant != FLAT:
