@@ -1,6 +1,6 @@
 """Which way to face for a step that nothing known stops.
 
-Ways are sought on cells of half a metre; bodies are round, and what is carried sticks out.
+Ways are sought on cells; bodies are round, and what is carried sticks out.
 """
 
 from __future__ import annotations

@@ -76,9 +76,11 @@ def way_to(
     things[:, :2] = SIZE - things[:, :2] / FINE - corner
     things[:, 2] += body
     costs = _costs(room.astype(np.float64), free, things)
-    length, row, column = _search(costs, *(ends - corner))
-    if length < 0:
+    first, last = ends - corner
+    path, spent = _cheapest(costs, first, last)
+    if not len(path):
         return Way(place, place, float(FAR))
+    length, row, column = _pulled(costs, spent, path, first, last)
     if row < 0:
         return Way(place, place, length)
     bend = (SIZE - corner - (row, column)) * FINE
@@ -92,33 +94,35 @@ def _costs(
     """What a metre counts in each cell.
 
     Args:
-        room: metres left beside the body, as far as walls go.
+        room: metres left beside the body, as far as walls go; things are added in place.
         free: whether a cell is no wall.
         things: ``(n, 3)`` rows and columns of objects, and metres to their middles to be kept.
     """
-    costs = np.empty(room.shape)
-    for row in range(room.shape[0]):
-        for column in range(room.shape[1]):
-            left = room[row, column]
-            for k in range(len(things)):
+    rows, columns = room.shape
+    for k in range(len(things)):
+        reach = (things[k, 2] + _ROOMY) / FINE + 1
+        for row in range(max(int(things[k, 0] - reach), 0), min(int(things[k, 0] + reach), rows)):
+            left, right = int(things[k, 1] - reach), int(things[k, 1] + reach)
+            for column in range(max(left, 0), min(right, columns)):
                 away = np.hypot(row + 0.5 - things[k, 0], column + 0.5 - things[k, 1]) * FINE
-                left = min(left, away - things[k, 2])
-            tight = min(max((_ROOMY - left) / (_ROOMY - _TIGHT), 0.0), 1.0)
+                room[row, column] = min(room[row, column], away - things[k, 2])
+    costs = np.empty(room.shape)
+    for row in range(rows):
+        for column in range(columns):
+            tight = min(max((_ROOMY - room[row, column]) / (_ROOMY - _TIGHT), 0.0), 1.0)
             costs[row, column] = 1 + (_MOST - 1) * tight if free[row, column] else _IMPASSABLE
     return costs
 
 
 @compiled
-def _search(
+def _cheapest(
     costs: NDArray[np.float64], start: NDArray[np.float64], end: NDArray[np.float64]
-) -> tuple[float, float, float]:
-    """Length in metres, row and column of the first bend of the cheapest way.
-
-    Length -1 where there is none; row -1 where it never bends.
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Cells of the cheapest way ``(n, 2)``, none where there is none, and what each has cost.
 
     Args:
         costs: of a metre in each cell; walls near the ends are opened in place.
-        start, end: row and column, not of middles but exactly.
+        start, end: row and column.
     """
     rows, columns = costs.shape
     first = min(max(int(start[0]), 0), rows - 1), min(max(int(start[1]), 0), columns - 1)
@@ -152,34 +156,53 @@ def _search(
                     spent[r, c], came[r, c] = total, here
                     rest = FINE * np.hypot(r - last[0], c - last[1])
                     heapq.heappush(queue, (total + rest, r * columns + c))
-    if not closed[last]:
-        return -1.0, -1.0, -1.0
     path = [last[0] * columns + last[1]]
-    while path[-1] != first[0] * columns + first[1]:
+    while closed[last] and path[-1] != first[0] * columns + first[1]:
         path.append(came[path[-1] // columns, path[-1] % columns])
-    path = path[::-1]
-    # Pull the string: from each corner on to the farthest cell that is no dearer straight.
+    cells = np.empty((len(path) if closed[last] else 0, 2), np.int64)
+    for k in range(len(cells)):
+        cells[k] = path[-1 - k] // columns, path[-1 - k] % columns
+    return cells, spent
+
+
+@compiled
+def _pulled(
+    costs: NDArray[np.float64],
+    spent: NDArray[np.float64],
+    cells: NDArray[np.int64],
+    start: NDArray[np.float64],
+    end: NDArray[np.float64],
+) -> tuple[float, float, float]:
+    """Length in metres of a way as a string pulled tight, and row and column of its first bend.
+
+    From each corner it leads on to the farthest cell that is no dearer straight. The bend's row is
+    -1 where there is none.
+
+    Args:
+        costs: of a metre in each cell.
+        spent: on the way to each of ``cells``.
+        cells: ``(n, 2)`` of the way.
+        start, end: its ends, row and column, not of middles but exactly.
+    """
     length, bend_row, bend_column = 0.0, -1.0, -1.0
     here, row, column = 0, start[0], start[1]
-    while here < len(path) - 1:
-        there = len(path) - 1
+    while here < len(cells) - 1:
+        there = len(cells) - 1
         while there > here + 1:
-            to = path[there]
-            way = spent[to // columns, to % columns]
-            way -= spent[path[here] // columns, path[here] % columns]
-            r, c = to // columns + 0.5, to % columns + 0.5
-            if _straight(costs, row, column, r, c) <= way + FINE / 2:
+            r, c = cells[there]
+            way = spent[r, c] - spent[cells[here, 0], cells[here, 1]]
+            if _straight(costs, row, column, r + 0.5, c + 0.5) <= way + FINE / 2:
                 break
             there -= 1
-        to, last_leg = path[there], there == len(path) - 1
-        r, c = to // columns + 0.5, to % columns + 0.5
+        last_leg = there == len(cells) - 1
+        to_row, to_column = cells[there, 0] + 0.5, cells[there, 1] + 0.5
         if last_leg:
-            r, c = end[0], end[1]
-        length += FINE * np.hypot(r - row, c - column)
+            to_row, to_column = end[0], end[1]
+        length += FINE * np.hypot(to_row - row, to_column - column)
         if bend_row < 0 and length >= _NEAREST and not last_leg:
-            bend_row, bend_column = r, c
-        here, row, column = there, r, c
-    if len(path) == 1:
+            bend_row, bend_column = to_row, to_column
+        here, row, column = there, to_row, to_column
+    if len(cells) == 1:
         length = FINE * np.hypot(end[0] - start[0], end[1] - start[1])
     return length, bend_row, bend_column
 
