@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -127,13 +128,31 @@ def build_safety(config: HierConfig, domain: Domain) -> Safety:
     """What must not be done in ``domain``.
 
     Raises:
-        UnknownNameError: if something in ``safety.avoid`` is none of the domain's hazards.
+        UnknownNameError: if something in ``safety.avoid`` is none of the domain's hazards, or a
+            pattern in ``safety.forbid`` begins like none of its subgoals.
     """
     avoid = domain.hazards if config.safety.avoid is None else config.safety.avoid
     for kind in avoid:
         if kind not in domain.hazards:
             raise UnknownNameError("thing in safety.avoid", kind, domain.hazards)
+    _check_patterns("safety.forbid", config.safety.forbid, domain)
     return Safety(avoid, config.safety.filter, config.safety.forbid)
+
+
+def _check_patterns(key: str, patterns: Iterable[str], domain: Domain) -> None:
+    """A pattern over subgoals' sentences must begin like one: a misspelt one would do nothing.
+
+    Raises:
+        UnknownNameError: naming the nearest verb.
+    """
+    verbs = domain.subgoal_space().verbs
+    for pattern in patterns:
+        literal = re.split(r"[*?[]", pattern)[0]
+        begun = literal.partition(" ")[0]
+        whole = begun != literal or literal == pattern  # and not the beginning of a word
+        words = [verb.partition(" ")[0] for verb in verbs]
+        if not any(word == begun if whole else word.startswith(begun) for word in words):
+            raise UnknownNameError(f"verb in {key}", pattern, verbs)
 
 
 def build_env(
@@ -155,6 +174,10 @@ def build_env(
         seeds: for evaluation, each environment's episode seeds; their number is the number of
             environments. Training (``None``) draws levels from the run's own seed.
         seed: of the choice among candidates; the run's when omitted.
+
+    Raises:
+        UnknownNameError: for patterns of ``subgoal.bonuses`` or ``safety.forbid`` that begin like
+            no subgoal of the domain.
     """
     ids = [env_id] if env_id else config.env.ids
     n = config.env.n_envs if seeds is None else len(seeds)
@@ -179,6 +202,7 @@ def build_env(
         guidance=guidance,
         training=seeds is None,
     )
+    _check_patterns("subgoal.bonuses", config.subgoal.bonuses, domain_of(ids[0]))
     rewards = RewardWeights(
         environment=config.controller.reward_scale,
         bonus=config.subgoal.bonus,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, NonNegativeFloat, field_validator
 
 from envs.errors import ConfigError, UnknownNameError
 from hier.settings import Section, Settings
@@ -90,7 +90,7 @@ class SubgoalConfig(Section):
     bonus: float = Field(
         0.5, ge=0, description="paid for completing a subgoal, once per episode each"
     )
-    bonuses: dict[str, float] = Field(
+    bonuses: dict[str, NonNegativeFloat] = Field(
         default_factory=dict,
         description="paid instead for subgoals that match a pattern, by the first that does, e.g. "
         "{'explore*': 0.05, 'put down*': 0}: what is done often or only mends is worth less",

@@ -92,6 +92,14 @@ class TestSubgoals:
         env.reset()
         assert all(lane.pursuit.subgoal for lane in env.hierarchy.lanes)
 
+    @pytest.mark.parametrize(
+        "line", ["safety.forbid=['pikc up *']", "subgoal.bonuses={'pick upp *': 0, 'pikc*': 0}"]
+    )
+    def test_a_pattern_that_begins_like_no_subgoal_is_an_error(self, line):
+        config = HierConfig.load("demo", ["planner.type=random", line])
+        with pytest.raises(UnknownNameError, match=r"verb in s\w+\.\w+ 'pikc.*'pick up'"):
+            build_env(config, build_planner_of(config))
+
     def test_a_wrong_type_is_an_error(self):
         with pytest.raises(ConfigError, match=r"safety\.forbid"):
             HierConfig.load("demo", ["safety.forbid=drop"])
