@@ -146,11 +146,11 @@ def _check_patterns(key: str, patterns: Iterable[str], domain: Domain) -> None:
         UnknownNameError: naming the nearest verb.
     """
     verbs = domain.subgoal_space().verbs
+    words = [verb.partition(" ")[0] for verb in verbs]
     for pattern in patterns:
         literal = re.split(r"[*?[]", pattern)[0]
         begun = literal.partition(" ")[0]
         whole = begun != literal or literal == pattern  # and not the beginning of a word
-        words = [verb.partition(" ")[0] for verb in verbs]
         if not any(word == begun if whole else word.startswith(begun) for word in words):
             raise UnknownNameError(f"verb in {key}", pattern, verbs)
 
