@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from gymnasium import spaces
+from hier.controllers.features import INPUTS, SubgoalFeatures
+from hier.controllers.guided import FORMS, Guidance, GuidedPolicy, GuidedRolloutBuffer
+from hier.controllers.hindsight import Hindsight, HindsightReplayBuffer
+from hier.envs.errors import ConfigError, RunFolderError, UnknownNameError
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
-
-from controllers.features import INPUTS, SubgoalFeatures
-from controllers.guided import FORMS, Guidance, GuidedPolicy, GuidedRolloutBuffer
-from controllers.hindsight import Hindsight, HindsightReplayBuffer
-from envs.errors import ConfigError, RunFolderError, UnknownNameError
 
 # Name to (module, class, policy); imported when asked for.
 ALGORITHMS: dict[str, tuple[str, str, str]] = {
@@ -112,7 +111,7 @@ def build_controller(
         gamma: discount per environment step.
         seed: of networks, exploration and environments.
         device: ``auto``, ``cpu`` or ``cuda``.
-        features: keyword arguments of :class:`controllers.features.SubgoalFeatures`, which reads
+        features: keyword arguments of :class:`.SubgoalFeatures`, which reads
             pictures and map planes; where there are none, SB3's own extractor joins the vectors.
         net_arch: hidden layers of policy and value heads after the features.
         options: further keyword arguments of the algorithm; they win over the defaults. A

@@ -25,14 +25,13 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium import spaces
+from hier.envs.errors import ConfigError, UnknownNameError
 from numpy.typing import NDArray
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.distributions import CategoricalDistribution
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import MultiInputActorCriticPolicy
-
-from envs.errors import ConfigError, UnknownNameError
 
 REFERENCE = "reference_log_probs"  # observation key: log π_ref(a|s,g), (n_actions,) float32
 FORMS = ("reward", "loss")
@@ -41,7 +40,7 @@ DIVERGENCES = ("forward", "reverse")
 
 @dataclass(frozen=True, slots=True)
 class Guidance:
-    """How a controller is guided, for :func:`controllers.build.build_controller`.
+    """How a controller is guided, for :func:`hier.controllers.build.build_controller`.
 
     Attributes:
         form: ``reward`` (:class:`GuidedRolloutBuffer`) or ``loss`` (:class:`GuidedPolicy`).
@@ -285,5 +284,5 @@ def _check_spaces(observation_space: spaces.Space, action_space: spaces.Space) -
         what = f"has shape {found.shape}" if found else f"is not among {sorted(observation_space)}"
         raise ConfigError(
             f"guidance reads observation[{REFERENCE!r}], which {what}; let the environment give "
-            f"log-probabilities of shape {shape}, see controllers.guided.reference_space"
+            f"log-probabilities of shape {shape}, see hier.controllers.guided.reference_space"
         )

@@ -4,7 +4,7 @@ HER (Andrychowicz et al. 2017, arXiv 1707.01495) at the level of subgoals: a sha
 transitions is told that the target had been a place reached later while the same subgoal was
 pursued ("future" strategy). SB3's own ``HerReplayBuffer`` asks the environment for the reward of
 another goal; here the reward is the hierarchy's, with bonuses paid once and shaping, so the buffer
-computes what :class:`hier.vec_env.HierarchicalVecEnv` would have paid. A transition stays as it is
+computes what :class:`.HierarchicalVecEnv` would have paid. A transition stays as it is
 
 - while its subgoal is pursued still, so that nothing is known of what it led to;
 - if its subgoal was completed before in the episode, and so pays no more;
@@ -22,13 +22,12 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
+from hier.controllers.shaping import shaping_reward
+from hier.envs.domain import Relabelling
 from numpy.typing import NDArray
 from stable_baselines3.common.buffers import DictReplayBuffer
 from stable_baselines3.common.type_aliases import DictReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
-
-from controllers.shaping import shaping_reward
-from envs.domain import Relabelling
 
 PAYS = "subgoal_pays"  # info: what completing the present subgoal pays; None once it was paid
 _OPEN = -1  # in place of the end of a subgoal that is pursued still
@@ -42,7 +41,7 @@ class Hindsight:
         share: of the sampled transitions, in [0, 1], those that are relabelled where they can be.
         relabelling: the domain's.
         gamma: discount per step of the shaping.
-        environment, shaping: see :class:`hier.vec_env.RewardWeights`.
+        environment, shaping: see :class:`hier.hierarchy.vec_env.RewardWeights`.
     """
 
     share: float

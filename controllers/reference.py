@@ -10,6 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from gymnasium import spaces
+from hier.controllers.features import INPUTS, SubgoalFeatures
+from hier.controllers.guided import check_log_probs, divergence
+from hier.envs.errors import ConfigError, RunFolderError
+from hier.envs.files import atomic_write
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -22,11 +26,6 @@ from stable_baselines3.common.preprocessing import (
 from stable_baselines3.common.utils import get_device
 from stable_baselines3.common.vec_env import VecTransposeImage
 from torch import nn
-
-from controllers.features import INPUTS, SubgoalFeatures
-from controllers.guided import check_log_probs, divergence
-from envs.errors import ConfigError, RunFolderError
-from envs.files import atomic_write
 
 _HELD_OUT = 10  # one answer in so many is never trained on
 _TARGETS = "log_probs"
@@ -56,11 +55,11 @@ class ReferencePolicy(nn.Module):
     1011.0686). Until the first :meth:`fit` it is near uniform.
 
     Args:
-        observation_space: of the controller; only :data:`controllers.features.INPUTS` are read,
+        observation_space: of the controller; only :data:`.INPUTS` are read,
             images with channels first or last.
         n_actions: of the controller.
         budget: most answers it takes, at least 2. About 10 kB of memory each.
-        features: keyword arguments of :class:`controllers.features.SubgoalFeatures`.
+        features: keyword arguments of :class:`hier.controllers.features.SubgoalFeatures`.
         seed: of weights and of the order of training.
         device: ``auto``, ``cpu`` or ``cuda``.
 
@@ -185,7 +184,7 @@ class ReferencePolicy(nn.Module):
         return Distillation(epoch, *best)
 
     def log_probs(self, observation: Mapping[str, NDArray]) -> NDArray[np.float32]:
-        """Log π_ref(a|s,g), ``(n, n_actions)``: what :data:`controllers.guided.REFERENCE` holds.
+        """Log π_ref(a|s,g), ``(n, n_actions)``: what :data:`.REFERENCE` holds.
 
         Args:
             observation: batched, as the controller's environment gives it.

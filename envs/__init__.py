@@ -1,7 +1,7 @@
 """Simulators behind one interface: environments, observations and subgoal vocabularies."""
 
-from envs.domain import Domain
-from envs.errors import (
+from hier.envs.domain import Domain
+from hier.envs.errors import (
     ConfigError,
     PerceptionError,
     RunFolderError,
@@ -9,8 +9,8 @@ from envs.errors import (
     UnknownNameError,
     UserError,
 )
-from envs.registry import domain_named, domain_of, env_ids, make_env
-from envs.subgoal import Expert, Percept, Subgoal, SubgoalSpace, SubgoalSyntaxError
+from hier.envs.registry import domain_named, domain_of, env_ids, make_env
+from hier.envs.subgoal import Expert, Percept, Subgoal, SubgoalSpace, SubgoalSyntaxError
 
 __all__ = [
     "ConfigError",

@@ -1,7 +1,7 @@
 """The domain: all that a family of simulators supplies, behind one interface.
 
 Nothing outside ``envs`` and ``perception`` names a simulator. Whoever needs something of one asks
-:func:`envs.registry.domain_of` for the domain of an environment id and takes it from there.
+:func:`hier.envs.registry.domain_of` for the domain of an environment id and takes it from there.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+from hier.envs.errors import ConfigError
+from hier.envs.subgoal import Subgoal, SubgoalSpace
+from hier.envs.variations import Variations
 from numpy.typing import NDArray
-
-from envs.errors import ConfigError
-from envs.subgoal import Subgoal, SubgoalSpace
-from envs.variations import Variations
 
 FAR = 1 << 20  # a distance to where no way is known; compiled code keeps it: do not change
 
@@ -93,7 +92,7 @@ class Tracker(Protocol):
         """Take in one more step of every environment; raises like :meth:`reset`."""
 
     def percept(self, i: int) -> Any:
-        """The latest percept of environment ``i`` (:class:`envs.subgoal.Percept`)."""
+        """The latest percept of environment ``i`` (:class:`hier.envs.subgoal.Percept`)."""
 
     def pursue(self, i: int, subgoal: Subgoal | None) -> None:
         """Set the subgoal that :meth:`ground` places for environment ``i``."""
@@ -193,14 +192,14 @@ class Domain(ABC):
 
     A subclass takes no arguments and is made once. Its environments return a Dict observation with
     ``mission``, ``(m,)`` word ids, and whatever its tracker reads; put ``is_success`` into the info
-    of an episode's last step; and have ``expert()`` (:class:`envs.subgoal.Expert`) and ``render()``
+    of an episode's last step; and have ``expert()`` (:class:`.Expert`) and ``render()``
     (``(height, width, 3)`` uint8, for people). Where the expert goes by what no percept shows, a
     ``teacher()``, an expert without that, is whom planners learn from. One with ``max_steps``, the
     steps after which an episode ends, has results without the first points of a training, where
     only successes ended.
 
     The abstract methods are all that training, evaluation, agents and the oracle need. Each of the
-    others serves one more feature and otherwise raises :class:`envs.errors.ConfigError`.
+    others serves one more feature and otherwise raises :class:`hier.envs.errors.ConfigError`.
 
     Attributes:
         name: of the domain, in messages and model cards.

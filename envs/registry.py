@@ -2,7 +2,7 @@
 
 An environment is named by its simulator's own id, such as ``BabyAI-UnlockPickup-v0``, or, for a
 domain that does not come with this package, by ``module:Class/level``, such as
-``my_worlds:Crafter/survival``: the dotted path of a :class:`envs.domain.Domain` and one of its ids.
+``my_worlds:Crafter/survival``: the dotted path of a :class:`.Domain` and one of its ids.
 """
 
 from __future__ import annotations
@@ -12,19 +12,18 @@ import inspect
 from functools import lru_cache
 
 import gymnasium as gym
-
-from envs.domain import Domain
-from envs.errors import ConfigError, UnknownNameError
+from hier.envs.domain import Domain
+from hier.envs.errors import ConfigError, UnknownNameError
 
 # Paths, imported when asked for: a domain joins a simulator with its perception, which lies above.
 DOMAINS: dict[str, str] = {
-    "gridworld": "perception.gridworld:Gridworld",
-    "miniworld": "perception.rooms.domain:Rooms",
-    "miniworld-privileged": "perception.rooms.domain:PrivilegedRooms",
-    "pointmaze": "perception.maze.domain:PointMaze",
-    "pointmaze-privileged": "perception.maze.domain:PrivilegedPointMaze",
-    "fetch": "perception.fetch.domain:Fetch",
-    "fetch-privileged": "perception.fetch.domain:PrivilegedFetch",
+    "gridworld": "hier.perception.gridworld.domain:Gridworld",
+    "miniworld": "hier.perception.rooms.domain:Rooms",
+    "miniworld-privileged": "hier.perception.rooms.domain:PrivilegedRooms",
+    "pointmaze": "hier.perception.pointmaze.domain:PointMaze",
+    "pointmaze-privileged": "hier.perception.pointmaze.domain:PrivilegedPointMaze",
+    "fetch": "hier.perception.fetch.domain:Fetch",
+    "fetch-privileged": "hier.perception.fetch.domain:PrivilegedFetch",
 }
 
 
@@ -33,7 +32,7 @@ def domain_named(name: str) -> Domain:
 
     Raises:
         UnknownNameError: for an unknown name.
-        ConfigError: for a path that does not lead to a :class:`envs.domain.Domain`.
+        ConfigError: for a path that does not lead to a :class:`hier.envs.domain.Domain`.
     """
     if ":" not in name and name not in DOMAINS:
         raise UnknownNameError("domain", name, DOMAINS)
@@ -88,7 +87,7 @@ def make_env(env_id: str, *, max_steps: int | None = None) -> gym.Env:
         max_steps: episode limit in steps; the level's own when ``None``.
 
     Returns:
-        A Gymnasium environment (see :class:`envs.domain.Domain`).
+        A Gymnasium environment (see :class:`hier.envs.domain.Domain`).
 
     Raises:
         UnknownNameError: for an unknown id, naming the nearest.

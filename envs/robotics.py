@@ -11,8 +11,7 @@ import sys
 from typing import Any
 
 import gymnasium as gym
-
-from envs.errors import SimulatorError
+from hier.envs.errors import SimulatorError
 
 
 def build_simulator(level: str, **options: Any) -> gym.Env:

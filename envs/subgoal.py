@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from hier.envs.errors import UserError
 from numpy.typing import NDArray
-
-from envs.errors import UserError
 
 
 class SubgoalSyntaxError(UserError, ValueError):

@@ -14,9 +14,8 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-
-from envs import Domain, SimulatorError, Subgoal, SubgoalSyntaxError
-from envs.domain import FAR
+from hier.envs import Domain, SimulatorError, Subgoal, SubgoalSyntaxError
+from hier.envs.domain import FAR
 
 ACHIEVEMENTS = (
     "collect coal", "collect diamond", "collect drink", "collect iron", "collect sapling",

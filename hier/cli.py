@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from envs.errors import UserError
+from hier.envs.errors import UserError
 
 EXIT_WRONG_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -123,7 +123,7 @@ def _train(args: argparse.Namespace) -> int:
         return _print_keys(HierConfig)
     if args.resume:
         _check_resume(args)
-        from hier.training import resume
+        from hier.run.training import resume
 
         result = resume(args.resume, progress=not args.quiet)
     else:
@@ -131,7 +131,7 @@ def _train(args: argparse.Namespace) -> int:
             names = ", ".join(HierConfig.preset_names())
             raise UserError(f"name a preset or a YAML file; presets: {names}")
         config = HierConfig.load(args.preset, args.overrides)
-        from hier.training import train
+        from hier.run.training import train
 
         result = train(config, folder=args.run, progress=not args.quiet)
     if result.interrupted:
@@ -146,7 +146,7 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _pretrain(args: argparse.Namespace) -> int:
-    from hier.pretraining import PretrainConfig, pretrain, resume_pretraining
+    from hier.pretraining.run import PretrainConfig, pretrain, resume_pretraining
 
     if args.keys:
         return _print_keys(PretrainConfig)
@@ -176,7 +176,7 @@ def _pretrain(args: argparse.Namespace) -> int:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    from hier.evaluation import evaluate
+    from hier.run.evaluation import evaluate
 
     evaluation = evaluate(
         args.run,
@@ -196,7 +196,7 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 
 def _record(args: argparse.Namespace) -> int:
-    from hier.recording import record
+    from hier.run.recording import record
 
     for path in record(
         args.run,
@@ -213,7 +213,7 @@ def _record(args: argparse.Namespace) -> int:
 
 def _plan(args: argparse.Namespace) -> int:
     from hier.config import HierConfig
-    from hier.recording import propose
+    from hier.run.recording import propose
 
     saved = Path(args.preset) / "config.yaml"
     config = HierConfig.load(saved if saved.is_file() else args.preset, args.overrides)
@@ -232,7 +232,7 @@ def _plan(args: argparse.Namespace) -> int:
 
 
 def _compare(config: Any, args: argparse.Namespace) -> int:
-    from hier.recording import compare
+    from hier.run.recording import compare
 
     found = compare(config, args.compare, seed=args.seed, steps=args.steps)
     _save_picture(args.out, found.picture)
@@ -266,7 +266,7 @@ def _tune(args: argparse.Namespace) -> int:
 
 
 def _envs(args: argparse.Namespace) -> int:
-    from envs.registry import domain_of, env_ids
+    from hier.envs.registry import domain_of, env_ids
 
     ids = [name for name in env_ids() if args.match.lower() in name.lower()]
     if not ids:
@@ -309,7 +309,7 @@ def _print_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
 
 
 def _write(path: str, text: str) -> None:
-    from envs.files import atomic_write
+    from hier.envs.files import atomic_write
 
     with atomic_write(Path(path)) as file:
         file.write_text(text)
@@ -319,7 +319,7 @@ def _write(path: str, text: str) -> None:
 def _save_picture(path: str, picture: Any) -> None:
     from PIL import Image
 
-    from envs.files import atomic_write
+    from hier.envs.files import atomic_write
 
     with atomic_write(Path(path)) as file:
         Image.fromarray(picture).save(file)

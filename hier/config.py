@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, field_validator
 
-from envs.errors import ConfigError, UnknownNameError
-from hier.settings import Section, Settings
+from hier.config_base import Section, Settings
+from hier.envs.errors import ConfigError, UnknownNameError
 
 
 class EnvConfig(Section):
@@ -28,7 +28,7 @@ class EnvConfig(Section):
     @field_validator("id")
     @classmethod
     def _registered(cls, value: str | list[str]) -> str | list[str]:
-        from envs.registry import domain_of
+        from hier.envs.registry import domain_of
 
         if not value:
             raise ConfigError("env.id is an empty list; name at least one environment")
@@ -65,7 +65,7 @@ class PlannerConfig(Section):
     @field_validator("type")
     @classmethod
     def _known(cls, value: str) -> str:
-        from planners.registry import NONE, planner_class
+        from hier.planners.registry import NONE, planner_class
 
         if value != NONE:
             planner_class(value)

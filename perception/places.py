@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from hier.envs.domain import FAR
+from hier.envs.subgoal import Subgoal, SubgoalSpace
 from numpy.typing import NDArray
-
-from envs.domain import FAR
-from envs.subgoal import Subgoal, SubgoalSpace
 
 
 class PlaceGrounding(NamedTuple):
-    """Where the current subgoals are, for ``n`` environments; see :class:`envs.domain.Grounding`.
+    """Where the current subgoals are, for ``n`` environments; see :class:`.Grounding`.
 
     Attributes:
         place: ``(n, k)`` float32 in [-3, 3], as the tracker tells the controller; zeros for none.

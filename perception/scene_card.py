@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from hier.envs.subgoal import Subgoal
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-
-from envs.subgoal import Subgoal
 
 PAPER, INK, MUTED = (246, 246, 243), (33, 35, 41), (122, 124, 130)
 MARGIN = 12
@@ -60,7 +59,7 @@ def write_card(
         canvas: written on.
         corner: left and top of the subgoal.
         caption: its top, and the words.
-        subgoal, candidates, log_probs: see :meth:`envs.domain.Domain.draw_scene`.
+        subgoal, candidates, log_probs: see :meth:`hier.envs.domain.Domain.draw_scene`.
         size: of the subgoal's letters.
         mission: a line below the subgoal.
         spacing: pixels from one candidate to the next.

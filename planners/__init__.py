@@ -1,7 +1,7 @@
 """Who proposes subgoals: the planner protocol, and planners by name."""
 
-from planners.protocol import Planner, PlannerError, PlannerQuery, PlannerReply
-from planners.registry import build_planner, planner_names
+from hier.planners.protocol import Planner, PlannerError, PlannerQuery, PlannerReply
+from hier.planners.registry import build_planner, planner_names
 
 __all__ = [
     "Planner",

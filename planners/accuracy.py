@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-
-from planners.pretraining.demonstrations import Demonstrator, Mistakes
-from planners.protocol import Planner, PlannerQuery
+from hier.planners.pretraining.demonstrations import Demonstrator, Mistakes
+from hier.planners.protocol import Planner, PlannerQuery
 
 
 @dataclass(frozen=True, slots=True)

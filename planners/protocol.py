@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+from hier.envs.errors import UserError
+from hier.envs.subgoal import Expert, Subgoal, SubgoalSpace
 from numpy.typing import NDArray
-
-from envs.errors import UserError
-from envs.subgoal import Expert, Subgoal, SubgoalSpace
 
 RECENT = 8  # past subgoals a planner is told about
 DONE, FAILED, TIMEOUT = "done", "failed", "timeout"  # how a subgoal ends

@@ -6,18 +6,18 @@ import importlib
 import inspect
 from typing import Any
 
-from envs.errors import ConfigError, UnknownNameError
-from planners.protocol import Planner
+from hier.envs.errors import ConfigError, UnknownNameError
+from hier.planners.protocol import Planner
 
 NONE = "none"  # flat reinforcement learning: no planner, everything else the same
 PLANNERS: dict[str, str] = {
-    "endpoint": "planners.endpoint.EndpointPlanner",
-    "llm": "planners.language.LLMPlanner",
-    "mistaken": "planners.simple.MistakenPlanner",
-    "noisy": "planners.simple.NoisyPlanner",
-    "oracle": "planners.simple.OraclePlanner",
-    "random": "planners.simple.RandomPlanner",
-    "vlm": "planners.language.VLMPlanner",
+    "endpoint": "hier.planners.endpoint.planner.EndpointPlanner",
+    "llm": "hier.planners.language.planner.LLMPlanner",
+    "mistaken": "hier.planners.scripted.MistakenPlanner",
+    "noisy": "hier.planners.scripted.NoisyPlanner",
+    "oracle": "hier.planners.scripted.OraclePlanner",
+    "random": "hier.planners.scripted.RandomPlanner",
+    "vlm": "hier.planners.language.planner.VLMPlanner",
 }
 _GIVEN = ("seed", "domain")  # what a run gives every planner that takes it
 
@@ -59,7 +59,7 @@ def build_planner(name: str, **options: Any) -> Planner | None:
     Args:
         name: a registered name or a dotted path.
         options: the constructor's keyword arguments; ``seed`` and ``domain`` (an
-            :class:`envs.domain.Domain`) are dropped where it takes none.
+            :class:`hier.envs.domain.Domain`) are dropped where it takes none.
 
     Raises:
         UnknownNameError, ConfigError: see :func:`planner_class`.

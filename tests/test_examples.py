@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import envs
+from hier import envs
 
 LEVEL = "crafter_domain:Crafter/survival"
 

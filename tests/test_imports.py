@@ -18,10 +18,10 @@ MAY_IMPORT = {
 SIMULATORS = {"minigrid", "mujoco", "gymnasium_robotics", "miniworld"}
 WORLDS = tuple(f"envs.{path.name}" for path in (ROOT / "envs").iterdir() if path.is_dir())
 WORLDS += (
-    "perception.tracker",
-    "perception.walker",
-    "perception.gridworld",
-    "perception.map_image",
+    "hier.perception.gridworld.tracker",
+    "hier.perception.gridworld.scripted_controller",
+    "hier.perception.gridworld.domain",
+    "hier.perception.gridworld.map_image",
 )
 
 

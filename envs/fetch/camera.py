@@ -10,9 +10,8 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from hier.envs.robotics import build_simulator, open_renderer
 from numpy.typing import NDArray
-
-from envs.robotics import build_simulator, open_renderer
 
 PIXELS = 128  # a side of each picture
 FIELD = 0.9  # metres seen each way

@@ -7,13 +7,12 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+from hier.envs.fetch.camera import FRAME, camera_of
+from hier.envs.fetch.expert import FetchExpert
+from hier.envs.fetch.percept import N_WORDS, TASKS, WORDS, mission_words
+from hier.envs.fetch.plan import draw_plan
+from hier.envs.fetch.subgoals import is_there
 from numpy.typing import NDArray
-
-from envs.fetch.camera import FRAME, camera_of
-from envs.fetch.expert import FetchExpert
-from envs.fetch.percept import N_WORDS, TASKS, WORDS, mission_words
-from envs.fetch.plan import draw_plan
-from envs.fetch.subgoals import is_there
 
 FRAME_EVERY = 2  # control steps (of 40 ms) between two pictures
 STEP = 0.04  # seconds a control step takes
@@ -28,13 +27,13 @@ class FetchEnv(gym.Env):
     target and slower than 0.15 m/s, so that it stays there; the original goes on and rewards it
     while it is within 5 cm. The action is gymnasium-robotics' own: ``(4,)`` float32 in [-1, 1], how
     far to move along x, y and z, in units of 5 cm, and to open (1) or close (-1) the fingers.
-    Places are in metres, as in :mod:`envs.fetch.percept`. The observation is a dict of
+    Places are in metres, as in :mod:`hier.envs.fetch.percept`. The observation is a dict of
 
     - ``image``: ``(128, 384, 3)`` uint8, the newest pictures, taken every 2 steps and at the start
-      (:class:`envs.fetch.camera.Camera`);
+      (:class:`hier.envs.fetch.camera.Camera`);
     - ``frame_age``: ``(1,)`` int64 steps since then;
     - ``hand``: ``(7,)`` float32 place and velocity of the gripper, and the fingers' opening;
-    - ``mission``: ``(8,)`` int64 word ids (:data:`envs.fetch.percept.WORDS`).
+    - ``mission``: ``(8,)`` int64 word ids (:data:`hier.envs.fetch.percept.WORDS`).
 
     The privileged variant has instead of pictures ``poses``, ``(9,)`` float32: place and velocity
     of the block, zeros where there is none, and place of the target.

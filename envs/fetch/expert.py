@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from envs.fetch.percept import FetchPercept
-from envs.fetch.subgoals import (
+from hier.envs.fetch.percept import FetchPercept
+from hier.envs.fetch.subgoals import (
     CARRY,
     GET_BEHIND,
     GRASP,
@@ -14,7 +14,7 @@ from envs.fetch.subgoals import (
     REACH_TARGET,
     RELEASE,
 )
-from envs.subgoal import Subgoal
+from hier.envs.subgoal import Subgoal
 
 
 class FetchExpert:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from hier.envs.fetch.percept import SIDE
 from numpy.typing import NDArray
-
-from envs.fetch.percept import SIDE
 
 PLAN = 240  # pixels a side of each of the two
 _SCALE = 270  # pixels a metre

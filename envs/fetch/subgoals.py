@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from hier.envs.fetch.percept import PUSH_TASK, REACH_TASK, FetchPercept
+from hier.envs.subgoal import Subgoal, SubgoalSyntaxError
 from numpy.typing import NDArray
-
-from envs.fetch.percept import PUSH_TASK, REACH_TASK, FetchPercept
-from envs.subgoal import Subgoal, SubgoalSyntaxError
 
 CELL = 0.1  # metres; the unit of ways
 NEAR = 0.05  # metres from the target at which the simulator takes it for reached
@@ -42,7 +41,7 @@ ALL = (REACH_TARGET, REACH_BLOCK, GRASP, CARRY, RELEASE, GET_BEHIND, PUSH)
 
 
 class FetchSubgoals:
-    """Subgoals of the three tasks; implements :class:`envs.subgoal.SubgoalSpace`."""
+    """Subgoals of the three tasks; implements :class:`hier.envs.subgoal.SubgoalSpace`."""
 
     verbs = ("reach", "grasp", "carry", "release", "get behind", "push")
     encoding_size = len(verbs) + 2

@@ -7,6 +7,15 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 import numpy as np
+from hier.envs.errors import SimulatorError
+from hier.envs.gridworld.cells import EMPTY
+from hier.envs.gridworld.env import GridworldEnv
+from hier.envs.gridworld.expert import GridExpert
+from hier.envs.gridworld.instructions import ReachGoalInstr, instruction_of
+from hier.envs.gridworld.percept import GridPercept
+from hier.envs.gridworld.subgoals import GridworldSubgoals
+from hier.envs.gridworld.targets import VERBS
+from hier.envs.registry import make_env
 from minigrid.envs.babyai.core.verifier import (
     GoToInstr,
     Instr,
@@ -15,16 +24,6 @@ from minigrid.envs.babyai.core.verifier import (
     PutNextInstr,
     SeqInstr,
 )
-
-from envs.errors import SimulatorError
-from envs.gridworld.cells import EMPTY
-from envs.gridworld.env import GridworldEnv
-from envs.gridworld.expert import GridExpert
-from envs.gridworld.instructions import ReachGoalInstr, instruction_of
-from envs.gridworld.percept import GridPercept
-from envs.gridworld.subgoals import GridworldSubgoals
-from envs.gridworld.targets import VERBS
-from envs.registry import make_env
 
 STEPS, EVERY = 30, 5  # random actions per seed, and how often the expert is asked on the way
 
@@ -152,7 +151,7 @@ def _glance(env: GridworldEnv) -> GridPercept:
     """The percept of an agent that has only just opened its eyes.
 
     Perception lies above this package, so the view comes from the renderer itself; the two agree
-    (``tests/perception/test_against_truth.py``).
+    (``tests/perception/gridworld/test_against_truth.py``).
     """
     frame = env.renderer.render()
     view = env.renderer.view.copy()

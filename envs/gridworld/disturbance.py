@@ -7,16 +7,15 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from hier.envs.errors import UnknownNameError
+from hier.envs.gridworld.cells import KIND_OF, WALKABLE, code_of
+from hier.envs.gridworld.env import GridworldEnv
+from hier.envs.gridworld.instructions import next_clause
+from hier.envs.gridworld.percept import HEADINGS
+from hier.envs.gridworld.targets import keeps_ways_open
 from minigrid.core.world_object import WorldObj
 from minigrid.envs.babyai.core.verifier import Instr, SeqInstr
 from numpy.typing import NDArray
-
-from envs.errors import UnknownNameError
-from envs.gridworld.cells import KIND_OF, WALKABLE, code_of
-from envs.gridworld.env import GridworldEnv
-from envs.gridworld.instructions import next_clause
-from envs.gridworld.percept import HEADINGS
-from envs.gridworld.targets import keeps_ways_open
 
 Place = tuple[int, int]
 
@@ -38,13 +37,13 @@ class Disturbed(gym.Wrapper):
     ``info["disturbed"]`` says whether it has happened in this episode.
 
     Args:
-        env: from :func:`envs.make_env`.
+        env: from :func:`hier.envs.make_env`.
         kind: one of :data:`DISTURBANCES`.
 
     Raises:
         UnknownNameError: for an unknown kind.
 
-    >>> from envs import make_env
+    >>> from hier.envs import make_env
     >>> env = Disturbed(make_env("BabyAI-UnlockPickup-v0"), "object moved")
     >>> _ = env.reset(seed=0)
     >>> [env.step(0)[-1]["disturbed"] for _ in range(5)]

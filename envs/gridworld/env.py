@@ -10,13 +10,12 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+from hier.envs.errors import SimulatorError
+from hier.envs.gridworld.expert import GridExpert
+from hier.envs.gridworld.missions import MAX_TOKENS, VOCABULARY, encode_mission
+from hier.envs.gridworld.rendering import FrameRenderer
 from minigrid.minigrid_env import MiniGridEnv
 from numpy.typing import NDArray
-
-from envs.errors import SimulatorError
-from envs.gridworld.expert import GridExpert
-from envs.gridworld.missions import MAX_TOKENS, VOCABULARY, encode_mission
-from envs.gridworld.rendering import FrameRenderer
 
 VIEW_SIZE = 7
 
@@ -27,7 +26,7 @@ class GridworldEnv(gym.Wrapper, gym.utils.RecordConstructorArgs):
     The observation is a dict of
 
     - ``image``: ``(56, 56, 3)`` uint8, the very frame of ``RGBImgPartialObsWrapper(tile_size=8)``;
-    - ``mission``: ``(80,)`` int64 word ids (:func:`envs.gridworld.missions.encode_mission`);
+    - ``mission``: ``(80,)`` int64 word ids (:func:`hier.envs.gridworld.missions.encode_mission`);
     - ``odometry``: ``(3,)`` int8, the agent's own motion since the last observation in its frame
       then: cells ahead, cells to the right, quarter turns clockwise.
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 
 import numpy as np
-from numpy.typing import NDArray
-
-from envs.gridworld.cells import (
+from hier.envs.gridworld.cells import (
     CARRYABLE,
     CELLS,
     COLOR_OF,
@@ -19,9 +17,10 @@ from envs.gridworld.cells import (
     STATE_OF,
     WALKABLE,
 )
-from envs.gridworld.percept import HEADINGS, GridPercept
-from envs.gridworld.targets import ANY, VERBS, WHERE, mark_targets, new_mask
-from envs.subgoal import Subgoal, SubgoalSyntaxError
+from hier.envs.gridworld.percept import HEADINGS, GridPercept
+from hier.envs.gridworld.targets import ANY, VERBS, WHERE, mark_targets, new_mask
+from hier.envs.subgoal import Subgoal, SubgoalSyntaxError
+from numpy.typing import NDArray
 
 _OBJECT_KINDS = ("door", "key", "ball", "box", "goal")
 _NO_OBJECT = ("explore", "drop")
@@ -42,7 +41,7 @@ DROP = Subgoal("drop")
 
 
 class GridworldSubgoals:
-    """Subgoals over MiniGrid objects; implements :class:`envs.subgoal.SubgoalSpace`.
+    """Subgoals over MiniGrid objects; implements :class:`hier.envs.subgoal.SubgoalSpace`.
 
     Completion is read off two successive percepts, never off the simulator.
     """

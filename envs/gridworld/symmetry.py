@@ -7,9 +7,8 @@ does a mirror, with left and right exchanged, and balls for boxes where no box i
 from __future__ import annotations
 
 import numpy as np
-
-from envs.gridworld.cells import CELLS, CODE, COLORS, N_CODES
-from envs.variations import Symmetry
+from hier.envs.gridworld.cells import CELLS, CODE, COLORS, N_CODES
+from hier.envs.variations import Symmetry
 
 _COLORED = ("door", "key", "ball", "box", "floor")
 

@@ -7,9 +7,8 @@ perception's grounding (all environments at every step).
 from __future__ import annotations
 
 import numpy as np
-
-from envs.compiled import compiled
-from envs.gridworld.cells import DOOR_STATES, EMPTY, KINDS, UNSEEN
+from hier.envs.compiled import compiled
+from hier.envs.gridworld.cells import DOOR_STATES, EMPTY, KINDS, UNSEEN
 
 EXPLORE, GO_TO, PICK_UP, OPEN, DROP, PUT_NEXT_TO, TOGGLE, REACH = range(8)
 VERBS = (
@@ -134,7 +133,7 @@ def mark_targets(
             cells from the edge of the map.
         ax, ay: the agent's position; otherwise no target, save for a goal underfoot.
         verb, color, kind, where: the subgoal as integers (``ANY`` where open).
-        kind_of, color_of, state_of, walkable: the tables of :mod:`envs.gridworld.cells`.
+        kind_of, color_of, state_of, walkable: the tables of :mod:`hier.envs.gridworld.cells`.
         out: ``(size, size)`` bool, all false inside ``bounds`` grown by one; written.
 
     Returns:

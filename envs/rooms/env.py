@@ -7,10 +7,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from numpy.typing import NDArray
-
-from envs.rooms.expert import RoomsExpert
-from envs.rooms.percept import (
+from hier.envs.rooms.expert import RoomsExpert
+from hier.envs.rooms.percept import (
     GO_TO,
     MISSION_LENGTH,
     MOTIONS,
@@ -20,8 +18,9 @@ from envs.rooms.percept import (
     WORDS,
     mission_ids,
 )
-from envs.rooms.simulator import FRAME, build, mute, picture, plan
-from envs.rooms.truth import FARTHEST, MAX_SIGHTINGS, RoomsTruth, turned
+from hier.envs.rooms.simulator import FRAME, build, mute, picture, plan
+from hier.envs.rooms.truth import FARTHEST, MAX_SIGHTINGS, RoomsTruth, turned
+from numpy.typing import NDArray
 
 MISSIONS = {
     "MiniWorld-FourRooms-v0": GO_TO,
@@ -42,12 +41,12 @@ class RoomsEnv(gym.Env):
       left of the pose before, and radians turned to the left;
     - ``touch``: ``(3,)`` int64, whether in this step the hand closed on something, whether it holds
       something now, and which motion was stopped: 1 + an index into
-      :data:`envs.rooms.percept.MOTIONS`, 0 for none;
-    - ``mission``: ``(9,)`` int64 word ids (:data:`envs.rooms.percept.WORDS`).
+      :data:`hier.envs.rooms.percept.MOTIONS`, 0 for none;
+    - ``mission``: ``(9,)`` int64 word ids (:data:`hier.envs.rooms.percept.WORDS`).
 
     The privileged variant draws nothing at its steps, and has in place of the picture what
     perception would find in it, exactly: ``sightings``, ``(8, 5)`` float32, and ``reach``,
-    ``(16,)`` float32 (:class:`envs.rooms.truth.RoomsTruth`).
+    ``(16,)`` float32 (:class:`hier.envs.rooms.truth.RoomsTruth`).
 
     Args:
         level: one of :data:`MISSIONS`.

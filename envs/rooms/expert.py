@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from hier.envs.domain import FAR
+from hier.envs.rooms.maps import centre
+from hier.envs.rooms.percept import PICK_UP, PUT_NEXT, RoomsPercept, Thing
+from hier.envs.rooms.steering import actions_along
+from hier.envs.rooms.subgoals import Explore, PutNext, RoomsSubgoals
+from hier.envs.rooms.truth import RoomsTruth, turned
+from hier.envs.rooms.ways import way_to
+from hier.envs.subgoal import Subgoal
 from numpy.typing import NDArray
-
-from envs.domain import FAR
-from envs.rooms.maps import centre
-from envs.rooms.percept import PICK_UP, PUT_NEXT, RoomsPercept, Thing
-from envs.rooms.steering import actions_along
-from envs.rooms.subgoals import Explore, PutNext, RoomsSubgoals
-from envs.rooms.truth import RoomsTruth, turned
-from envs.rooms.ways import way_to
-from envs.subgoal import Subgoal
 
 RED, YELLOW = ("red", "box"), ("yellow", "box")
 MISTAKEN = 1.5  # metres by which an object may be seen wrongly and still be meant

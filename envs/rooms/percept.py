@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from hier.envs.rooms.maps import Cell, cell_at
 from numpy.typing import NDArray
-
-from envs.rooms.maps import Cell, cell_at
 
 COLORS = ("blue", "green", "grey", "purple", "red", "yellow")
 KINDS = ("ball", "box", "key")
@@ -69,7 +68,7 @@ class SeenObject:
 
 @dataclass(frozen=True, slots=True)
 class RoomsPercept:
-    """What the agent knows; places and headings as in :mod:`envs.rooms.maps`.
+    """What the agent knows; places and headings as in :mod:`hier.envs.rooms.maps`.
 
     Attributes:
         frame: ``(60, 80, 3)`` uint8, the latest first-person picture; black in the privileged

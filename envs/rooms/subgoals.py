@@ -7,9 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-
-from envs.rooms.maps import (
+from hier.envs.rooms.maps import (
     CELL,
     FREE,
     SIZE,
@@ -21,7 +19,7 @@ from envs.rooms.maps import (
     frontier,
     frontiers,
 )
-from envs.rooms.percept import (
+from hier.envs.rooms.percept import (
     AGENT_RADIUS,
     COLORS,
     GO_TO,
@@ -32,9 +30,10 @@ from envs.rooms.percept import (
     RoomsPercept,
     SeenObject,
 )
-from envs.rooms.steering import cannot_turn, clear_heading, toward
-from envs.rooms.ways import Way, way_to
-from envs.subgoal import Subgoal, SubgoalSyntaxError
+from hier.envs.rooms.steering import cannot_turn, clear_heading, toward
+from hier.envs.rooms.ways import Way, way_to
+from hier.envs.subgoal import Subgoal, SubgoalSyntaxError
+from numpy.typing import NDArray
 
 ARRIVED = 0.6  # metres from a place to explore at which it is explored
 _BITS = 7  # of a row or column
@@ -78,7 +77,7 @@ def explore(cell: Cell) -> Explore:
 
 class RoomsSubgoals:
     """Subgoals over known objects and the map's edge; implements
-    :class:`envs.subgoal.SubgoalSpace`.
+    :class:`hier.envs.subgoal.SubgoalSpace`.
     """
 
     verbs = ("go to", "pick up", "put", "put down", "explore")

@@ -7,11 +7,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from hier.envs.rooms.maps import CELL, FREE, SIZE, WALL
+from hier.envs.rooms.percept import COLORS, KINDS, RAYS, Thing, carried_ahead
+from hier.envs.rooms.simulator import FOCAL, FRAME
 from numpy.typing import NDArray
-
-from envs.rooms.maps import CELL, FREE, SIZE, WALL
-from envs.rooms.percept import COLORS, KINDS, RAYS, Thing, carried_ahead
-from envs.rooms.simulator import FOCAL, FRAME
 
 FARTHEST = 10.0  # metres: nothing is told of what lies beyond
 MAX_SIGHTINGS = 8  # objects seen at once
@@ -83,7 +82,7 @@ class RoomsTruth:
         return np.minimum(hits, FARTHEST).astype(np.float32)
 
     def sightings(self) -> NDArray[np.float32]:
-        """Objects in view with no wall between, as :func:`perception.rooms.vision.see` has them."""
+        """Objects in view with no wall between, as :func:`.see` has them."""
         found = np.zeros((MAX_SIGHTINGS, 5), np.float32)
         ends, k = None, 0
         if self.held is not None:  # which hides its own foot

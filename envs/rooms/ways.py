@@ -11,12 +11,11 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from hier.envs.compiled import compiled
+from hier.envs.domain import FAR
+from hier.envs.rooms.maps import CELL, SIZE, UNKNOWN, WALL
+from hier.envs.rooms.percept import AGENT_RADIUS
 from numpy.typing import ArrayLike, NDArray
-
-from envs.compiled import compiled
-from envs.domain import FAR
-from envs.rooms.maps import CELL, SIZE, UNKNOWN, WALL
-from envs.rooms.percept import AGENT_RADIUS
 
 FINE = CELL / 2  # metres a side of the cells of ways
 _MARGIN = 4  # cells searched around what is known
@@ -55,7 +54,7 @@ def way_to(
     The map may be wrong by a cell, so walls within 0.75 m of the ends can be passed.
 
     Args:
-        cells: ``(80, 80)`` uint8 map (:mod:`envs.rooms.maps`); what is unknown may be walked.
+        cells: ``(80, 80)`` uint8 map (:mod:`hier.envs.rooms.maps`); what is unknown may be walked.
         start, target: ``(2,)`` places.
         objects: ``(n, 3)`` places and radii of what is in the way, in metres.
         body: radius of what walks there, in metres.

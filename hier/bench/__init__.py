@@ -14,9 +14,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from envs.errors import ConfigError, UnknownNameError
-from envs.files import atomic_write
-from hier.run_folder import commit, versions
+from hier.envs.errors import ConfigError, UnknownNameError
+from hier.envs.files import atomic_write
+from hier.run.folder import commit, versions
 
 Row = dict[str, Any]
 
@@ -30,7 +30,7 @@ class Suite:
         function: ``module:function`` under :mod:`hier.bench`, called as
             ``function(quick, seeds)`` and returning ``(figures, rows)``.
         seeds: training seeds unless others are asked for.
-        plot: function of :mod:`hier.plots` that draws the result, empty for none.
+        plot: function of :mod:`hier.bench.plots` that draws the result, empty for none.
     """
 
     purpose: str
@@ -176,7 +176,7 @@ def run_suite(
         with atomic_write(Path(out)) as file:
             file.write_text(_readable(result) + "\n")
         if suite.plot:
-            plots = importlib.import_module("hier.plots")
+            plots = importlib.import_module("hier.bench.plots")
             getattr(plots, suite.plot)(result, Path(out).with_suffix(".png"))
     print(json.dumps(result))
     return result

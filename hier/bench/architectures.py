@@ -12,10 +12,10 @@ from typing import Any
 
 import transformers
 
-from planners.pretraining.tiny_vlm import IMAGE, TEMPLATE, TinyVLM, tiny_config, word_tokenizer
-from planners.processors import VideoStandIn, stills_only
-from planners.prompts import question_of
-from planners.protocol import PlannerQuery
+from hier.planners.language.processors import VideoStandIn, stills_only
+from hier.planners.language.prompts import question_of
+from hier.planners.pretraining.tiny_vlm import IMAGE, TEMPLATE, TinyVLM, tiny_config, word_tokenizer
+from hier.planners.protocol import PlannerQuery
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from envs.gridworld.disturbance import DISTURBANCES, Disturbed
-from envs.registry import make_env
-from envs.subgoal import Subgoal
-from hier.agent import Agent
 from hier.bench import Row
 from hier.bench.runs import kept_parent, side_by_side, success_figures, train_all
-from hier.build import Trained, build_planner_of, open_trained
 from hier.config import HierConfig
-from planners.protocol import (
+from hier.envs.gridworld.disturbance import DISTURBANCES, Disturbed
+from hier.envs.registry import make_env
+from hier.envs.subgoal import Subgoal
+from hier.planners.protocol import (
     DONE,
     Planner,
     PlannerQuery,
@@ -25,6 +23,8 @@ from planners.protocol import (
     certain_of,
     uniform_over,
 )
+from hier.run.agent import Agent
+from hier.run.setup import Trained, build_planner_of, open_trained
 
 NONE = "none"
 RE_PLANNING, PLAN_FIXED = "re-planning", "plan fixed"
@@ -49,7 +49,7 @@ class FixedPlan:
         self._now = 0
 
     def score(self, queries: Sequence[PlannerQuery]) -> list[PlannerReply]:
-        """See :class:`planners.protocol.Planner`; for one environment and one episode."""
+        """See :class:`hier.planners.protocol.Planner`; for one environment and one episode."""
         (query,) = queries
         last = len(self.plan) - 1
         if query.recent and query.recent[-1] == (self.plan[self._now], DONE):

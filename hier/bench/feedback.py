@@ -7,7 +7,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from envs.registry import domain_of
 from hier.bench import Row
 from hier.bench.guidance import LINVIT, PATIENT, READ
 from hier.bench.runs import (
@@ -27,10 +26,11 @@ from hier.bench.starts import source_controllers, world_controllers
 from hier.bench.teachers import KEYLESS, half_taught, wrong_teacher
 from hier.bench.worlds import TASKS
 from hier.config import HierConfig
-from hier.evaluation import evaluate
-from hier.run_folder import RunFolder
-from planners.accuracy import measure
-from planners.language import VLMPlanner
+from hier.envs.registry import domain_of
+from hier.planners.accuracy import measure
+from hier.planners.language.planner import VLMPlanner
+from hier.run.evaluation import evaluate
+from hier.run.folder import RunFolder
 
 BEST, OTHERS = "awr", ("archer", "grpo", "step_dpo", "inverse_rl")
 # Levels that neither planner nor controller learned on, and the steps that both are given there.

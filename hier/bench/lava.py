@@ -11,7 +11,7 @@ from hier.bench import Row
 from hier.bench.runs import judged, kept_parent, side_by_side, train_all
 from hier.bench.zero_shot import short_name
 from hier.config import HierConfig
-from hier.evaluation import evaluate
+from hier.run.evaluation import evaluate
 
 LEVELS = ("MiniGrid-LavaGapS7-v0", "MiniGrid-LavaCrossingS9N2-v0")
 STEPS = 40_960

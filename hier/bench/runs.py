@@ -12,15 +12,15 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from envs.errors import UnknownNameError
-from envs.files import atomic_write
-from envs.registry import make_env
 from hier.bench import Row
 from hier.config import HierConfig
-from hier.run_folder import RunFolder, commit
+from hier.envs.errors import UnknownNameError
+from hier.envs.files import atomic_write
+from hier.envs.registry import make_env
+from hier.run.folder import RunFolder, commit
 
 if TYPE_CHECKING:
-    from hier.evaluation import Evaluation  # which imports torch
+    from hier.run.evaluation import Evaluation  # which imports torch
 
 Job = TypeVar("Job")
 
@@ -36,7 +36,7 @@ def train_job(job: tuple[HierConfig, str, Path]) -> Row:
     """
     import warnings
 
-    from hier.training import train
+    from hier.run.training import train
 
     warnings.simplefilter("ignore")
     config, variant, folder = job

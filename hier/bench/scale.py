@@ -22,14 +22,14 @@ import transformers
 from hier.bench import Row
 from hier.bench.architectures import SIZES, Size
 from hier.bench.planner import CANDIDATES, ENVIRONMENTS, make_queries
-from perception.map_image import map_image
-from planners.language import VLMPlanner
-from planners.models import SHIPPED as SHIPPED_FOLDERS
-from planners.models import PlannerModel, add_adapter
-from planners.processors import quiet
-from planners.prompts import Prompt, PromptFormat, question_of
-from planners.protocol import PlannerQuery
-from planners.scoring import candidate_log_probs, strategy_for
+from hier.perception.gridworld.map_image import map_image
+from hier.planners.language.models import SHIPPED as SHIPPED_FOLDERS
+from hier.planners.language.models import PlannerModel, add_adapter
+from hier.planners.language.planner import VLMPlanner
+from hier.planners.language.processors import quiet
+from hier.planners.language.prompts import Prompt, PromptFormat, question_of
+from hier.planners.language.scoring import candidate_log_probs, strategy_for
+from hier.planners.protocol import PlannerQuery
 
 RANK = 8  # of the LoRA adapter
 STEP_QUERIES = 4  # in one optimiser step; what it keeps for the backward pass grows with them
@@ -50,7 +50,7 @@ def scale(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]
     """Memory and time of scoring and of a LoRA step, by model size.
 
     Every size is measured in a process of its own, through
-    :func:`planners.scoring.candidate_log_probs`: ``score_ms`` for 16 environments with 12
+    :func:`.candidate_log_probs`: ``score_ms`` for 16 environments with 12
     candidates and one memory map each, from pixels and words to log-probabilities (of which
     ``encode_ms`` before the network); ``lora_step_ms`` for forward, backward and AdamW on 4 of
     them. Tokens per second are those of the prompts. Memory is the most in use, weights included:

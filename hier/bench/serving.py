@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from envs.errors import UserError
+from hier.envs.errors import UserError
 
 _PATIENCE = 120  # seconds until it must answer
 

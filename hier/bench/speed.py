@@ -15,14 +15,14 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
-from envs.gridworld.missions import encode_mission
-from envs.registry import make_env
-from hier.action_guidance import build_distillation
 from hier.bench import Row
-from hier.build import build_env, build_model, build_planner_of
 from hier.config import HierConfig
-from hier.guidance import build_guidance
-from hier.training import guidance_callbacks
+from hier.envs.gridworld.missions import encode_mission
+from hier.envs.registry import make_env
+from hier.guidance.actions import build_distillation
+from hier.guidance.learning import build_guidance
+from hier.run.setup import build_env, build_model, build_planner_of
+from hier.run.training import guidance_callbacks
 
 RENDER_LEVELS = (
     "BabyAI-GoToRedBall-v0", "BabyAI-GoToLocal-v0", "BabyAI-PickupLoc-v0", "BabyAI-PutNextLocal-v0",

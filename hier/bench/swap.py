@@ -10,8 +10,8 @@ from hier.bench import Row
 from hier.bench.runs import new_parent, success_figures, train_all
 from hier.bench.serving import serving
 from hier.config import HierConfig
-from planners.language import VLMPlanner
-from planners.models import SHIPPED
+from hier.planners.language.models import SHIPPED
+from hier.planners.language.planner import VLMPlanner
 
 LINES = {
     "shipped": [],

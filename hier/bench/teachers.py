@@ -7,11 +7,12 @@ from pathlib import Path
 from hier.feedback.anchors import question_alone
 from hier.feedback.learner import PlannerLearner
 from hier.feedback.objectives import AWR
-from hier.pretraining import PretrainConfig, pretrain
-from planners.accuracy import states_of
-from planners.language import VLMPlanner
-from planners.pretraining.demonstrations import Mistakes
-from planners.simple import MistakenPlanner
+from hier.planners.accuracy import states_of
+from hier.planners.language.planner import VLMPlanner
+from hier.planners.pretraining.demonstrations import Mistakes
+from hier.planners.scripted import MistakenPlanner
+from hier.pretraining.config import PretrainConfig
+from hier.pretraining.run import pretrain
 
 _FIRST_SEED = 4_000_000  # levels that nothing else plays
 _STATES, _UPDATES = 400, 150
@@ -41,7 +42,7 @@ def wrong_teacher(folder: Path, level: str, mistake: str = "order", *, quick: bo
     Args:
         folder: where the planner goes.
         level: environment id.
-        mistake: of :data:`planners.simple.MISTAKES`.
+        mistake: of :data:`hier.planners.scripted.MISTAKES`.
         quick: hardly teach it, to check that this works.
     """
     if (folder / "config.json").is_file():

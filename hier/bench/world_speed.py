@@ -9,16 +9,16 @@ from statistics import median
 from typing import Any
 
 from hier.bench import Row
-from hier.build import build_env, build_model, build_planner_of
 from hier.config import HierConfig
+from hier.run.setup import build_env, build_model, build_planner_of
 
 PARTS = ("simulation", "rendering", "percept", "planner", "acting", "learning", "rest")
 # Preset, level, whether it has a privileged variant, and what draws the pictures.
 WORLDS: tuple[tuple[str, str, bool, str], ...] = (
-    ("demo", "BabyAI-UnlockPickup-v0", False, "envs.gridworld.rendering:FrameRenderer.render"),
-    ("pointmaze", "PointMaze_Medium-v3", True, "envs.mujoco_maze.camera:Camera.picture"),
-    ("fetch", "FetchPickAndPlace-v4", True, "envs.fetch.camera:Camera.picture"),
-    ("rooms", "MiniWorld-FourRooms-v0", True, "envs.rooms.env:picture"),
+    ("demo", "BabyAI-UnlockPickup-v0", False, "hier.envs.gridworld.rendering:FrameRenderer.render"),
+    ("pointmaze", "PointMaze_Medium-v3", True, "hier.envs.pointmaze.camera:Camera.picture"),
+    ("fetch", "FetchPickAndPlace-v4", True, "hier.envs.fetch.camera:Camera.picture"),
+    ("rooms", "MiniWorld-FourRooms-v0", True, "hier.envs.rooms.env:picture"),
 )
 VARIANTS = {
     "hierarchical": "planner.type=oracle",

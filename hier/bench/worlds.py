@@ -7,7 +7,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from envs.registry import domain_of
 from hier.bench import Row
 from hier.bench.runs import (
     by_variant,
@@ -21,7 +20,8 @@ from hier.bench.runs import (
     train_job,
 )
 from hier.config import HierConfig
-from hier.evaluation import evaluate
+from hier.envs.registry import domain_of
+from hier.run.evaluation import evaluate
 
 
 class Task(NamedTuple):

@@ -7,15 +7,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from envs.registry import domain_named
 from hier.bench import Row
 from hier.bench.runs import short_name, side_by_side
 from hier.bench.starts import source_controllers
-from hier.evaluation import evaluate
-from hier.pretraining import PretrainConfig
-from planners.accuracy import measure
-from planners.language import VLMPlanner
-from planners.pretraining.demonstrations import Mistakes
+from hier.envs.registry import domain_named
+from hier.planners.accuracy import measure
+from hier.planners.language.planner import VLMPlanner
+from hier.planners.pretraining.demonstrations import Mistakes
+from hier.pretraining.config import PretrainConfig
+from hier.run.evaluation import evaluate
 
 PLANNERS = ("vlm", "oracle")
 
@@ -81,10 +81,10 @@ def planner_accuracy(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any],
     """How often the planner that ships names the expert's subgoal, level by level.
 
     2,000 states of unseen seeds over the source levels, and 100 of every other level that the
-    subgoal vocabulary covers, see :func:`planners.accuracy.measure`; and as many in episodes with
+    subgoal vocabulary covers, see :func:`.measure`; and as many in episodes with
     mistakes. The states are fixed; the suite's seeds are of no consequence.
     """
-    from envs.gridworld.coverage import coverage
+    from hier.envs.gridworld.coverage import coverage
 
     made = PretrainConfig.load("gridworld")
     source = made.levels

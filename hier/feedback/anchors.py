@@ -11,12 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from envs.registry import domain_of
+from hier.envs.registry import domain_of
 from hier.feedback.lessons import Lesson
-from planners.accuracy import states_of
-from planners.language import LanguagePlanner
-from planners.pictures import as_png
-from planners.protocol import PlannerQuery
+from hier.planners.accuracy import states_of
+from hier.planners.language.pictures import as_png
+from hier.planners.language.planner import LanguagePlanner
+from hier.planners.protocol import PlannerQuery
 
 _FIRST_SEED = 4_500_000  # levels that nothing else plays
 
@@ -29,7 +29,7 @@ def anchors_for(
     Args:
         planner: is asked them.
         trained_on: environment ids; they are left out.
-        levels: environment ids; the domain's :attr:`envs.domain.Domain.source_levels` if ``None``.
+        levels: environment ids; the domain's :attr:`.Domain.source_levels` if ``None``.
         states: how many questions in all, shared out evenly.
 
     Returns:

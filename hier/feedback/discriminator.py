@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from envs.domain import Outlook
-from hier.choice import draw
-from hier.critic import SubgoalQ, as_tensors
+from hier.envs.domain import Outlook
 from hier.feedback.lessons import Lesson
 from hier.feedback.objectives.inverse_rl import discriminator_loss
+from hier.guidance.critic import SubgoalQ, as_tensors
+from hier.guidance.selection import draw
 
 
 class Discriminator:
@@ -22,7 +22,7 @@ class Discriminator:
     1606.03476). It sees what the critic sees and is built like it.
 
     Args:
-        sizes: of the outlook, :meth:`envs.domain.Domain.outlook_sizes`.
+        sizes: of the outlook, :meth:`hier.envs.domain.Domain.outlook_sizes`.
         learning_rate: of Adam.
         batch_size: subgoals of each side per update.
         seed: of weights and draws.

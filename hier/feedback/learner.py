@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from envs.errors import ConfigError, UserError
-from hier.critic import SubgoalCritic
+from hier.envs.errors import ConfigError, UserError
 from hier.feedback.discriminator import Discriminator
 from hier.feedback.lessons import Lesson
 from hier.feedback.objectives import InverseRL, Lessons, Objective, kl_to_reference
 from hier.feedback.objectives.grpo import relative
-from planners.language import LanguagePlanner
-from planners.prompts import Prompt
+from hier.guidance.critic import SubgoalCritic
+from hier.planners.language.planner import LanguagePlanner
+from hier.planners.language.prompts import Prompt
 
 _FEWER = 4  # lessons to an anchor in a batch: anchors cost as much and say the same each round
 

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from envs.domain import Outlook
-from envs.errors import ConfigError, RunFolderError
-from envs.files import atomic_write
-from hier.vec_env import discounted_returns
-from planners.prompts import Prompt
+from hier.envs.domain import Outlook
+from hier.envs.errors import ConfigError, RunFolderError
+from hier.envs.files import atomic_write
+from hier.hierarchy.vec_env import discounted_returns
+from hier.planners.language.prompts import Prompt
 
 SHARD = 1000  # lessons in a file
 

@@ -12,21 +12,21 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Image
 from torch import Tensor
 
-from envs.errors import ConfigError
-from envs.registry import domain_of
 from hier.config import HierConfig
-from hier.critic import SubgoalCritic
+from hier.envs.errors import ConfigError
+from hier.envs.registry import domain_of
 from hier.feedback.anchors import anchors_for
 from hier.feedback.discriminator import Discriminator
 from hier.feedback.learner import PlannerLearner
 from hier.feedback.lessons import FeedbackBuffer, Lesson, write_lessons
 from hier.feedback.objectives import InverseRL, objective_class
 from hier.feedback.progress import PlannerProgress
-from hier.guidance import NOT_TEXT_LOGS, SubgoalGuidance
-from hier.run_folder import RunFolder
-from hier.vec_env import HierarchicalVecEnv, SubgoalRecord
-from planners.language import LanguagePlanner
-from planners.pictures import as_png
+from hier.guidance.critic import SubgoalCritic
+from hier.guidance.learning import NOT_TEXT_LOGS, SubgoalGuidance
+from hier.hierarchy.vec_env import HierarchicalVecEnv, SubgoalRecord
+from hier.planners.language.pictures import as_png
+from hier.planners.language.planner import LanguagePlanner
+from hier.run.folder import RunFolder
 
 _STATES = 64  # on which accuracy is followed
 

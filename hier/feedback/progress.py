@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.registry import domain_of
-from hier.recording import beside
-from planners.accuracy import states_of
-from planners.protocol import Planner, PlannerQuery, PlannerReply
+from hier.envs.registry import domain_of
+from hier.planners.accuracy import states_of
+from hier.planners.protocol import Planner, PlannerQuery, PlannerReply
+from hier.run.recording import beside
 
 
 class PlannerProgress:

@@ -11,14 +11,14 @@ from typing import Any
 
 from tqdm import tqdm
 
-from envs.errors import ConfigError
-from hier.build import build_planner_of
+from hier.envs.errors import ConfigError
 from hier.feedback.anchors import anchors_for
 from hier.feedback.learner import PlannerLearner
 from hier.feedback.lessons import Lesson, read_lessons
 from hier.feedback.objectives import objective_class
-from hier.run_folder import RunFolder
-from planners.language import LanguagePlanner
+from hier.planners.language.planner import LanguagePlanner
+from hier.run.folder import RunFolder
+from hier.run.setup import build_planner_of
 
 _AT_A_TIME = 20  # updates between two lines of the report
 _PASSES = 2  # over the lessons, unless said otherwise

@@ -8,18 +8,17 @@ from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
+from hier.envs.domain import Domain
+from hier.envs.robotics import build_simulator
+from hier.envs.subgoal import Subgoal
+from hier.envs.variations import Variations
 from numpy.typing import NDArray
-
-from envs.domain import Domain
-from envs.robotics import build_simulator
-from envs.subgoal import Subgoal
-from envs.variations import Variations
 
 _LEVELS = ("FetchPickAndPlace-v4", "FetchPush-v4", "FetchReach-v4")
 
 
 class Fetch(Domain):
-    """A robot's hand at a table, seen by three cameras (:class:`envs.fetch.env.FetchEnv`)."""
+    """A robot's hand at a table, seen by three cameras (:class:`hier.envs.fetch.env.FetchEnv`)."""
 
     name = "fetch"
     source_levels: ClassVar[tuple[str, ...]] = _LEVELS
@@ -35,52 +34,52 @@ class Fetch(Domain):
         return tuple(self._prefix + level for level in _LEVELS)
 
     def make_env(self, env_id: str, *, max_steps: int | None = None) -> gym.Env:
-        """See :meth:`envs.domain.Domain.make_env`; needs the extra ``mujoco``."""
-        from envs.fetch.env import FetchEnv
+        """See :meth:`hier.envs.domain.Domain.make_env`; needs the extra ``mujoco``."""
+        from hier.envs.fetch.env import FetchEnv
 
         options = {} if max_steps is None else {"max_episode_steps": max_steps}
         level = env_id.removeprefix(self._prefix)
         return FetchEnv(build_simulator(level, **options), self.privileged)
 
     def subgoal_space(self) -> Any:
-        """See :class:`envs.fetch.subgoals.FetchSubgoals`."""
-        from envs.fetch.subgoals import FetchSubgoals
+        """See :class:`hier.envs.fetch.subgoals.FetchSubgoals`."""
+        from hier.envs.fetch.subgoals import FetchSubgoals
 
         return FetchSubgoals()
 
     def tracker(self, n: int) -> Any:
-        """See :class:`perception.fetch.tracker.FetchTracker`."""
-        from perception.fetch.tracker import FetchTracker
+        """See :class:`hier.perception.fetch.tracker.FetchTracker`."""
+        from hier.perception.fetch.tracker import FetchTracker
 
         return FetchTracker(n)
 
     def outlook_sizes(self) -> tuple[int, int, int]:
-        """See :meth:`perception.fetch.tracker.FetchTracker.outlook`."""
-        from perception.fetch.tracker import outlook_sizes
+        """See :meth:`hier.perception.fetch.tracker.FetchTracker.outlook`."""
+        from hier.perception.fetch.tracker import outlook_sizes
 
         return outlook_sizes()
 
     def picture(self, percept: Any, name: str) -> NDArray[np.uint8]:
-        """See :func:`perception.fetch.collage.collage`."""
-        from perception.fetch.collage import collage
+        """See :func:`hier.perception.fetch.collage.collage`."""
+        from hier.perception.fetch.collage import collage
 
         return collage(percept)
 
     def walker(self) -> Any:
-        """See :class:`perception.fetch.walker.FetchWalker`."""
-        from perception.fetch.walker import FetchWalker
+        """See :class:`hier.perception.fetch.scripted_controller.FetchWalker`."""
+        from hier.perception.fetch.scripted_controller import FetchWalker
 
         return FetchWalker()
 
     def variations(self) -> Variations:
         """None; every subgoal is known, and numbers up to a metre."""
-        from envs.fetch.subgoals import ALL
+        from hier.envs.fetch.subgoals import ALL
 
         return Variations(words=(*map(str, ALL), *map(str, range(100))))
 
     def relabelling(self) -> Any:
-        """See :class:`perception.fetch.hindsight.FetchRelabelling`."""
-        from perception.fetch.hindsight import FetchRelabelling
+        """See :class:`hier.perception.fetch.relabeling.FetchRelabelling`."""
+        from hier.perception.fetch.relabeling import FetchRelabelling
 
         return FetchRelabelling()
 
@@ -95,7 +94,7 @@ class Fetch(Domain):
         level: NDArray[np.uint8] | None = None,
     ) -> NDArray[np.uint8]:
         """Camera pictures, plans of the percept with the subgoal's place, and the candidates."""
-        from perception.fetch.drawing import draw_table
+        from hier.perception.fetch.drawing import draw_table
 
         return draw_table(percept, subgoal, candidates, log_probs, caption=caption, level=level)
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from hier.envs.fetch.percept import FetchPercept
+from hier.envs.fetch.plan import PLAN, draw_plan
+from hier.envs.fetch.subgoals import FetchSubgoals
+from hier.envs.subgoal import Subgoal
+from hier.perception.scene_card import LEVEL_TITLE, MARGIN, MUTED, PAPER, write_card
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-
-from envs.fetch.percept import FetchPercept
-from envs.fetch.plan import PLAN, draw_plan
-from envs.fetch.subgoals import FetchSubgoals
-from envs.subgoal import Subgoal
-from perception.scene_card import LEVEL_TITLE, MARGIN, MUTED, PAPER, write_card
 
 _WIDTH, _CAMERAS, _CARD, _TITLE = 2 * PLAN, 160, 300, 28
 _SPACE = FetchSubgoals()
@@ -29,7 +28,7 @@ def draw_table(
 ) -> NDArray[np.uint8]:
     """Draw the newest pictures, the percept's plan with the subgoal's place, and the candidates.
 
-    Arguments and result as :meth:`envs.domain.Domain.draw_scene`.
+    Arguments and result as :meth:`hier.envs.domain.Domain.draw_scene`.
     """
     mark = None if subgoal is None else _SPACE.place(percept, subgoal)
     known = draw_plan(percept.gripper, percept.opening, percept.block, percept.target, mark)

@@ -7,14 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 from gymnasium import spaces
-from numpy.typing import NDArray
-
-from envs.domain import Imagined, Outlook
-from envs.errors import PerceptionError
-from envs.fetch.camera import FRAME
-from envs.fetch.env import FRAME_EVERY, STEP
-from envs.fetch.percept import GRASPED, WORDS, FetchPercept, mission_text, mission_words
-from envs.fetch.subgoals import (
+from hier.envs.domain import Imagined, Outlook
+from hier.envs.errors import PerceptionError
+from hier.envs.fetch.camera import FRAME
+from hier.envs.fetch.env import FRAME_EVERY, STEP
+from hier.envs.fetch.percept import GRASPED, WORDS, FetchPercept, mission_text, mission_words
+from hier.envs.fetch.subgoals import (
     CARRY,
     CELL,
     GRASP,
@@ -26,9 +24,10 @@ from envs.fetch.subgoals import (
     FetchSubgoals,
     map_cell,
 )
-from envs.subgoal import Subgoal
-from perception.fetch.vision import locate, see_block, see_target
-from perception.places import PlaceTracker
+from hier.envs.subgoal import Subgoal
+from hier.perception.fetch.vision import locate, see_block, see_target
+from hier.perception.places import PlaceTracker
+from numpy.typing import NDArray
 
 OUTLOOK = 15  # cells a side of the map that a critic sees
 N_CODES = 4
@@ -45,7 +44,7 @@ _HAND = 0.06  # metres from the gripper within which they do
 
 
 class FetchTracker(PlaceTracker):
-    """Follows one table per environment; implements :class:`envs.domain.Tracker`.
+    """Follows one table per environment; implements :class:`hier.envs.domain.Tracker`.
 
     The target is seen once it is wholly in sight of two cameras, the block in every new picture;
     between pictures the block moves with a hand that holds it. The privileged variant is told both.
@@ -71,7 +70,7 @@ class FetchTracker(PlaceTracker):
         self._missions = [""] * n
 
     def reset(self, observation: dict[str, NDArray], which: Sequence[int] | None = None) -> None:
-        """Begin episodes; see :meth:`envs.domain.Tracker.reset`.
+        """Begin episodes; see :meth:`hier.envs.domain.Tracker.reset`.
 
         Raises:
             PerceptionError: for a first picture without the block.

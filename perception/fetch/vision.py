@@ -6,10 +6,9 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+from hier.envs.fetch.camera import AXES, FIELD, MIDDLE, PIXELS, VIEWS
+from hier.envs.fetch.percept import SIDE
 from numpy.typing import ArrayLike, NDArray
-
-from envs.fetch.camera import AXES, FIELD, MIDDLE, PIXELS, VIEWS
-from envs.fetch.percept import SIDE
 
 # Hue (OpenCV's half degrees), saturation and value: lowest and highest of each colour.
 _YELLOW = (((18, 110, 50), (36, 255, 255)),)
@@ -48,7 +47,7 @@ _BLOCK_AREA, _TARGET_AREA = _areas()
 
 
 def see_block(frame: NDArray[np.uint8]) -> Sight:
-    """The yellow block in a picture of :class:`envs.fetch.camera.Camera`, ``(128, 384, 3)``."""
+    """The yellow block in a picture of :class:`.Camera`, ``(128, 384, 3)``."""
     return _see(frame, _YELLOW, _BLOCK_AREA)
 
 

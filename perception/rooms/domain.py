@@ -8,11 +8,10 @@ from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
+from hier.envs.domain import Domain
+from hier.envs.subgoal import Subgoal
+from hier.envs.variations import Variations
 from numpy.typing import NDArray
-
-from envs.domain import Domain
-from envs.subgoal import Subgoal
-from envs.variations import Variations
 
 _LEVELS = (
     "MiniWorld-FourRooms-v0",
@@ -23,7 +22,7 @@ _LEVELS = (
 
 
 class Rooms(Domain):
-    """Rooms seen in the first person (:class:`envs.rooms.env.RoomsEnv`)."""
+    """Rooms seen in the first person (:class:`hier.envs.rooms.env.RoomsEnv`)."""
 
     name = "miniworld"
     source_levels: ClassVar[tuple[str, ...]] = _LEVELS
@@ -43,45 +42,45 @@ class Rooms(Domain):
         return tuple(self._prefix + level for level in _LEVELS)
 
     def make_env(self, env_id: str, *, max_steps: int | None = None) -> gym.Env:
-        """See :meth:`envs.domain.Domain.make_env`; needs the extra ``miniworld``."""
-        from envs.rooms.env import RoomsEnv
+        """See :meth:`hier.envs.domain.Domain.make_env`; needs the extra ``miniworld``."""
+        from hier.envs.rooms.env import RoomsEnv
 
         return RoomsEnv(env_id.removeprefix(self._prefix), self.privileged, max_steps)
 
     def subgoal_space(self) -> Any:
-        """See :class:`envs.rooms.subgoals.RoomsSubgoals`."""
-        from envs.rooms.subgoals import RoomsSubgoals
+        """See :class:`hier.envs.rooms.subgoals.RoomsSubgoals`."""
+        from hier.envs.rooms.subgoals import RoomsSubgoals
 
         return RoomsSubgoals()
 
     def tracker(self, n: int) -> Any:
-        """See :class:`perception.rooms.tracker.RoomsTracker`."""
-        from perception.rooms.tracker import RoomsTracker
+        """See :class:`hier.perception.rooms.tracker.RoomsTracker`."""
+        from hier.perception.rooms.tracker import RoomsTracker
 
         return RoomsTracker(n)
 
     def outlook_sizes(self) -> tuple[int, int, int]:
-        """See :meth:`perception.rooms.tracker.RoomsTracker.outlook`."""
-        from perception.rooms.tracker import outlook_sizes
+        """See :meth:`hier.perception.rooms.tracker.RoomsTracker.outlook`."""
+        from hier.perception.rooms.tracker import outlook_sizes
 
         return outlook_sizes()
 
     def variations(self) -> Variations:
         """None; every thing and side is known, and numbers of metres and their fractions."""
-        from envs.rooms.percept import COLORS, KINDS, WORDS
+        from hier.envs.rooms.percept import COLORS, KINDS, WORDS
 
         others = ["explore", "m", "north", "south", "west", "east", "down"]
         return Variations(words=(*WORDS, *COLORS, *KINDS, *others, *map(str, range(100))))
 
     def walker(self) -> Any:
-        """See :class:`perception.rooms.walker.RoomsWalker`."""
-        from perception.rooms.walker import RoomsWalker
+        """See :class:`hier.perception.rooms.scripted_controller.RoomsWalker`."""
+        from hier.perception.rooms.scripted_controller import RoomsWalker
 
         return RoomsWalker()
 
     def picture(self, percept: Any, name: str) -> NDArray[np.uint8]:
-        """See :func:`perception.rooms.drawing.draw_map`; the view is the frame itself."""
-        from perception.rooms.drawing import draw_map
+        """See :func:`hier.perception.rooms.drawing.draw_map`; the view is the frame itself."""
+        from hier.perception.rooms.drawing import draw_map
 
         return draw_map(percept) if name == "map" else percept.frame
 
@@ -96,7 +95,7 @@ class Rooms(Domain):
         level: NDArray[np.uint8] | None = None,
     ) -> NDArray[np.uint8]:
         """First-person picture, the percept's map, the candidates and a plan of the level."""
-        from perception.rooms.drawing import draw_rooms
+        from hier.perception.rooms.drawing import draw_rooms
 
         return draw_rooms(percept, subgoal, candidates, log_probs, caption=caption, level=level)
 

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from hier.envs.rooms.maps import CELL, SIZE, centre
+from hier.envs.rooms.percept import AGENT_RADIUS, RADIUS, RoomsPercept, Thing
+from hier.envs.rooms.subgoals import Explore, RoomsSubgoals
+from hier.envs.subgoal import Subgoal
+from hier.perception.scene_card import LEVEL_TITLE, pictures_in_a_row, write_card
 from numpy.typing import NDArray
-
-from envs.rooms.maps import CELL, SIZE, centre
-from envs.rooms.percept import AGENT_RADIUS, RADIUS, RoomsPercept, Thing
-from envs.rooms.subgoals import Explore, RoomsSubgoals
-from envs.subgoal import Subgoal
-from perception.scene_card import LEVEL_TITLE, pictures_in_a_row, write_card
 
 _SIDE, _CARD = 320, 340
 _SHOWN = 64  # cells a side of the map that are drawn; hardly a room reaches beyond
@@ -37,7 +36,7 @@ def draw_rooms(
 ) -> NDArray[np.uint8]:
     """Draw the first-person picture, the percept's map with the target, and the candidates.
 
-    Arguments and result as :meth:`envs.domain.Domain.draw_scene`.
+    Arguments and result as :meth:`hier.envs.domain.Domain.draw_scene`.
     """
     pictures = [("view", percept.frame), ("percept", _plan(percept, subgoal, _CELL))]
     if level is not None:

@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
-
-from envs.rooms.maps import (
+from hier.envs.rooms.maps import (
     CELL,
     CROSS,
     FREE,
@@ -22,7 +20,7 @@ from envs.rooms.maps import (
     from_agent,
     to_map,
 )
-from envs.rooms.percept import (
+from hier.envs.rooms.percept import (
     AGENT_RADIUS,
     COLORS,
     KINDS,
@@ -33,8 +31,9 @@ from envs.rooms.percept import (
     Thing,
     carried_ahead,
 )
-from envs.rooms.subgoals import ARRIVED
-from envs.rooms.truth import DIRECTIONS, TANGENTS
+from hier.envs.rooms.subgoals import ARRIVED
+from hier.envs.rooms.truth import DIRECTIONS, TANGENTS
+from numpy.typing import NDArray
 
 SEEN = 5.0  # metres up to which free floor is noted
 SURE = 4.0  # metres up to which a wall is noted: a row of pixels is a third of a metre there
@@ -85,11 +84,11 @@ class RoomMemory:
     """Follows one episode from its first picture on.
 
     Attributes:
-        position, heading: of the agent on the map (:mod:`envs.rooms.maps`).
+        position, heading: of the agent on the map (:mod:`hier.envs.rooms.maps`).
         reach: ``(16,)`` float32 as last seen.
-        carrying, taken: see :class:`envs.rooms.percept.RoomsPercept`.
+        carrying, taken: see :class:`hier.envs.rooms.percept.RoomsPercept`.
         moved: whether the last action had any effect on the agent or its hand.
-        vain: see :class:`envs.rooms.percept.RoomsPercept`.
+        vain: see :class:`hier.envs.rooms.percept.RoomsPercept`.
     """
 
     def __init__(self) -> None:
@@ -222,7 +221,7 @@ class RoomMemory:
         self.carrying = self.taken
 
     def look(self, sightings: NDArray[np.floating], reach: NDArray[np.floating]) -> None:
-        """Take in what a picture shows (:class:`perception.rooms.vision.Sight`)."""
+        """Take in what a picture shows (:class:`hier.perception.rooms.vision.Sight`)."""
         self.reach = np.asarray(reach, np.float32)
         matched: list[_Known] = []
         if self._holds and (self.taken is not None or self.carrying is None):

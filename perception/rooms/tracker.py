@@ -8,11 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 from gymnasium import spaces
-from numpy.typing import NDArray
-
-from envs.domain import FAR, Imagined, Outlook
-from envs.rooms.maps import CELL, FREE, UNKNOWN, WALL, cells_at, centres, from_agent, to_map
-from envs.rooms.percept import (
+from hier.envs.domain import FAR, Imagined, Outlook
+from hier.envs.rooms.maps import CELL, FREE, UNKNOWN, WALL, cells_at, centres, from_agent, to_map
+from hier.envs.rooms.percept import (
     AGENT_RADIUS,
     COLORS,
     MISSION_LENGTH,
@@ -26,13 +24,14 @@ from envs.rooms.percept import (
     carried_ahead,
     mission_text,
 )
-from envs.rooms.simulator import FRAME
-from envs.rooms.steering import actions_along, turns_to
-from envs.rooms.subgoals import Explore, PutNext, RoomsSubgoals
-from envs.subgoal import Subgoal
-from perception.places import PlaceTracker
-from perception.rooms.memory import RoomMemory
-from perception.rooms.vision import see
+from hier.envs.rooms.simulator import FRAME
+from hier.envs.rooms.steering import actions_along, turns_to
+from hier.envs.rooms.subgoals import Explore, PutNext, RoomsSubgoals
+from hier.envs.subgoal import Subgoal
+from hier.perception.places import PlaceTracker
+from hier.perception.rooms.memory import RoomMemory
+from hier.perception.rooms.vision import see
+from numpy.typing import NDArray
 
 OUTLOOK = 15  # cells a side of the map that a critic sees
 N_CODES = 4  # unknown, free, wall, object
@@ -44,10 +43,10 @@ HAND, GRASP = 0.6, 0.48  # metres ahead where the hand closes, and how wide
 
 
 class RoomsTracker(PlaceTracker):
-    """Follows one agent per environment; implements :class:`envs.domain.Tracker`.
+    """Follows one agent per environment; implements :class:`hier.envs.domain.Tracker`.
 
     Every picture gives objects by colour and the floor's edge; with the agent's own motion they
-    become a map (:class:`perception.rooms.memory.RoomMemory`). The privileged variant is told
+    become a map (:class:`hier.perception.rooms.memory.RoomMemory`). The privileged variant is told
     what a picture would show.
 
     A subgoal's place is sine and cosine of the bearing, the turns to the left until it is ahead,
@@ -69,7 +68,7 @@ class RoomsTracker(PlaceTracker):
         self._missions = [""] * n
 
     def reset(self, observation: dict[str, NDArray], which: Sequence[int] | None = None) -> None:
-        """Begin episodes; see :meth:`envs.domain.Tracker.reset`."""
+        """Begin episodes; see :meth:`hier.envs.domain.Tracker.reset`."""
         which = range(len(self._memories)) if which is None else which
         for i in which:
             self._memories[i] = RoomMemory()

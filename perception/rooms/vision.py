@@ -9,11 +9,10 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from hier.envs.rooms.percept import COLORS, KINDS, RADIUS, RAYS
+from hier.envs.rooms.simulator import EYE, FOCAL, FRAME
+from hier.envs.rooms.truth import FARTHEST, MAX_SIGHTINGS, TANGENTS
 from numpy.typing import NDArray
-
-from envs.rooms.percept import COLORS, KINDS, RADIUS, RAYS
-from envs.rooms.simulator import EYE, FOCAL, FRAME
-from envs.rooms.truth import FARTHEST, MAX_SIGHTINGS, TANGENTS
 
 _HORIZON = FRAME[0] // 2
 _HEIGHT = {"ball": 0.9, "box": 0.8, "key": 0.35}  # metres; most boxes are within a tenth of it

@@ -18,14 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hier.envs.errors import ConfigError
+from hier.envs.files import atomic_write
+from hier.envs.registry import domain_of, make_env
+from hier.envs.subgoal import Expert, Subgoal
+from hier.planners.protocol import DONE, FAILED, RECENT, TIMEOUT, Planner, PlannerQuery, ask
 from numpy.typing import NDArray
 from tqdm import tqdm
-
-from envs.errors import ConfigError
-from envs.files import atomic_write
-from envs.registry import domain_of, make_env
-from envs.subgoal import Expert, Subgoal
-from planners.protocol import DONE, FAILED, RECENT, TIMEOUT, Planner, PlannerQuery, ask
 
 CELLS = 21  # side of the stored maps; smaller ones are cut out of their middle
 GAMMA = 0.97  # of the value targets, as in the hierarchy

@@ -9,12 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
-
-from envs.variations import CodedMaps, Symmetry
-from planners.pretraining.demonstrations import CELLS, Demonstration
-from planners.prompts import (
+from hier.envs.variations import CodedMaps, Symmetry
+from hier.planners.language.prompts import (
     WHAT_SCENE,
     WHICH_ACTION,
     WHICH_SUBGOAL,
@@ -22,7 +18,10 @@ from planners.prompts import (
     PromptFormat,
     situation,
 )
-from planners.token_tree import pack, token_tree
+from hier.planners.language.token_tree import pack, token_tree
+from hier.planners.pretraining.demonstrations import CELLS, Demonstration
+from numpy.typing import NDArray
+from torch import Tensor
 
 TASKS = ("subgoal", "action", "scene")
 _NEAREST = 4  # things that a scene's description names; the rest would be most of the text
@@ -44,7 +43,7 @@ class Batch:
         codes: ``(B, cells, cells)`` int64, what is painted on them; ``None`` where pictures are
             none of maps.
         last: ``(B,)`` int64, position of each prompt's last token; the tries begin at ``L``.
-        edges, steps: see :class:`planners.token_tree.PackedTrees`.
+        edges, steps: see :class:`hier.planners.language.token_tree.PackedTrees`.
         counts: ``(B,)`` int64 answers per example.
         right: ``(B,)`` int64, which of its answers is the expert's.
         task: ``(B,)`` int64 indices into :data:`TASKS`.

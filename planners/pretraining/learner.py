@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hier.planners.pretraining.examples import TASKS, Batch
+from hier.planners.pretraining.muon import Muon
+from hier.planners.pretraining.sight import MapReader
 from torch import Tensor, nn
 from torch.nn import functional
-
-from planners.pretraining.examples import TASKS, Batch
-from planners.pretraining.muon import Muon
-from planners.pretraining.sight import MapReader
 
 _EMBEDDINGS = re.compile(r"embed|lm_head")  # what Muon is not made for
 
@@ -23,7 +22,7 @@ class Learner:
     """A model being trained, with its optimisers: Muon for matrices, AdamW for the rest.
 
     An example's loss is the cross-entropy of the expert's answer under the softmax over the closed
-    set of log p(answer | prompt), which is what :class:`planners.language.LanguagePlanner` answers;
+    set of log p(answer | prompt), which is what :class:`.LanguagePlanner` answers;
     plus ``word_weight`` times the mean over the answer's tokens of -log p(token | before), which
     keeps the model able to write its answers unaided; plus, for subgoals, ``value_weight`` times
     the squared error of the value head at the end of the question; plus, where pictures are maps,

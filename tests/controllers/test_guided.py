@@ -3,10 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from stable_baselines3 import A2C, PPO
-from stable_baselines3.common.utils import LinearSchedule
-
-from controllers.guided import (
+from hier.controllers.guided import (
     REFERENCE,
     AnnealGuidance,
     GuidedPolicy,
@@ -15,7 +12,10 @@ from controllers.guided import (
     log_ratios,
     reference_space,
 )
-from envs.errors import ConfigError, UnknownNameError
+from hier.envs.errors import ConfigError, UnknownNameError
+from stable_baselines3 import A2C, PPO
+from stable_baselines3.common.utils import LinearSchedule
+
 from tests.controllers.bandit import PI_REF, REWARDS, ContextualBandit
 
 TOLERANCE = 0.02  # of each probability, after a training of seconds

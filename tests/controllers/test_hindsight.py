@@ -5,12 +5,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from gymnasium import spaces
+from hier.controllers.hindsight import PAYS, Hindsight, HindsightReplayBuffer
+from hier.envs.domain import Relabelled
+from hier.envs.errors import ConfigError
 
-from controllers.hindsight import PAYS, Hindsight, HindsightReplayBuffer
-from envs.domain import Relabelled
-from envs.errors import ConfigError
-from hier.build import build_env, build_hindsight, build_planner_of
 from hier.config import HierConfig
+from hier.run.setup import build_env, build_hindsight, build_planner_of
 
 GAMMA, BONUS, SHAPING, SCALE = 0.9, 1.0, 0.5, 3.0
 SPACE = spaces.Dict({"x": spaces.Box(-99, 99, (2,)), "subgoal": spaces.Box(0, 99, (1,))})

@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-
-from controllers.build import build_controller
-from controllers.features import SubgoalFeatures
-from controllers.guided import (
+from hier.controllers.build import build_controller
+from hier.controllers.features import SubgoalFeatures
+from hier.controllers.guided import (
     REFERENCE,
     Guidance,
     GuidedPolicy,
     GuidedRolloutBuffer,
     reference_space,
 )
-from controllers.reference import ReferencePolicy
-from envs.errors import ConfigError, RunFolderError, UnknownNameError
+from hier.controllers.reference import ReferencePolicy
+from hier.envs.errors import ConfigError, RunFolderError, UnknownNameError
+
 from tests.controllers.bandit import ContextualBandit
 
 SPACE = spaces.Dict(

@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-
-from controllers.shaping import shaping_reward
+from hier.controllers.shaping import shaping_reward
 
 GAMMA, STATES, ACTIONS = 0.9, 6, 3
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from envs.subgoal import SubgoalSpace, SubgoalSyntaxError
+from hier.envs.subgoal import SubgoalSpace, SubgoalSyntaxError
 
 
 class SubgoalSpaceContract:

@@ -18,7 +18,7 @@ def run(folder):
 
 
 def test_a_change_in_a_called_file_reaches_the_caller(tmp_path):
-    header = "from envs.compiled import compiled\n"
+    header = "from hier.envs.compiled import compiled\n"
     (tmp_path / "inner.py").write_text(f"{header}@compiled\ndef plus(x):\n    return x + 1\n")
     (tmp_path / "outer.py").write_text(
         f"{header}from inner import plus\n@compiled\ndef double_plus(x):\n    return 2 * plus(x)\n"

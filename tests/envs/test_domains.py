@@ -7,8 +7,8 @@ import pytest
 from gymnasium.utils.env_checker import check_env as check_gymnasium
 from stable_baselines3.common.env_checker import check_env as check_sb3
 
-import envs
-from tests.worlds import made
+from hier import envs
+from tests.installed import made
 
 LEVELS = (
     "BabyAI-UnlockPickup-v0",

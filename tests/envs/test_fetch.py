@@ -5,9 +5,8 @@ from itertools import product
 
 import numpy as np
 import pytest
-
-from envs.fetch.expert import FetchExpert
-from envs.fetch.percept import (
+from hier.envs.fetch.expert import FetchExpert
+from hier.envs.fetch.percept import (
     CARRY_TASK,
     PUSH_TASK,
     REACH_TASK,
@@ -16,7 +15,7 @@ from envs.fetch.percept import (
     mission_text,
     mission_words,
 )
-from envs.fetch.subgoals import (
+from hier.envs.fetch.subgoals import (
     BEHIND,
     CARRY,
     GET_BEHIND,
@@ -27,6 +26,7 @@ from envs.fetch.subgoals import (
     RELEASE,
     FetchSubgoals,
 )
+
 from tests.envs.contracts import SubgoalSpaceContract
 
 SPACE = FetchSubgoals()

@@ -5,9 +5,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-
-from envs.domain import FAR
-from envs.rooms.maps import (
+from hier.envs.domain import FAR
+from hier.envs.rooms.maps import (
     FREE,
     SIZE,
     WALL,
@@ -17,11 +16,12 @@ from envs.rooms.maps import (
     frontiers,
     to_map,
 )
-from envs.rooms.percept import AGENT_RADIUS, GO_TO, PICK_UP, PUT_NEXT, RoomsPercept, SeenObject
-from envs.rooms.steering import clear_heading
-from envs.rooms.subgoals import RoomsSubgoals, explore
-from envs.rooms.ways import way_to
-from envs.subgoal import Subgoal
+from hier.envs.rooms.percept import AGENT_RADIUS, GO_TO, PICK_UP, PUT_NEXT, RoomsPercept, SeenObject
+from hier.envs.rooms.steering import clear_heading
+from hier.envs.rooms.subgoals import RoomsSubgoals, explore
+from hier.envs.rooms.ways import way_to
+from hier.envs.subgoal import Subgoal
+
 from tests.envs.contracts import SubgoalSpaceContract
 
 BOXES = (SeenObject("red", "box", (2.0, 1.0)), SeenObject("yellow", "ball", (1.0, -2.0)))

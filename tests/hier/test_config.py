@@ -2,8 +2,8 @@
 
 import pytest
 import yaml
+from hier.envs.errors import ConfigError
 
-from envs.errors import ConfigError
 from hier.config import HierConfig
 
 

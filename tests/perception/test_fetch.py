@@ -4,20 +4,20 @@ import sys
 
 import numpy as np
 import pytest
+from hier.controllers.build import load_controller
+from hier.controllers.hindsight import HindsightReplayBuffer
+from hier.envs import ConfigError, PerceptionError, SimulatorError
+from hier.envs.fetch.percept import CARRY_TASK, PUSH_TASK, REACH_TASK, mission_words
+from hier.envs.fetch.subgoals import CARRY, GRASP, NEAR, PUSH, REACH_TARGET, FetchSubgoals
+from hier.perception.fetch.relabeling import FetchRelabelling
+from hier.perception.fetch.scripted_controller import FetchWalker
+from hier.perception.fetch.tracker import CENTRE, FetchTracker
+from hier.perception.fetch.vision import locate, see_block, see_target
 
-import envs
-from controllers.build import load_controller
-from controllers.hindsight import HindsightReplayBuffer
-from envs import ConfigError, PerceptionError, SimulatorError
-from envs.fetch.percept import CARRY_TASK, PUSH_TASK, REACH_TASK, mission_words
-from envs.fetch.subgoals import CARRY, GRASP, NEAR, PUSH, REACH_TARGET, FetchSubgoals
-from hier.build import build_env, build_model, build_planner_of
+from hier import envs
 from hier.config import HierConfig
-from perception.fetch.hindsight import FetchRelabelling
-from perception.fetch.tracker import CENTRE, FetchTracker
-from perception.fetch.vision import locate, see_block, see_target
-from perception.fetch.walker import FetchWalker
-from tests.worlds import made
+from hier.run.setup import build_env, build_model, build_planner_of
+from tests.installed import made
 
 SPACE = FetchSubgoals()
 TASKS = ("FetchReach-v4", "FetchPush-v4", "FetchPickAndPlace-v4")
@@ -187,7 +187,7 @@ def test_a_missing_library_is_named_with_its_extra(monkeypatch):
 
 def test_without_opengl_the_privileged_twin_is_named(monkeypatch):
     mujoco = pytest.importorskip("mujoco", reason="needs the extra [mujoco]")
-    from envs.fetch.camera import Camera
+    from hier.envs.fetch.camera import Camera
 
     def fail(*_):
         raise RuntimeError("no display")

@@ -6,11 +6,9 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-
-import envs
-from envs import SimulatorError
-from envs.rooms.maps import FREE, UNKNOWN, WALL, cell_at, frontier, to_map
-from envs.rooms.percept import (
+from hier.envs import SimulatorError
+from hier.envs.rooms.maps import FREE, UNKNOWN, WALL, cell_at, frontier, to_map
+from hier.envs.rooms.percept import (
     AGENT_RADIUS,
     PUT_NEXT,
     RADIUS,
@@ -18,14 +16,24 @@ from envs.rooms.percept import (
     SeenObject,
     carried_ahead,
 )
-from envs.rooms.subgoals import PutNext, RoomsSubgoals, explore
-from envs.subgoal import Subgoal
-from perception.rooms.drawing import draw_map
-from perception.rooms.memory import RoomMemory
-from perception.rooms.tracker import RoomsTracker, nearness
-from perception.rooms.walker import BACK, DROP, FORWARD, LEFT, PICK_UP, RIGHT, RoomsWalker
+from hier.envs.rooms.subgoals import PutNext, RoomsSubgoals, explore
+from hier.envs.subgoal import Subgoal
+from hier.perception.rooms.drawing import draw_map
+from hier.perception.rooms.memory import RoomMemory
+from hier.perception.rooms.scripted_controller import (
+    BACK,
+    DROP,
+    FORWARD,
+    LEFT,
+    PICK_UP,
+    RIGHT,
+    RoomsWalker,
+)
+from hier.perception.rooms.tracker import RoomsTracker, nearness
+
+from hier import envs
 from tests.envs.test_rooms import percept
-from tests.worlds import made
+from tests.installed import made
 
 FOUR, ONE = "MiniWorld-FourRooms-v0", "MiniWorld-OneRoom-v0"
 PICKUP, PUT = "MiniWorld-PickupObjects-v0", "MiniWorld-PutNext-v0"
@@ -92,7 +100,7 @@ def test_own_motion_adds_up_and_seen_objects_are_real():
 
 @pytest.mark.parametrize("level", [FOUR, PICKUP, PUT])
 def test_bearing_distance_and_free_floor_agree_with_the_simulator(level):
-    from perception.rooms.vision import see
+    from hier.perception.rooms.vision import see
 
     env, rng = made(level), np.random.default_rng(0)
     bearings, distances, floors, false = [], [], [], 0

@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
-
-from envs import UnknownNameError, make_env
-from envs.errors import ConfigError
-from envs.gridworld.subgoals import GridworldSubgoals
-from perception.tracker import GridTracker
-from planners import PlannerError, PlannerQuery, PlannerReply, build_planner
-from planners.protocol import check_reply, uniform_over
+from hier.envs import UnknownNameError, make_env
+from hier.envs.errors import ConfigError
+from hier.envs.gridworld.subgoals import GridworldSubgoals
+from hier.perception.gridworld.tracker import GridTracker
+from hier.planners import PlannerError, PlannerQuery, PlannerReply, build_planner
+from hier.planners.protocol import check_reply, uniform_over
 
 LEVELS = ("BabyAI-UnlockPickup-v0", "BabyAI-BossLevel-v0", "MiniGrid-DoorKey-8x8-v0")
 OPTIONS = {

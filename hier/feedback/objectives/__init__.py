@@ -17,7 +17,7 @@ name             what it does                                          paper
 
 from __future__ import annotations
 
-from envs.errors import UnknownNameError
+from hier.envs.errors import UnknownNameError
 from hier.feedback.objectives.archer import Archer
 from hier.feedback.objectives.awr import AWR
 from hier.feedback.objectives.base import Lessons, Objective, kl_to_reference

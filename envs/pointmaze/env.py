@@ -1,0 +1,156 @@
+"""PointMaze behind one interface: a slow camera from above and the agent's own motion."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from hier.envs.pointmaze.camera import FRAME, camera_of
+from hier.envs.pointmaze.expert import MazeExpert
+from hier.envs.pointmaze.maps import SIZE, as_map
+from hier.envs.pointmaze.percept import WORDS
+from numpy.typing import NDArray
+
+FRAME_EVERY = 20  # control steps (of 10 ms) between two pictures
+FASTEST = 5.0  # metres a second, the simulator's own limit
+_SCALE = 32  # pixels a cell of the plan that people see
+_WALL, _FREE, _GOAL, _AGENT = (178, 128, 77), (38, 58, 84), (220, 30, 30), (77, 178, 77)
+
+
+class PointMazeEnv(gym.Env):
+    """A ball that is pushed through a maze to a red goal; the episode ends there, with reward 1.
+
+    The action is the force, ``(2,)`` float32 in [-1, 1] to the right and up. Places are those of
+    :mod:`hier.envs.pointmaze.maps`. The observation is a dict of
+
+    - ``image``: ``(120, 120, 3)`` uint8, the newest picture from above, taken every 20 steps and at
+      the start (:class:`hier.envs.pointmaze.camera.Camera`);
+    - ``frame_age``: ``(1,)`` int64 steps since then;
+    - ``odometry``: ``(2,)`` float32, the agent's own motion since the last observation, in cells;
+    - ``velocity``: ``(2,)`` float32, cells a second;
+    - ``mission``: ``(4,)`` int64 word ids (:data:`hier.envs.pointmaze.percept.WORDS`).
+
+    The privileged variant has the simulator's state instead of pictures and odometry: ``state``,
+    ``(6,)`` float32 position, velocity and goal, and ``walls``, ``(12, 12)`` int8.
+
+    It is no ``gym.Wrapper``: SB3 would take the goals of what is inside for its own.
+
+    Args:
+        env: a PointMaze with ``continuing_task=False``, under a time limit.
+        privileged: show the state.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 100}  # noqa: RUF012  (Gymnasium's)
+    render_mode = "rgb_array"
+
+    def __init__(self, env: gym.Env, privileged: bool = False):
+        self.env = env
+        simulator: Any = env.unwrapped
+        self.simulator = simulator
+        self.action_space = env.action_space
+        self.privileged = privileged
+        self._maze = simulator.maze
+        self.walls = as_map(np.array([[v == 1 for v in row] for row in self._maze.maze_map]))
+        mission = spaces.Box(0, len(WORDS) - 1, (len(WORDS) - 1,), np.int64)
+        speed = spaces.Box(-2 * FASTEST, 2 * FASTEST, (2,), np.float32)
+        self.observation_space = spaces.Dict(
+            {
+                "mission": mission,
+                "state": spaces.Box(-np.inf, np.inf, (6,), np.float32),
+                "walls": spaces.Box(0, 1, (SIZE, SIZE), np.int8),
+            }
+            if privileged
+            else {
+                "mission": mission,
+                "image": spaces.Box(0, 255, FRAME, np.uint8),
+                "frame_age": spaces.Box(0, FRAME_EVERY, (1,), np.int64),
+                "odometry": spaces.Box(-1.0, 1.0, (2,), np.float32),
+                "velocity": speed,
+            }
+        )
+        self._words = np.arange(1, len(WORDS))
+        self._frame = np.zeros(FRAME, np.uint8)
+        self._age = 0
+        self._position = np.zeros(2)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, NDArray], dict[str, Any]]:
+        """Start an episode; the same seed gives the same start and goal as plain PointMaze.
+
+        Raises:
+            SimulatorError: if no picture can be taken on this machine.
+        """
+        super().reset(seed=seed)
+        self.env.reset(seed=seed, options=options)
+        self._age = -1  # of a picture that is due now
+        self._position = self.position
+        return self._observation(), {}
+
+    def step(
+        self, action: NDArray[np.floating]
+    ) -> tuple[dict[str, NDArray], float, bool, bool, dict[str, Any]]:
+        """One simulator step; ``info["is_success"]`` is set when it ends the episode."""
+        _, reward, terminated, truncated, _ = self.env.step(action)
+        info = {"is_success": bool(terminated)} if terminated or truncated else {}
+        return self._observation(), float(reward), bool(terminated), bool(truncated), info
+
+    def render(self) -> NDArray[np.uint8]:
+        """A plan of the maze drawn from the simulator's state; for people, not for agents."""
+        rows, columns = np.array(self._maze.maze_map).shape
+        plan = np.where(self.walls[:rows, :columns, None], _WALL, _FREE).astype(np.uint8)
+        plan = plan.repeat(_SCALE, 0).repeat(_SCALE, 1)
+        for place, color in ((self.goal, _GOAL), (self.position, _AGENT)):
+            middle = tuple(int(v) for v in place * _SCALE)
+            cv2.circle(plan, middle, _SCALE // 5, color, -1, cv2.LINE_AA)
+        return plan
+
+    def close(self) -> None:
+        """Close the simulator; cameras stay for other environments."""
+        self.env.close()
+
+    def expert(self) -> MazeExpert:
+        """A privileged source of subgoals for the running episode."""
+        return MazeExpert(self.walls, self.position, self.goal)
+
+    @property
+    def max_steps(self) -> int:
+        """Steps after which an episode ends."""
+        return int(self.env.get_wrapper_attr("_max_episode_steps"))
+
+    @property
+    def position(self) -> NDArray[np.float64]:
+        """The agent's true place; privileged."""
+        return self._place(self.simulator.data.qpos[:2])
+
+    @property
+    def goal(self) -> NDArray[np.float64]:
+        """The goal's true place; privileged."""
+        return self._place(self.simulator.goal)
+
+    def _place(self, point: NDArray[np.floating]) -> NDArray[np.float64]:
+        return np.array([point[0] + self._maze.x_map_center, self._maze.y_map_center - point[1]])
+
+    def _observation(self) -> dict[str, NDArray]:
+        velocity = self.simulator.data.qvel[:2] * (1, -1)  # rows count downwards
+        before, self._position = self._position, self.position
+        if self.privileged:
+            state = np.concatenate([self._position, velocity, self.goal]).astype(np.float32)
+            return {
+                "mission": self._words.copy(), "state": state, "walls": self.walls.astype(np.int8),
+            }  # fmt: skip
+        self._age += 1
+        if self._age in (0, FRAME_EVERY):
+            camera = camera_of(self.simulator.spec.id)
+            self._frame = camera.picture(self.simulator.data.qpos[:2], self.simulator.goal)
+            self._age = 0
+        return {
+            "mission": self._words.copy(),
+            "image": self._frame.copy(),
+            "frame_age": np.array([self._age]),
+            "odometry": (self._position - before).astype(np.float32),
+            "velocity": velocity.astype(np.float32),
+        }

@@ -1,0 +1,186 @@
+"""Typed settings from YAML presets and dotted overrides, shared by all configurations."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from hier.envs.errors import ConfigError, UnknownNameError
+
+
+class _Yaml(yaml.SafeLoader):
+    """YAML in which ``7e-4`` is a number, as everybody but YAML 1.1 thinks."""
+
+
+_Yaml.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
+
+
+class Section(BaseModel):
+    """A group of keys; unknown keys and wrong types are errors, and nothing changes later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Settings(Section):
+    """A whole configuration.
+
+    Attributes:
+        presets: folder of the package with this kind's presets.
+        keys_command: what prints every key.
+    """
+
+    presets: ClassVar[str] = "presets"
+    keys_command: ClassVar[str] = ""
+
+    name: str = Field("run", min_length=1, description="prefix of the run folder")
+    seed: int = Field(0, ge=0, description="of everything random in training")
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], *, source: str = "configuration") -> Self:
+        """Build from nested mappings.
+
+        Raises:
+            ConfigError: for an unknown key (naming the nearest), or a value of the wrong type or
+                range; the text gives key, value and remedy.
+        """
+        try:
+            return cls.model_validate(dict(data))
+        except ValidationError as error:
+            raise ConfigError(f"{source}: {cls._explain(error)}") from None
+
+    @classmethod
+    def load(cls, preset: str | Path, overrides: Iterable[str] = ()) -> Self:
+        """Build from a preset's name or a YAML file, then apply overrides.
+
+        Args:
+            preset: a name listed by :meth:`preset_names`, or the path of a YAML file.
+            overrides: ``dotted.key=value`` strings; the value is read as YAML.
+
+        Raises:
+            ConfigError: for an unknown preset, key or value, naming the nearest.
+
+        >>> from hier import HierConfig
+        >>> HierConfig.load("demo", ["seed=3"]).seed
+        3
+        """
+        data = cls._read_yaml(preset)
+        for override in overrides:
+            _apply(data, override)
+        return cls.from_dict(data, source=str(preset))
+
+    def override(self, *overrides: str) -> Self:
+        """A copy with ``dotted.key=value`` overrides; raises like :meth:`load`."""
+        data = self.model_dump()
+        for item in overrides:
+            _apply(data, item)
+        return self.from_dict(data)
+
+    def to_yaml(self) -> str:
+        """The whole configuration as YAML that :meth:`load` reads back."""
+        return yaml.safe_dump(self.model_dump(), sort_keys=False)
+
+    def flat(self) -> dict[str, Any]:
+        """Dotted keys to values, for TensorBoard's hyper-parameter table."""
+        return dict(_flatten(self.model_dump()))
+
+    @classmethod
+    def preset_names(cls) -> list[str]:
+        """Presets that come with the package."""
+        folder = resources.files("hier") / cls.presets
+        return sorted(
+            f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml")
+        )
+
+    @classmethod
+    def key_table(cls) -> list[tuple[str, Any, str]]:
+        """``(dotted key, default, description)`` of every configuration key."""
+        return list(_fields(cls, ""))
+
+    @classmethod
+    def _read_yaml(cls, preset: str | Path) -> dict[str, Any]:
+        path = Path(preset)
+        if path.suffix in (".yaml", ".yml"):
+            if not path.is_file():
+                raise ConfigError(
+                    f"no configuration file {str(path)!r}; give an existing YAML file"
+                )
+            text = path.read_text()
+        else:
+            if str(preset) not in cls.preset_names():
+                raise UnknownNameError("preset", str(preset), cls.preset_names())
+            text = (resources.files("hier") / cls.presets / f"{preset}.yaml").read_text()
+        try:
+            data = yaml.load(text, _Yaml)
+        except yaml.YAMLError as error:
+            reason = " ".join(str(error).split())
+            raise ConfigError(f"{preset} is not valid YAML: {reason}") from None
+        if data is None:
+            return {}
+        if not isinstance(data, dict):
+            raise ConfigError(f"{preset} holds a {type(data).__name__}; write 'key: value' lines")
+        return data
+
+    @classmethod
+    def _explain(cls, error: ValidationError) -> str:
+        """The first problem in one line, with the nearest known key where a key is unknown."""
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        cause = (first.get("ctx") or {}).get("error")
+        if isinstance(cause, ConfigError):
+            return f"{key}: {cause}"
+        if first["type"] == "extra_forbidden":
+            known = [name for name, _, _ in cls.key_table()]
+            close = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
+            leaf = key.rsplit(".", 1)[-1]
+            close = close or [name for name in known if name.rsplit(".", 1)[-1] == leaf][:1]
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            return f"unknown key {key!r}{hint} ({cls.keys_command} lists all)"
+        shown = first["input"]
+        return f"{key} is {shown!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
+
+
+def _fields(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, Any, str]]:
+    for name, info in model.model_fields.items():
+        default = (
+            "(required)" if info.is_required() else info.get_default(call_default_factory=True)
+        )
+        if isinstance(default, BaseModel):
+            yield from _fields(type(default), f"{prefix}{name}.")
+        else:
+            yield prefix + name, default, info.description or ""
+
+
+def _apply(data: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"override {override!r} is not of the form dotted.key=value")
+    try:
+        value = yaml.load(text, _Yaml)
+    except yaml.YAMLError:
+        value = text
+    *parents, last = key.strip().split(".")
+    section = data
+    for parent in parents:
+        section = section.setdefault(parent, {})
+        if not isinstance(section, dict):
+            raise ConfigError(f"override {override!r}: {parent!r} is a value, not a section")
+    section[last] = value
+
+
+def _flatten(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in data.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value

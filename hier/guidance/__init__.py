@@ -1,0 +1,1 @@
+"""What steers the choice of subgoals beside the planner: critic, soft choice, actions."""

@@ -1,0 +1,264 @@
+"""Guidance of the choice among subgoals, over the life of a run."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+
+from hier.config import HierConfig
+from hier.envs.errors import RunFolderError
+from hier.envs.registry import domain_of
+from hier.guidance.critic import SubgoalCritic, Transition
+from hier.guidance.lookahead import LookAhead
+from hier.guidance.selection import Choice, GuidedChoice, PlannerChoice, Requery
+from hier.guidance.soft_choice import Doubt, Temperature, Trust, doubted
+from hier.hierarchy.vec_env import HierarchicalVecEnv, SubgoalRecord, discounted_returns
+from hier.run.folder import add_member, read_member
+
+MEMBER = "guidance.pt"  # in a checkpoint, beside SB3's own files
+NOT_TEXT_LOGS = ("stdout", "log", "json", "csv")
+
+
+class SubgoalGuidance:
+    """What a run's choices among subgoals are guided by: critic and temperature.
+
+    Args:
+        config: of the run; guidance or feedback needs a critic.
+    """
+
+    def __init__(self, config: HierConfig):
+        settings, critic = config.guidance, config.guidance.critic
+        n_codes, n_words, subgoal_size = domain_of(config.env.ids[0]).outlook_sizes()
+        self.critic = SubgoalCritic(
+            n_codes,
+            n_words,
+            subgoal_size,
+            learning_rate=critic.learning_rate,
+            polyak=critic.polyak,
+            optimism=critic.optimism,
+            monte_carlo=critic.monte_carlo,
+            capacity=critic.capacity,
+            batch_size=critic.batch_size,
+            warmup=critic.warmup,
+            warmup_rewards=critic.warmup_rewards,
+            seed=config.seed,
+        )
+        # ReAd alone leaves the first proposal to the planner.
+        fixed = settings.soft_choice == "none"
+        self.temperature = Temperature(
+            "fixed" if fixed else settings.soft_choice,
+            math.inf if fixed else settings.kl_coef,
+            end=settings.kl_coef_end,
+            steps=settings.kl_coef_steps,
+            target_kl=settings.target_kl,
+        )
+        self.doubt = Doubt(settings.doubt, settings.doubt_again)
+        self.requery = Requery(settings.requery_rounds, settings.advantage_threshold)
+        tested = settings.trust == "tested" and self.decides
+        self.trust = Trust(config.seed) if tested else None
+        self.lookahead = LookAhead(config.guidance.critic.gamma) if settings.looks_ahead else None
+
+    @property
+    def decides(self) -> bool:
+        """Whether it has a say in choices; else it only values them, for feedback to learn from."""
+        return not math.isinf(self.temperature.value) or self.requery.rounds > 0
+
+    def choice(self, seed: int, *, training: bool) -> Choice:
+        """Who decides among candidates; only in training does it move a tuned temperature."""
+        guides = None
+        if self.trust is not None:
+            guides = self.trust.draw if training else self.trust.best
+        return GuidedChoice(
+            self.critic,
+            self.temperature,
+            self.requery,
+            self.doubt,
+            seed=seed,
+            tune=training,
+            lookahead=self.lookahead,
+            guides=guides,
+        )
+
+    def save(self, checkpoint: Path) -> None:
+        """Add what was learned to a controller's checkpoint."""
+        state = {
+            "critic": self.critic.state_dict(),
+            "kl_coef": self.temperature.value,
+            "success": self.doubt.success,
+            "trust": None if self.trust is None else [self.trust.wins, self.trust.losses],
+        }
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        add_member(checkpoint, MEMBER, buffer.getvalue())
+
+    def load(self, checkpoint: Path) -> None:
+        """Go on from :meth:`save`; a checkpoint without it leaves all as it is, with a warning.
+
+        Raises:
+            RunFolderError: if it does not fit this configuration.
+        """
+        content = read_member(checkpoint, MEMBER, "guidance; its critic starts anew")
+        if content is None:
+            return
+        try:
+            state = torch.load(io.BytesIO(content), weights_only=True)
+            self.critic.load_state_dict(state["critic"])
+            self.doubt.success = state["success"]
+            if self.trust is not None and state["trust"] is not None:
+                self.trust.wins, self.trust.losses = state["trust"]
+        except (RuntimeError, KeyError, ValueError) as error:
+            raise RunFolderError(
+                f"the guidance in {checkpoint} does not fit this configuration ({error}); choose "
+                "the domain and guidance.critic it was trained with"
+            ) from error
+        if not math.isinf(self.temperature.value):
+            self.temperature.value = state["kl_coef"]
+
+
+def build_guidance(config: HierConfig) -> SubgoalGuidance | None:
+    """What guides this run's choices, or only values them; ``None`` without a critic."""
+    return SubgoalGuidance(config) if config.needs_critic else None
+
+
+def build_choice(guidance: SubgoalGuidance | None, seed: int, *, training: bool) -> Choice:
+    """Who decides among candidates: ``guidance``, or the planner's own draw."""
+    if guidance is None or not (training or guidance.decides):
+        return PlannerChoice(seed)
+    return guidance.choice(seed, training=training)
+
+
+class GuidanceLearning(BaseCallback):
+    """Teaches the critic from the subgoals that close, between rollouts, and logs ``guidance/``.
+
+    Logged are the critic's ``critic_loss``, ``critic_value``, ``critic_target``,
+    ``critic_spread`` and its calibration, see :meth:`.SubgoalCritic.learn`; ``kl_coef``,
+    ``doubt``, ``kl`` (of the choice to the planner), ``advantage``, ``requeries`` per choice and
+    the share ``overruled`` (not the planner's likeliest), all of guided choices; the share of those
+    as ``guided``, and success of late in guided and other episodes, ``success_guided`` and
+    ``success_obeyed``; and as text ``talk``, the last proposals
+    that were questioned.
+
+    Args:
+        guidance: what learns.
+        env: trained in.
+        updates: gradient steps per closed subgoal.
+        every: environment steps between two log points.
+    """
+
+    def __init__(
+        self, guidance: SubgoalGuidance, env: HierarchicalVecEnv, updates: float, every: int
+    ):
+        super().__init__()
+        self.guidance = guidance
+        self.env = env
+        self.updates = updates
+        self.every = every
+        self._due = 0.0
+        self._logged_at = 0
+        self._reports: list[dict[str, float]] = []
+        self._records: list[SubgoalRecord] = []
+        # Per environment: number, and reward and discount, of the running episode's transitions.
+        self._episodes: list[list[tuple[int, tuple[float, float]]]]
+        self._episodes = [[] for _ in range(env.num_envs)]
+
+    def _on_training_start(self) -> None:
+        self._logged_at = self.num_timesteps
+
+    def _on_step(self) -> bool:
+        for i, info in enumerate(self.locals["infos"]):
+            if "subgoal" in info:
+                self._take(i, info["subgoal"])
+            if "episode" in info:
+                self._saw(info["subgoal"].decision.guided, bool(info["is_success"]))
+        return True
+
+    def _saw(self, guided: bool, success: bool) -> None:
+        # What obeying earned says nothing against doubt, once there is the choice.
+        if guided or not self.guidance.critic.ready:
+            self.guidance.doubt.saw(success)
+        if self.guidance.trust is not None and self.guidance.critic.ready:
+            self.guidance.trust.saw(guided, success)
+
+    def _take(self, i: int, record: SubgoalRecord) -> None:
+        assert record.outlook is not None
+        after = None if record.terminal else self.env.hierarchy.lanes[i].pursuit
+        prior = None
+        if after is not None and after.decision is not None:
+            prior = doubted(after.decision.log_probs, self.guidance.doubt.share())
+        transition = Transition(
+            before=record.outlook,
+            choice=record.decision.choice,
+            reward=record.reward,
+            discount=record.discount,
+            duration=record.duration,
+            after=after.outlook if after else None,
+            log_probs=prior,
+        )
+        number = self.guidance.critic.add(transition)
+        self._episodes[i].append((number, (record.reward, record.discount)))
+        if record.terminal:
+            numbers, steps = zip(*self._episodes[i], strict=True)
+            for number, followed in zip(numbers, discounted_returns(steps), strict=True):
+                self.guidance.critic.note_return(number, followed)
+            self._episodes[i] = []
+        self._due += self.updates
+        self._records.append(record)
+
+    def _on_rollout_end(self) -> None:
+        self.guidance.temperature.at(self.num_timesteps)
+        steps = int(self._due)
+        self._due -= steps
+        kl_coef = self.guidance.temperature.value
+        report = self.guidance.critic.learn(steps, kl_coef)
+        if report:
+            self._reports.append(report)
+        if self.num_timesteps - self._logged_at >= self.every:
+            self._logged_at = self.num_timesteps
+            self._log()
+            self._reports, self._records = [], []
+
+    def _log(self) -> None:
+        for name in self._reports[0] if self._reports else ():
+            mean = np.mean([report[name] for report in self._reports])
+            self.logger.record(f"guidance/critic_{name}", mean)
+        self.logger.record("guidance/kl_coef", self.guidance.temperature.value)
+        self.logger.record("guidance/doubt", self.guidance.doubt.share())
+        if self.guidance.trust is not None:
+            obeyed, guided = self.guidance.trust.rates()
+            self.logger.record("guidance/success_obeyed", obeyed)
+            self.logger.record("guidance/success_guided", guided)
+            shares = [record.decision.guided for record in self._records]
+            self.logger.record("guidance/guided", np.mean(shares) if shares else 0.0)
+        decided = [r.decision for r in self._records if r.decision.guided]
+        if not decided:
+            return
+        likeliest = [int(np.argmax(d.log_probs)) for d in decided]
+        overruled = [d.choice != best for d, best in zip(decided, likeliest, strict=True)]
+        for name, values in (
+            ("kl", [d.kl for d in decided]),
+            ("advantage", [d.advantage for d in decided]),
+            ("requeries", [len(d.talk) - 1 for d in decided]),
+            ("overruled", overruled),
+        ):
+            self.logger.record(f"guidance/{name}", float(np.mean(values)))
+        questioned = [r for r in self._records if len(r.decision.talk) > 1]
+        if questioned:
+            self.logger.record("guidance/talk", talk_as_text(questioned[-5:]), NOT_TEXT_LOGS)
+
+
+def talk_as_text(records: list[SubgoalRecord]) -> str:
+    """Proposals and their advantages as Markdown, for TensorBoard's text tab."""
+    parts = []
+    for record in records:
+        lines = [
+            f"{k}. {subgoal} (advantage {gain:+.3f})"
+            for k, (subgoal, gain) in enumerate(record.decision.talk, start=1)
+        ]
+        pursued = f"pursued: **{record.subgoal}**, {record.duration} steps, {record.outcome}"
+        parts.append("\n".join([*lines, "", pursued]))
+    return "\n\n---\n\n".join(parts)

@@ -1,0 +1,277 @@
+"""The hierarchy itself: who pursues which subgoal, since when, and when to think again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hier.controllers.guided import REFERENCE
+from hier.envs.domain import FAR, Outlook, Tracker
+from hier.envs.subgoal import Expert, Percept, Subgoal, SubgoalSpace
+from hier.guidance.lookahead import Future
+from hier.guidance.selection import Choice, Decision, PlannerChoice
+from hier.planners.protocol import DONE, FAILED, RECENT, TIMEOUT, Planner, PlannerQuery
+
+if TYPE_CHECKING:
+    from hier.planners.language.prompts import Prompt  # which imports torch
+
+EPISODE_END = "episode end"  # the episode ended first
+
+
+@dataclass(slots=True)
+class Pursuit:
+    """A subgoal being pursued.
+
+    Attributes:
+        subgoal: what is pursued; ``None`` in flat reinforcement learning.
+        candidates: what it was chosen from.
+        decision: the choice, with the planner's opinion.
+        outlook: the state as a critic sees it; ``None`` without a critic.
+        prompt: what the planner was asked, where :attr:`Hierarchy.prompts` is set.
+        duration: environment steps so far (the τ of the SMDP).
+    """
+
+    subgoal: Subgoal | None = None
+    candidates: Sequence[Subgoal] = ()
+    decision: Decision | None = None
+    outlook: Outlook | None = None
+    prompt: Prompt | None = None
+    duration: int = 0
+
+
+@dataclass(slots=True)
+class Lane:
+    """One environment's place in the hierarchy.
+
+    Attributes:
+        pursuit: the present subgoal.
+        percept: the latest.
+        history: subgoals ended in this episode, and how.
+        queries: put to the planner in this episode.
+        guided: whether anything but the planner may have a say in this episode.
+    """
+
+    pursuit: Pursuit = field(default_factory=Pursuit)
+    percept: Percept | None = None
+    history: list[tuple[Subgoal, str]] = field(default_factory=list)
+    queries: int = 0
+    guided: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Safety:
+    """What must not be done.
+
+    Attributes:
+        avoid: things not to step onto, of the domain's hazards.
+        filter: wait instead of stepping onto them.
+        forbid: subgoals never to pursue, as shell patterns over their sentences.
+    """
+
+    avoid: Sequence[str] = ()
+    filter: bool = False
+    forbid: Sequence[str] = ()
+
+    def allows(self, subgoal: Subgoal) -> bool:
+        """Whether no pattern forbids it."""
+        return not any(fnmatchcase(str(subgoal), pattern) for pattern in self.forbid)
+
+
+class Reference(Protocol):
+    """A reference policy over the controller's actions."""
+
+    def log_probs(self, observation: dict[str, NDArray]) -> NDArray[np.float32]:
+        """``(n, n_actions)`` log-probabilities for a batched controller observation."""
+
+
+class Hierarchy:
+    """Percepts, subgoals and re-planning for ``n`` environments that step together.
+
+    It knows no rewards and drives no simulator: :class:`.HierarchicalVecEnv` trains
+    through it, :class:`hier.run.agent.Agent` acts through it.
+
+    Args:
+        n: number of environments.
+        planner: who proposes; ``None`` for flat reinforcement learning.
+        space: the domain's subgoals.
+        tracker: the domain's perception for ``n`` environments.
+        max_duration: steps after which a subgoal times out.
+        choice: who decides among the candidates; the planner's own draw when omitted.
+        safety: what must not be done.
+        experts: gives the privileged expert of environment ``i``; used only by privileged planners.
+
+    Attributes:
+        reference: gives the controller :data:`hier.controllers.guided.REFERENCE`; ``None`` for
+            controllers without guidance.
+        prompts: how a planner that learns from feedback is asked; kept with each pursuit.
+        queries: put to the planner so far.
+        seconds: spent so far, by ``perception`` and ``planner``.
+    """
+
+    def __init__(
+        self,
+        n: int,
+        planner: Planner | None,
+        space: SubgoalSpace,
+        tracker: Tracker,
+        *,
+        max_duration: int,
+        choice: Choice | None = None,
+        safety: Safety | None = None,
+        experts: Callable[[int], Expert] | None = None,
+    ):
+        self.planner = planner
+        self.space = space
+        self.tracker = tracker
+        self.max_duration = max_duration
+        self.lanes = [Lane() for _ in range(n)]
+        self.reference: Reference | None = None
+        self.prompts: Callable[[PlannerQuery], Prompt] | None = None
+        self.queries = 0
+        self.seconds = {"perception": 0.0, "planner": 0.0}
+        self._experts = experts
+        self.choice = choice or PlannerChoice()
+        self.safety = safety or Safety()
+        self._vectors = np.zeros((n, space.encoding_size), np.float32)
+
+    def begin(self, observation: dict[str, NDArray], which: Sequence[int] | None = None) -> None:
+        """Start episodes in the environments ``which`` (all when omitted) and plan for them.
+
+        Args:
+            observation: batched observation of *all* environments.
+        """
+        which = range(len(self.lanes)) if which is None else which
+        started = time.perf_counter()
+        self.tracker.reset(observation, which)
+        for i in which:
+            percept = self.tracker.percept(i) if self.planner else None
+            self.lanes[i] = Lane(percept=percept, guided=self.choice.guides())
+        self.seconds["perception"] += time.perf_counter() - started
+        self.plan(which)
+
+    def advance(self, observation: dict[str, NDArray]) -> list[str | None]:
+        """Take in one step of every environment; nothing is re-planned yet.
+
+        Returns:
+            Per environment how its subgoal just ended (``done``, ``failed`` or ``timeout``),
+            ``None`` while it goes on.
+        """
+        started = time.perf_counter()
+        self.tracker.update(observation)
+        outcomes: list[str | None] = [None] * len(self.lanes)
+        if self.planner is not None:
+            found = self.tracker.ground().found
+            for i, lane in enumerate(self.lanes):
+                lane.pursuit.duration += 1
+                outcomes[i] = self._outcome(i, lane, int(found[i]))
+        self.seconds["perception"] += time.perf_counter() - started
+        return outcomes
+
+    def _outcome(self, i: int, lane: Lane, found: int) -> str | None:
+        before, after = lane.percept, self.tracker.percept(i)
+        lane.percept = after
+        pursuit = lane.pursuit
+        assert before is not None and pursuit.subgoal is not None
+        if self.space.is_complete(pursuit.subgoal, before, after):
+            return DONE
+        # Something nobody asked for happened, or the target is gone: think again.
+        if not found or self.space.is_interrupted(pursuit.subgoal, before, after):
+            return FAILED
+        return TIMEOUT if pursuit.duration >= self.max_duration else None
+
+    def close(self, i: int, outcome: str) -> Pursuit:
+        """Note that environment ``i``'s subgoal ended; returns what was pursued."""
+        lane = self.lanes[i]
+        if lane.pursuit.subgoal is not None:
+            lane.history.append((lane.pursuit.subgoal, outcome))
+        return lane.pursuit
+
+    def plan(self, which: Sequence[int]) -> None:
+        """Ask the planner once for all environments in ``which`` and set their subgoals."""
+        if self.planner is None or not len(which):
+            return
+        started = time.perf_counter()
+        queries = [self.query(i) for i in which]
+        prompts = [self.prompts(query) for query in queries] if self.prompts else []
+        outlooks = []
+        if self.choice.critic is not None:
+            outlooks = [self.tracker.outlook(q.percept, q.candidates) for q in queries]
+        guided = [self.lanes[i].guided for i in which]
+        decisions = self.choice.decide(self.planner, queries, outlooks, self.imagine, guided)
+        for k, (i, query, decision) in enumerate(zip(which, queries, decisions, strict=True)):
+            lane = self.lanes[i]
+            lane.queries += decision.queries
+            self.queries += decision.queries
+            subgoal = query.candidates[decision.choice]
+            outlook = outlooks[k] if outlooks else None
+            prompt = prompts[k] if prompts else None
+            lane.pursuit = Pursuit(subgoal, query.candidates, decision, outlook, prompt)
+            self.tracker.pursue(i, subgoal)
+            self._vectors[i] = self.space.encode(subgoal)
+        self.seconds["planner"] += time.perf_counter() - started
+        self.tracker.ground(which)
+
+    def query(self, i: int) -> PlannerQuery:
+        """What the planner would be asked of environment ``i`` now."""
+        lane = self.lanes[i]
+        assert self.planner is not None
+        expert = self._experts(i) if self.planner.privileged and self._experts else None
+        return PlannerQuery(
+            percept=lane.percept,
+            candidates=self._candidates(lane.percept),
+            space=self.space,
+            recent=tuple(lane.history[-RECENT:]),
+            expert=expert,
+        )
+
+    def _candidates(self, percept: Any) -> list[Subgoal]:
+        candidates = self.space.candidates(percept)
+        if self.safety.forbid:
+            # Where everything is forbidden, something must still be pursued.
+            candidates = [g for g in candidates if self.safety.allows(g)] or candidates
+        return candidates
+
+    def imagine(self, query: PlannerQuery, subgoal: Subgoal) -> Future | None:
+        """What the planner would be asked once ``subgoal`` was achieved; ``None`` if untold."""
+        found = self.tracker.imagine(query.percept, subgoal)
+        if found is None:
+            return None
+        candidates = self._candidates(found.percept)
+        recent = (*query.recent, (subgoal, DONE))[-RECENT:]
+        return Future(
+            replace(query, percept=found.percept, candidates=candidates, recent=recent),
+            self.tracker.outlook(found.percept, candidates),
+            found.steps + 1,
+        )
+
+    def guard(self, actions: NDArray[np.integer]) -> tuple[NDArray, NDArray[np.bool_]]:
+        """Actions as they may be taken, and which of the given ones were unsafe, ``(n,)`` each."""
+        unsafe = self.tracker.steps_onto(actions, self.safety.avoid)
+        if self.safety.filter and unsafe.any():
+            actions = np.array(actions)
+            actions[unsafe] = self.tracker.wait_action
+        return actions, unsafe
+
+    def steps_to_target(self, i: int) -> float | None:
+        """Way to the current target, in the domain's cells; ``None`` if none is known."""
+        steps = float(self.tracker.grounding.steps[i])
+        return None if steps >= FAR else steps
+
+    def controller_observation(self, observation: dict[str, NDArray]) -> dict[str, NDArray]:
+        """What the controllers see, batched.
+
+        What the tracker shows them, ``subgoal`` and, with a reference, what it says.
+        """
+        seen = {
+            **self.tracker.controller_entries(observation),
+            "subgoal": np.concatenate([self._vectors, self.tracker.grounding.place], axis=1),
+        }
+        if self.reference is not None:
+            seen[REFERENCE] = self.reference.log_probs(seen)
+        return seen

@@ -1,0 +1,346 @@
+"""The hierarchy as a Stable-Baselines3 environment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+
+from hier.controllers.guided import REFERENCE, reference_space
+from hier.controllers.hindsight import PAYS
+from hier.controllers.shaping import shaping_reward
+from hier.envs.domain import Outlook
+from hier.envs.errors import ConfigError
+from hier.envs.subgoal import Expert, Subgoal
+from hier.guidance.selection import Decision
+from hier.hierarchy.lanes import DONE, EPISODE_END, FAILED, Hierarchy
+
+if TYPE_CHECKING:
+    from hier.planners.language.prompts import Prompt  # which imports torch
+
+
+@dataclass(frozen=True, slots=True)
+class SubgoalRecord:
+    """A closed subgoal: the unit of experience of the upper level (an SMDP transition).
+
+    Attributes:
+        subgoal: what was pursued.
+        candidates: what it was chosen from.
+        decision: the choice, with the planner's opinion at the start.
+        outlook: the state at the start as a critic sees it; ``None`` without a critic.
+        prompt: what the planner was asked; ``None`` unless it learns from feedback.
+        duration: τ, environment steps.
+        discount: γ^τ; 0 if the episode ended with it.
+        reward: R = Σ γ^i r_i over those steps, environment reward only.
+        outcome: ``done``, ``failed``, ``timeout`` or ``episode end``.
+        terminal: whether the episode ended with it.
+        planner_version: the planner's version at the start.
+    """
+
+    subgoal: Subgoal
+    candidates: Sequence[Subgoal]
+    decision: Decision
+    outlook: Outlook | None
+    prompt: Prompt | None
+    duration: int
+    discount: float
+    reward: float
+    outcome: str
+    terminal: bool
+    planner_version: int
+
+    @property
+    def log_probs(self) -> NDArray[np.float32]:
+        """The planner's opinion of the candidates at the start."""
+        return self.decision.log_probs
+
+
+def discounted_returns(steps: Sequence[tuple[float, float]]) -> list[float]:
+    """What followed each closed subgoal of an episode, itself included, up to the episode's end.
+
+    Args:
+        steps: ``(R, γ^τ)`` of each, in order.
+    """
+    found, followed = [], 0.0
+    for reward, discount in reversed(steps):
+        followed = reward + discount * followed
+        found.append(followed)
+    return found[::-1]
+
+
+@dataclass(frozen=True, slots=True)
+class RewardWeights:
+    """What the controller is paid.
+
+    Attributes:
+        environment: factor on the environment's own reward.
+        bonus: for completing a subgoal, once per episode for each subgoal.
+        bonuses: instead, for subgoals whose sentence matches a shell pattern; the first counts.
+        shaping: per step of walking distance gained (potential-based, Ng et al. 1999); not for
+            a subgoal already completed in this episode, unless it is repeatable, so that it
+            cannot be farmed.
+        shaping_gamma: discount between the potentials of two steps. A subgoal's shaping is charged
+            up to its end alone, so below 1 an agent that stands still is paid.
+        penalty: taken for a step that spoils the subgoal (``SubgoalSpace.is_interrupted``), not for
+            a target that perception lost.
+        value: per unit of potential, which is the planner's value of the state in which the
+            present subgoal was chosen.
+    """
+
+    environment: float = 2.0
+    bonus: float = 0.5
+    bonuses: Mapping[str, float] = field(default_factory=dict)
+    shaping: float = 0.05
+    shaping_gamma: float = 1.0
+    penalty: float = 0.0
+    value: float = 0.0
+
+    def bonus_of(self, subgoal: Subgoal) -> float:
+        """What completing a subgoal pays for the first time."""
+        for pattern, bonus in self.bonuses.items():
+            if fnmatchcase(str(subgoal), pattern):
+                return bonus
+        return self.bonus
+
+
+class _Account:
+    """One episode's running sums in one environment."""
+
+    def __init__(self) -> None:
+        self.episode_return = 0.0
+        self.length = 0
+        self.subgoal_reward = 0.0
+        self.discount = 1.0
+        self.potential: float | None = None
+        self.paid: set[Subgoal] = set()
+        self.plan: list[tuple[str, int, str]] = []
+        self.violations = self.prevented = 0
+
+
+class HierarchicalVecEnv(VecEnvWrapper):
+    """Wraps a vector of domain environments so that an SB3 algorithm trains the controller.
+
+    At every step it turns observations into percepts, tests subgoals, pays bonuses and shaping,
+    and asks the planner, in one batch, for those environments alone whose subgoal closed.
+
+    The observation is a dict of what the domain's tracker shows a controller
+    (:meth:`.Tracker.controller_spaces`) and ``subgoal`` ``(k,)`` float32, the encoding,
+    then the target's place (:class:`hier.envs.domain.Grounding`). ``infos[i]`` carries
+    :data:`hier.controllers.hindsight.PAYS`, ``subgoal`` (a
+    :class:`SubgoalRecord`) when one closed and, at the end of an episode, ``episode`` (SB3's:
+    the environment's own return and length), ``is_success``, ``plan`` (text, duration, outcome
+    per subgoal), ``planner_queries``, ``violations`` (unsafe steps taken), ``prevented`` (filtered)
+    and a ``terminal_observation`` with every key.
+
+    Args:
+        venv: environments of one domain, from :func:`hier.envs.make_env`.
+        hierarchy: for ``venv.num_envs`` environments; without a planner this is flat RL.
+        rewards: what the controller is paid.
+        gamma: discount per step of the controller.
+        upper_gamma: discount per step of the upper level, that of records; ``gamma`` if omitted.
+    """
+
+    def __init__(
+        self,
+        venv: VecEnv,
+        hierarchy: Hierarchy,
+        rewards: RewardWeights,
+        gamma: float,
+        upper_gamma: float | None = None,
+    ):
+        assert isinstance(venv.observation_space, spaces.Dict)
+        size = hierarchy.space.encoding_size + hierarchy.tracker.grounding.place.shape[1]
+        seen: dict[str, spaces.Space] = {
+            **hierarchy.tracker.controller_spaces(venv.observation_space),
+            "subgoal": spaces.Box(-3.0, 3.0, (size,), np.float32),
+        }
+        if hierarchy.reference is not None:
+            assert isinstance(venv.action_space, spaces.Discrete)
+            seen[REFERENCE] = reference_space(int(venv.action_space.n))
+        super().__init__(venv, spaces.Dict(seen))
+        self.hierarchy = hierarchy
+        self.rewards = rewards
+        self.gamma = gamma
+        self.upper_gamma = gamma if upper_gamma is None else upper_gamma
+        self.seconds = {"env": 0.0}
+        self._accounts = [_Account() for _ in range(self.num_envs)]
+        self._values = np.zeros(self.num_envs)  # the planner's, where its shaping is on
+        self._started = time.time()
+
+    def reset(self) -> dict[str, NDArray]:
+        """Start an episode everywhere."""
+        observation: Any = self.venv.reset()
+        self._accounts = [_Account() for _ in range(self.num_envs)]
+        self.hierarchy.begin(observation)
+        self._note_potentials(range(self.num_envs))
+        if self.rewards.value:
+            self._values = self._planner_values()
+        return self.hierarchy.controller_observation(observation)
+
+    def step_async(self, actions: NDArray) -> None:
+        """Take actions, all but those that are filtered."""
+        actions, unsafe = self.hierarchy.guard(actions)
+        for i in np.flatnonzero(unsafe):
+            if self.hierarchy.safety.filter:
+                self._accounts[i].prevented += 1
+            else:
+                self._accounts[i].violations += 1
+        self.venv.step_async(actions)
+
+    def step_wait(self) -> tuple[dict[str, NDArray], NDArray, NDArray, list[dict[str, Any]]]:
+        """One step of every environment; see the class for what the infos carry."""
+        started = time.perf_counter()
+        observation: Any
+        observation, env_rewards, dones, infos = self.venv.step_wait()
+        self.seconds["env"] += time.perf_counter() - started
+        ended = np.flatnonzero(dones).tolist()
+        # The last frame of an ended episode counts too: SB3 hands it over in the info.
+        latest = _with_terminal(observation, infos, ended) if ended else observation
+        outcomes = self.hierarchy.advance(latest)
+        rewards = env_rewards * self.rewards.environment
+        closed = []
+        for i, outcome in enumerate(outcomes):
+            self._book(i, float(env_rewards[i]))
+            if self.hierarchy.planner is not None:
+                infos[i][PAYS] = self._pays(i)
+                rewards[i] += self._pay(i, outcome)
+                if outcome is not None or dones[i]:
+                    infos[i]["subgoal"] = self._record(i, outcome or EPISODE_END, bool(dones[i]))
+                    closed.append(i)
+        if ended:
+            final = self.hierarchy.controller_observation(latest)
+            for i in ended:
+                infos[i]["terminal_observation"] = {key: value[i] for key, value in final.items()}
+                infos[i].update(self._episode_info(i))
+                self._accounts[i] = _Account()
+            self.hierarchy.begin(observation, ended)
+        again = [i for i in closed if not dones[i]]
+        self.hierarchy.plan(again)
+        self._note_potentials(again + ended)
+        if self.rewards.value:
+            rewards += self.rewards.value * self._value_shaping(dones, infos)
+        return self.hierarchy.controller_observation(observation), rewards, dones, infos
+
+    def _book(self, i: int, reward: float) -> None:
+        account = self._accounts[i]
+        account.episode_return += reward
+        account.length += 1
+        account.subgoal_reward += account.discount * reward
+        account.discount *= self.upper_gamma
+
+    def _pays(self, i: int) -> float | None:
+        """What completing the present subgoal pays; ``None`` once it was paid."""
+        subgoal = self.hierarchy.lanes[i].pursuit.subgoal
+        assert subgoal is not None
+        if subgoal in self._accounts[i].paid:
+            return None
+        return self.rewards.bonus_of(subgoal)
+
+    def _pay(self, i: int, outcome: str | None) -> float:
+        """Bonus, penalty and shaping for the step just taken."""
+        account, lane = self._accounts[i], self.hierarchy.lanes[i]
+        subgoal, again = lane.pursuit.subgoal, self.hierarchy.space.is_repeatable
+        assert subgoal is not None
+        pay = 0.0
+        new = subgoal not in account.paid or again(subgoal, lane.percept)
+        if outcome == DONE and subgoal not in account.paid:
+            account.paid.add(subgoal)
+            pay += self.rewards.bonus_of(subgoal)
+        if outcome == FAILED and self.hierarchy.tracker.grounding.found[i]:
+            pay -= self.rewards.penalty
+        potential = 0.0 if outcome == DONE else self._potential(i)
+        if new and potential is not None and account.potential is not None:
+            pay += self.rewards.shaping_gamma * potential - account.potential
+        account.potential = potential
+        return pay
+
+    def _potential(self, i: int) -> float | None:
+        steps = self.hierarchy.steps_to_target(i)
+        return None if steps is None else -self.rewards.shaping * steps
+
+    def _note_potentials(self, which: Sequence[int]) -> None:
+        if self.hierarchy.planner is not None:
+            for i in which:
+                self._accounts[i].potential = self._potential(i)
+
+    def _value_shaping(self, dones: NDArray, infos: list[dict[str, Any]]) -> NDArray:
+        before, now = self._values, self._planner_values()
+        # The state in which a time limit struck was not valued; its potential is the last one.
+        cut = np.array([bool(info.get("TimeLimit.truncated")) for info in infos])
+        after = np.where(dones & cut, before, now)
+        self._values = now
+        return shaping_reward(before, after, dones & ~cut, self.gamma)
+
+    def _planner_values(self) -> NDArray:
+        values = [
+            lane.pursuit.decision.value if lane.pursuit.decision else np.nan
+            for lane in self.hierarchy.lanes
+        ]
+        if np.isnan(values).any():
+            name = type(self.hierarchy.planner).__name__
+            raise ConfigError(
+                f"guidance.value_shaping is {self.rewards.value}, but the planner {name} says no "
+                "value; choose one with a value head, such as the one that ships, or set it to 0"
+            )
+        return np.array(values)
+
+    def _record(self, i: int, outcome: str, terminal: bool) -> SubgoalRecord:
+        account, pursuit = self._accounts[i], self.hierarchy.close(i, outcome)
+        assert pursuit.subgoal is not None and pursuit.decision is not None
+        assert self.hierarchy.planner is not None
+        account.plan.append((str(pursuit.subgoal), pursuit.duration, outcome))
+        record = SubgoalRecord(
+            subgoal=pursuit.subgoal,
+            candidates=pursuit.candidates,
+            decision=pursuit.decision,
+            outlook=pursuit.outlook,
+            prompt=pursuit.prompt,
+            duration=pursuit.duration,
+            discount=0.0 if terminal else self.upper_gamma**pursuit.duration,
+            reward=account.subgoal_reward,
+            outcome=outcome,
+            terminal=terminal,
+            planner_version=self.hierarchy.planner.version,
+        )
+        account.subgoal_reward, account.discount = 0.0, 1.0
+        return record
+
+    def _episode_info(self, i: int) -> dict[str, Any]:
+        account = self._accounts[i]
+        return {
+            "episode": {
+                "r": account.episode_return,
+                "l": account.length,
+                "t": time.time() - self._started,
+            },
+            "plan": account.plan,
+            "planner_queries": self.hierarchy.lanes[i].queries,
+            "violations": account.violations,
+            "prevented": account.prevented,
+        }
+
+
+def experts_of(venv: VecEnv) -> Any:
+    """Access to the privileged experts of a vector of environments, one call per question."""
+
+    def expert(i: int) -> Expert:
+        return venv.env_method("expert", indices=[i])[0]
+
+    return expert
+
+
+def _with_terminal(
+    observation: dict[str, NDArray], infos: list[dict[str, Any]], ended: list[int]
+) -> dict[str, NDArray]:
+    merged = {key: value.copy() for key, value in observation.items()}
+    for i in ended:
+        for key, value in merged.items():
+            value[i] = infos[i]["terminal_observation"][key]
+    return merged

@@ -1,0 +1,1 @@
+"""Making a small planner from a domain's expert."""

@@ -1,0 +1,133 @@
+"""What is said about a pre-trained planner, in the README of its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from hier.planners.accuracy import Accuracy
+
+if TYPE_CHECKING:
+    from hier.pretraining.config import PretrainConfig
+
+_HEAD = """\
+A LLaVA of {parameters:,} parameters for the {domain} domain. It looks at a picture of
+{pixels} x {pixels} pixels, reads the mission and the subgoals tried so far, and names the next
+subgoal. The picture shows {shown}.
+
+```python
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+model = AutoModelForImageTextToText.from_pretrained(folder)
+processor = AutoProcessor.from_pretrained(folder)
+```
+
+## Training
+
+`hier pretrain {preset}`, seed {seed}: {steps:,} steps of {batch_size} examples from
+{demonstrations:,} states in which the domain's expert was asked for a subgoal{start}.{sight}
+
+The states come from {episodes:,} episodes of the source levels below (level seeds from
+0 on){plain}.
+{varied}15 % of the subgoals pursued were drawn by chance, and in every other episode 10 % of the
+actions, so that it knows states after mistakes.
+
+It learned at once: {tasks}, and (in `value_head.safetensors`) the discounted return under the
+scripted controller that plays.
+
+{held_out}
+
+## Accuracy
+
+Share of states in which its likeliest subgoal is the expert's, on level seeds from
+{first_seed:,} on, and the mean probability it gives the expert's. The states are those in which a
+planner is asked while the scripted controller plays on the expert's subgoals; in the last column
+with mistakes on the way, as in training.
+
+| level | | states | accuracy | probability | after mistakes |
+|---|---|---|---|---|---|
+{rows}
+"""
+_SIGHT = """ In the
+first {sight_steps:,} steps only its encoder learned, to tell what each patch of the map shows: the
+code of every cell, and the words for it as the decoder knows them."""
+_VARIED = """\
+Those of the first kind were changed before they were played, {variation:g} times as often as the
+domain's variations would have it: clutter, another locked door with its key, a mission composed by
+the domain's own grammar (also of two or three clauses, or about a goal square), other words.
+Colours, balls and boxes, and left and right were exchanged at random. """
+_SOLVED = """
+## Success
+
+Share of {episodes} episodes a level, on the same seeds, that end in success when the scripted
+controller pursues this planner's subgoals, and the oracle's.
+
+| level | this planner | oracle |
+|---|---|---|
+{rows}
+"""
+_LIMITS = """
+## Limits
+
+It knows the words of its domain and what its levels look like. The expert is not always right, and
+where two subgoals are equally good one of them counts as wrong.
+"""
+
+
+def model_card(
+    config: PretrainConfig,
+    counts: Mapping[str, int],
+    measured: Sequence[tuple[str, Accuracy, Accuracy]],
+    solved: Mapping[str, tuple[float, float]],
+) -> str:
+    """The Markdown text of a planner's card: command, data, scores, limits.
+
+    Args:
+        config: of the pre-training.
+        counts: ``parameters``, ``demonstrations``, and ``pixels`` a side of the picture.
+        measured: per kind of levels, accuracy without mistakes and with them.
+        solved: per level the success of this planner and of the oracle; empty if not measured.
+    """
+    domain, settings = config.domain, config.model_dump()
+    rows = "\n".join(
+        f"| {plain.level} | {kind} | {plain.states} | {plain.accuracy:.1%} "
+        f"| {plain.probability:.1%} | {after.accuracy:.1%} |"
+        for kind, *pair in measured
+        for plain, after in zip(*(accuracy.levels for accuracy in pair), strict=True)
+    )
+    held_out = (
+        "No demonstration and no choice of a setting comes from a held-out level."
+        if config.held_out
+        else "No level is held out: accuracy is that on unseen seeds of the levels it learned on."
+    )
+    varied = domain.variations().vary is not None and config.variation > 0
+    plain = f" and\n{config.plain_episodes:,} more of the levels as they are"
+    start = "" if config.start is None else ", after an earlier stage of the same kind"
+    card = _HEAD.format(
+        **{**settings, **counts, "start": start, "held_out": held_out},
+        domain=domain.name,
+        preset=config.name.removeprefix("pretrain-"),
+        shown=next(iter(domain.pictures.values())),
+        sight=_SIGHT.format(**settings) if config.sight_steps else "",
+        plain=plain if config.plain_episodes else "",
+        varied=_VARIED.format(**settings) if varied else "",
+        tasks=_tasks(config),
+        rows=rows,
+    )
+    if solved:
+        rows = "\n".join(f"| {level} | {us:.0%} | {it:.0%} |" for level, (us, it) in solved.items())
+        card += _SOLVED.format(episodes=config.final_episodes, rows=rows)
+    return card + _LIMITS
+
+
+def _tasks(config: PretrainConfig) -> str:
+    names = ["the subgoal", "the action that serves a subgoal", "a description of the scene"]
+    shares = list(config.task_shares)
+    if not config.domain.walker().actions:
+        del names[1], shares[1]
+    parts = [
+        f"{share / sum(shares):.0%} {name}"
+        for name, share in zip(names, shares, strict=True)
+        if share
+    ]
+    return ", ".join(parts)

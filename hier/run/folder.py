@@ -1,0 +1,226 @@
+"""A run on disk: what it was asked, what it earned, and where to go on from."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+import warnings
+import zipfile
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from hier.config import HierConfig
+from hier.config_base import Settings
+from hier.envs.errors import RunFolderError
+from hier.envs.files import atomic_write, recover_folder
+
+PACKAGES = (
+    "torch", "stable_baselines3", "sb3_contrib", "gymnasium", "minigrid", "numpy", "numba",
+    "transformers",
+)  # fmt: skip
+KEPT_CHECKPOINTS = 3
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide a result."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> str:
+    """The project's git commit, with ``-dirty`` where the tree has changes; empty outside git."""
+    root = Path(__file__).resolve().parents[2]
+    try:
+        head = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=root, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return head.stdout.strip()
+
+
+class Part(Protocol):
+    """What a run learns beside its controller and keeps in the same checkpoint."""
+
+    def save(self, checkpoint: Path) -> None:
+        """Add it to a controller's checkpoint."""
+
+    def load(self, checkpoint: Path) -> None:
+        """Go on from :meth:`save`; without it there, start anew, with a warning.
+
+        Raises:
+            RunFolderError: if it does not fit this configuration.
+        """
+
+
+def add_member(checkpoint: Path, name: str, content: bytes) -> None:
+    """Put a file into a checkpoint, beside SB3's own."""
+    with zipfile.ZipFile(checkpoint, "a", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr(name, content)
+
+
+def read_member(checkpoint: Path, name: str, missing: str) -> bytes | None:
+    """A file that :func:`add_member` put there.
+
+    Without it ``None``, with a warning: ``missing`` says what was not saved and what follows.
+    """
+    with zipfile.ZipFile(checkpoint) as archive:
+        if name in archive.namelist():
+            return archive.read(name)
+    warnings.warn(f"{checkpoint} was saved without {missing}", stacklevel=3)
+    return None
+
+
+class RunFolder:
+    """Paths and files of one run.
+
+    ``config.yaml``, ``run.json`` (command, versions, seed), ``tensorboard/``, ``checkpoints/``,
+    ``evaluations.jsonl``, ``videos/`` and, where it learns from feedback, ``planner/`` and
+    ``lessons/``.
+
+    Args:
+        path: the folder.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.config_file = self.path / "config.yaml"
+        self.tensorboard = self.path / "tensorboard"
+        self.checkpoints = self.path / "checkpoints"
+        self.videos = self.path / "videos"
+        self.planner = self.path / "planner"  # as feedback has left it
+        self.lessons = self.path / "lessons"
+        self.evaluations_file = self.path / "evaluations.jsonl"
+
+    @classmethod
+    def create(cls, config: Settings, path: str | Path | None = None) -> RunFolder:
+        """Make the folder of a new run and write what it was asked.
+
+        Args:
+            config: of the run.
+            path: where; ``runs/NAME-DATE-TIME`` when omitted.
+
+        Raises:
+            RunFolderError: if the folder already holds a run.
+        """
+        if path is None:
+            stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+            path = Path("runs") / f"{config.name}-s{config.seed}-{stamp}"
+        run = cls(path)
+        if run.config_file.exists():
+            raise RunFolderError(
+                f"{run.path} already holds a run; continue it with hier train --resume {run.path} "
+                "or choose another --run folder"
+            )
+        run.path.mkdir(parents=True, exist_ok=True)
+        about = {
+            "command": " ".join(sys.argv),
+            "started": datetime.now().isoformat(timespec="seconds"),
+            "seed": config.seed,
+            "commit": commit(),
+            "versions": versions(),
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        }
+        with atomic_write(run.path / "run.json") as file:
+            file.write_text(json.dumps(about, indent=1) + "\n")
+        with atomic_write(run.config_file) as file:
+            file.write_text(config.to_yaml())
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunFolder:
+        """An existing run.
+
+        Raises:
+            RunFolderError: if there is none, naming the newest runs beside it.
+        """
+        run = cls(path)
+        recover_folder(run.planner)
+        if not run.config_file.is_file():
+            state = "has no config.yaml" if run.path.is_dir() else "does not exist"
+            others = sorted(
+                Path("runs").glob("**/config.yaml"), key=lambda p: p.stat().st_mtime, reverse=True
+            )
+            hint = ", ".join(str(p.parent) for p in others[:3]) or "none yet: hier train demo"
+            raise RunFolderError(f"{run.path} is not a run folder ({state}); newest runs: {hint}")
+        return run
+
+    def config(self) -> HierConfig:
+        """The configuration the run was started with.
+
+        Raises:
+            ConfigError: if the file was damaged.
+        """
+        return HierConfig.load(self.config_file)
+
+    def checkpoint_files(self) -> list[Path]:
+        """Checkpoints, oldest first."""
+        return sorted(self.checkpoints.glob("step-*.zip"))
+
+    def save_checkpoint(self, model: Any, parts: Sequence[Part] = ()) -> Path:
+        """Write the controller and ``parts`` atomically and drop all but the newest few.
+
+        Raises:
+            RunFolderError: if it cannot be written; earlier ones are untouched.
+        """
+        path = self.checkpoints / f"step-{model.num_timesteps:010d}.zip"
+        try:
+            with atomic_write(path) as file:
+                model.save(file)
+                for part in parts:
+                    part.save(file)
+        except OSError as error:
+            kept = [old.name for old in self.checkpoint_files()]
+            raise RunFolderError(
+                f"checkpoint {path} cannot be written ({error}); free some disk space, then go on "
+                f"with hier train --resume {self.path} from {kept[-1] if kept else 'the start'}"
+            ) from error
+        for old in self.checkpoint_files()[:-KEPT_CHECKPOINTS]:
+            old.unlink()
+        return path
+
+    def latest_checkpoint(self) -> Path:
+        """The newest checkpoint that is whole; a damaged one is passed over with a warning.
+
+        Raises:
+            RunFolderError: if there is none.
+        """
+        for path in reversed(self.checkpoint_files()):
+            if _is_whole(path):
+                return path
+            warnings.warn(f"checkpoint {path} is damaged; falling back", stacklevel=2)
+        raise RunFolderError(
+            f"{self.path} has no readable checkpoint; it stopped before its first one "
+            "(checkpoint_every). Start again in a new folder"
+        )
+
+    def append_evaluation(self, entry: dict[str, Any]) -> None:
+        """Add one line to ``evaluations.jsonl``."""
+        with open(self.evaluations_file, "a") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    def evaluations(self) -> list[dict[str, Any]]:
+        """All evaluations so far, oldest first."""
+        if not self.evaluations_file.exists():
+            return []
+        return [json.loads(line) for line in self.evaluations_file.read_text().splitlines()]
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (OSError, zipfile.BadZipFile):
+        return False

@@ -1,0 +1,1 @@
+"""Perception of MiniGrid and BabyAI: frames to memory maps, targets and pictures."""

@@ -1,0 +1,54 @@
+"""One moment in a maze as a picture: what the camera saw, what is known, pursued, considered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from hier.envs.pointmaze.maps import SIZE
+from hier.envs.pointmaze.percept import MazePercept
+from hier.envs.pointmaze.subgoals import MazeSubgoals
+from hier.envs.subgoal import Subgoal
+from hier.perception.scene_card import LEVEL_TITLE, pictures_in_a_row, write_card
+from numpy.typing import NDArray
+
+_SIDE, _CARD = 360, 300
+_CELL = _SIDE // SIZE
+_WALL, _FREE, _GOAL, _AGENT = (178, 128, 77), (38, 58, 84), (220, 30, 30), (77, 178, 77)
+_TARGET = (0, 200, 232)
+_SPACE = MazeSubgoals()
+
+
+def draw_maze(
+    percept: MazePercept,
+    subgoal: Subgoal | None,
+    candidates: Sequence[Subgoal] = (),
+    log_probs: NDArray[np.floating] | None = None,
+    *,
+    caption: str = "",
+    level: NDArray[np.uint8] | None = None,
+) -> NDArray[np.uint8]:
+    """Draw the newest camera picture, the percept's map with the target, and the candidates.
+
+    Arguments and result as :meth:`hier.envs.domain.Domain.draw_scene`.
+    """
+    pictures = [("camera", percept.frame), ("percept", _plan(percept, subgoal))]
+    if level is not None:
+        pictures.append((LEVEL_TITLE, level))
+    canvas, corner = pictures_in_a_row(pictures, _SIDE, _CARD)
+    write_card(canvas, corner, (12, caption), subgoal, candidates, log_probs, size=18)
+    return np.array(canvas)
+
+
+def _plan(percept: MazePercept, subgoal: Subgoal | None) -> NDArray[np.uint8]:
+    """The percept's map with agent, goal and target, ``(360, 360, 3)`` uint8."""
+    plan = np.where(percept.walls[..., None], _WALL, _FREE).astype(np.uint8)
+    plan = np.ascontiguousarray(plan.repeat(_CELL, 0).repeat(_CELL, 1))
+    marks = [(percept.goal, _CELL // 5, _GOAL, -1), (percept.position, _CELL // 5, _AGENT, -1)]
+    if subgoal is not None:
+        marks.append((_SPACE.place(percept, subgoal), _CELL // 3, _TARGET, 2))
+    for place, radius, color, thickness in marks:
+        middle = int(place[0] * _CELL), int(place[1] * _CELL)
+        cv2.circle(plan, middle, radius, color, thickness, cv2.LINE_AA)
+    return plan

@@ -1,0 +1,50 @@
+"""Hindsight in a maze: the goal had been where the agent came to be."""
+
+from __future__ import annotations
+
+import numpy as np
+from hier.envs.domain import Observation, Relabelled
+from hier.envs.pointmaze.maps import GOAL_RADIUS, SIZE
+from numpy.typing import NDArray
+
+# Where these lie in the controller's ``state``.
+_POSITION, _TO_GOAL = slice(0, 2), slice(4, 6)
+_TENTH = 10  # cells to the goal are told in tenths
+
+
+class MazeRelabelling:
+    """Moves the red goal, for flat control; implements :class:`hier.envs.domain.Relabelling`.
+
+    What a controller is told of a subgoal's way depends on walls that it does not see, so under a
+    planner nothing is valid; its bonuses and shaping make it unnecessary.
+    """
+
+    def relabel(
+        self, observation: Observation, next_observation: Observation, reached: Observation
+    ) -> Relabelled:
+        """See :meth:`hier.envs.domain.Relabelling.relabel`; of ``state`` and ``subgoal``."""
+        goals = reached["state"][:, _POSITION]
+        before, way = _moved(observation, goals)
+        after, next_way = _moved(next_observation, goals)
+        there, arrives = way <= GOAL_RADIUS, next_way <= GOAL_RADIUS
+        return Relabelled(
+            valid=~observation["subgoal"].any(axis=1) & ~there,
+            observation=before,
+            next_observation=after,
+            steps=way,
+            next_steps=next_way,
+            done=arrives,
+            reward=arrives.astype(np.float64),
+            terminal=arrives,
+        )
+
+
+def _moved(
+    seen: Observation, goals: NDArray[np.float32]
+) -> tuple[Observation, NDArray[np.float64]]:
+    """What is seen with the goals elsewhere, and the cells that they are away."""
+    state = seen["state"].copy()
+    ahead = (goals - state[:, _POSITION]) * (SIZE / 2)
+    state[:, _TO_GOAL] = ahead / _TENTH
+    way = np.linalg.norm(ahead, axis=1).astype(np.float64)
+    return {"state": state, "subgoal": seen["subgoal"].copy()}, way

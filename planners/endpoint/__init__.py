@@ -1,0 +1,1 @@
+"""Planners behind an OpenAI-compatible server, and a server of our own."""

@@ -1,0 +1,280 @@
+"""A server that speaks OpenAI's chat completions, and what to do when it does not."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from hier.envs.errors import ConfigError
+from hier.planners.endpoint.answers import ChatAnswer
+from hier.planners.protocol import PlannerError
+
+_OF_THIS_REQUEST = (400, 413, 422)  # refusals that say nothing about the next request
+_TRANSIENT = (408, 409, 425, 429)  # and 500 upwards
+_LONGEST_PAUSE = 30.0
+_PROBING_SHARE = 0.1  # of the time that asking a dead server may take
+_NO_KEY = "none"  # the client insists on one; local servers do not
+
+
+class ServerError(Exception):
+    """A request was not answered.
+
+    Attributes:
+        status: the HTTP status; ``None`` where there was no reply.
+        transient: whether asking again may help.
+        retry_after: seconds the server asked to wait.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        status: int | None = None,
+        transient: bool = True,
+        retry_after: float = 0.0,
+    ):
+        super().__init__(reason)
+        self.status = status
+        self.transient = transient
+        self.retry_after = retry_after
+
+
+class ChatServer:
+    """Asks one server, patiently but not for ever. Safe to use from several threads.
+
+    What may pass (no connection, time-outs, malformed replies, 408, 409, 425, 429 and 5xx) is tried
+    again after ``backoff``, ``2 backoff``, ``4 backoff`` ... seconds, each times a random factor
+    in [0.5, 1.5] so that the threads do not come back together, or after what the server's
+    ``Retry-After`` asks, up to ``timeout``. A server that answers nobody while one request uses up
+    its attempts is left alone for ``cooldown`` seconds, or so long that asking takes no more than
+    a tenth of the time; then a single request tries again, once.
+
+    Args:
+        base_url: up to and including ``/v1``.
+        api_key_env: name of the environment variable with the key, which is sent as a bearer
+            token and appears in no message; unset for a server without keys.
+        timeout: seconds a whole reply may take.
+        retries: attempts after the first.
+        backoff: seconds before the first of them.
+        cooldown: seconds for which a dead server is left alone.
+
+    Attributes:
+        requests: sent so far, attempts counted one by one.
+        retries_made: how many of them were second and later attempts.
+
+    Raises:
+        ConfigError: if address, variable name or key cannot be right.
+        PlannerError: if the ``openai`` package is missing.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key_env: str,
+        *,
+        timeout: float,
+        retries: int,
+        backoff: float,
+        cooldown: float,
+    ):
+        try:
+            import openai
+        except ImportError:
+            raise PlannerError(
+                "the endpoint planner needs the openai package: pip install openai"
+            ) from None
+        self.base_url = _checked_url(base_url)
+        self.api_key_env = api_key_env
+        self.requests = 0
+        self.retries_made = 0
+        self._openai = openai
+        self._key = _key_from(api_key_env)
+        self._client = openai.OpenAI(
+            base_url=self.base_url, api_key=self._key or _NO_KEY, timeout=timeout, max_retries=0
+        )
+        self._timeout = timeout
+        self._retries = retries
+        self._backoff = backoff
+        self._cooldown = cooldown
+        self._random = random.Random()  # jitter must differ between processes: no seed
+        self._lock = threading.Lock()
+        self._answered_at = float("-inf")
+        self._resting_until: float | None = None
+        self._why_resting = ""
+
+    @property
+    def has_key(self) -> bool:
+        """Whether a key is sent."""
+        return bool(self._key)
+
+    def answer(self, request: Mapping[str, Any]) -> ChatAnswer:
+        """The completion of a request body.
+
+        Raises:
+            ServerError: if there is none after all attempts, if the server refuses the request,
+                or, at once, while a dead server is left alone.
+        """
+        attempts, begun = self._admit(), time.monotonic()
+        for attempt in range(attempts):
+            sent = time.monotonic()
+            try:
+                answer = self.send(request)
+            except ServerError as error:
+                fault = error
+                last = attempt == attempts - 1 or not fault.transient
+                if last or not self._pause(attempt, fault):
+                    break
+            else:
+                return answer
+        self._note_fault(fault, begun, time.monotonic() - sent)
+        raise fault
+
+    def models(self) -> list[str]:
+        """Names of the models the server lists; empty where it lists none or does not answer."""
+        client = self._client.with_options(max_retries=1)  # see send()
+        try:
+            return [str(model.id) for model in client.models.list().data]
+        except (self._openai.OpenAIError, AttributeError, TypeError, ValueError):
+            return []
+
+    def _admit(self) -> int:
+        """How many attempts the next request has."""
+        with self._lock:
+            now = time.monotonic()
+            if self._resting_until is None:
+                return self._retries + 1
+            if now < self._resting_until:
+                raise ServerError(self._why_resting)
+            # This one probes; the others keep away until it knows.
+            self._resting_until = now + self._timeout + self._cooldown
+            return 1
+
+    def _pause(self, attempt: int, fault: ServerError) -> bool:
+        """Wait before the next attempt; ``False`` if meanwhile the server was found dead."""
+        delay = min(self._backoff * 2.0**attempt, _LONGEST_PAUSE) * self._random.uniform(0.5, 1.5)
+        time.sleep(max(delay, min(fault.retry_after, self._timeout)))
+        with self._lock:
+            if self._resting_until is not None:
+                return False
+            self.retries_made += 1
+            return True
+
+    def _note_fault(self, fault: ServerError, begun: float, took: float) -> None:
+        with self._lock:
+            if fault.status in _OF_THIS_REQUEST:
+                self._resting_until = None  # it refuses, so it lives
+            elif self._answered_at < begun:
+                rest = max(self._cooldown, took / _PROBING_SHARE)
+                self._resting_until = time.monotonic() + rest
+                self._why_resting = str(fault)
+
+    def send(self, request: Mapping[str, Any]) -> ChatAnswer:
+        """The completion of a request body, in one attempt and even if the server is left alone.
+
+        A server that closes connections after errors may make the next attempt fail on a dead one.
+
+        Raises:
+            ServerError: if there is none.
+        """
+        with self._lock:
+            self.requests += 1
+        deadline = time.monotonic() + self._timeout
+        rest = {name: value for name, value in request.items() if name not in ("model", "messages")}
+        try:
+            with self._client.chat.completions.with_streaming_response.create(
+                model=request["model"], messages=request["messages"], extra_body=rest
+            ) as response:
+                body = self._read(response.iter_bytes(), deadline)
+        except ServerError:
+            raise
+        except self._openai.APITimeoutError:
+            raise ServerError(f"no answer within {self._timeout:g} s") from None
+        except self._openai.APIConnectionError as error:
+            cause = error.__cause__ or error
+            raise ServerError(f"no connection: {self._brief(cause)}") from None
+        except self._openai.APIStatusError as error:
+            raise self._refusal(error) from None
+        except Exception as error:  # of the HTTP library while it reads, unwrapped by the client
+            raise ServerError(
+                f"the reply broke off: {type(error).__name__} {self._brief(error)}".rstrip()
+            ) from None
+        try:
+            answer = ChatAnswer.from_completion(json.loads(body))
+        except ValueError as error:
+            start = self._brief(body.decode(errors="replace"), 60)
+            raise ServerError(f"malformed reply {start!r} ({error})") from None
+        with self._lock:
+            self._answered_at = time.monotonic()
+            self._resting_until = None
+        return answer
+
+    def _read(self, pieces: Iterable[bytes], deadline: float) -> bytes:
+        # The client's time-out is one per piece: a server that keeps the line open with blanks
+        # never runs into it.
+        whole = []
+        for piece in pieces:
+            whole.append(piece)
+            if time.monotonic() > deadline:
+                raise ServerError(f"no whole answer within {self._timeout:g} s")
+        return b"".join(whole)
+
+    def _refusal(self, error: Any) -> ServerError:
+        status = int(error.status_code)
+        try:
+            retry_after = float(error.response.headers.get("retry-after", 0.0))
+        except ValueError:  # a date: our own back-off will do
+            retry_after = 0.0
+        return ServerError(
+            f"status {status}: {self._brief(_words_of(error))}",
+            status=status,
+            transient=status in _TRANSIENT or status >= 500,
+            retry_after=retry_after,
+        )
+
+    def _brief(self, what: object, length: int = 300) -> str:
+        """One line of at most ``length`` characters without the key."""
+        line = " ".join(str(what).split())
+        if self._key:
+            line = line.replace(self._key, "***")
+        return line if len(line) <= length else line[: length - 3] + "..."
+
+
+def _words_of(error: Any) -> object:
+    """The server's own words, where a JSON body has them in one of the usual places."""
+    body = error.body
+    if isinstance(body, dict):
+        for name in ("message", "detail", "error"):
+            if body.get(name):
+                return body[name]
+    return body or error.message
+
+
+def _checked_url(url: str) -> str:
+    if not re.match(r"https?://[^/@]+(/[^@]*)?$", url):
+        raise ConfigError(
+            f"planner.options.base_url is {url.rpartition('@')[2]!r}; write http://HOST:PORT/v1 or "
+            "https://..., without user or password (keys go into an environment variable)"
+        )
+    return url.rstrip("/")
+
+
+def _key_from(variable: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable):
+        # Somebody gave the key itself: it must not appear anywhere.
+        raise ConfigError(
+            "planner.options.api_key_env must be the name of an environment variable, such as "
+            "OPENAI_API_KEY; put the key into that variable, not into the configuration"
+        )
+    key = os.environ.get(variable, "").strip()
+    if not re.fullmatch(r"[!-~]*", key):
+        raise ConfigError(
+            f"the key in the environment variable {variable} holds blanks or letters that no HTTP "
+            "header may hold; copy it again"
+        )
+    return key

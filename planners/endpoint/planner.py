@@ -1,0 +1,304 @@
+"""A planner behind any server that speaks OpenAI's chat completions."""
+
+from __future__ import annotations
+
+import copy
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hier.envs.domain import Domain
+from hier.envs.errors import ConfigError, UnknownNameError
+from hier.envs.registry import default_domain
+from hier.envs.subgoal import Subgoal, SubgoalSyntaxError
+from hier.planners.endpoint.answer_cache import AnswerCache
+from hier.planners.endpoint.answers import ChatAnswer, candidate_log_probs
+from hier.planners.endpoint.chat_request import COMPLAINT, RequestFormat, conversation, picture_url
+from hier.planners.endpoint.chat_server import ChatServer, ServerError
+from hier.planners.endpoint.server_check import ServerCheck
+from hier.planners.language.pictures import BLANK, check_images, pictures_of
+from hier.planners.language.prompts import question_of
+from hier.planners.protocol import (
+    PlannerError,
+    PlannerQuery,
+    PlannerReply,
+    certain_of,
+    uniform_over,
+)
+from hier.planners.scripted import OraclePlanner
+from numpy.typing import NDArray
+
+FALLBACKS = ("random", "oracle", "first", "error")
+_COUNTS = ("queries", "unparsed", "fallbacks", "cache_hits", "seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """What asking one query brought, gathered in a thread and counted outside it."""
+
+    log_probs: NDArray[np.float32] | None
+    unparsed: int = 0
+    cache_hits: int = 0
+    trouble: str = ""
+    fault: bool = False
+
+
+class EndpointPlanner:
+    """Asks a chat model over HTTP for one of the candidates.
+
+    The model sees mission, scene in words, recent subgoals with outcomes and numbered candidates
+    in a user message (some chat templates know no system role), before it the pictures. Where its
+    proposals were rejected the conversation goes on: each proposal as the assistant's message, then
+    the user's with the advantage and the candidates left; the roles alternate strictly.
+
+    Its answer must be a candidate's sentence: letter case, outer blanks and a full stop are
+    forgiven, a number is not. What is none, a rejected subgoal included, is counted
+    (``unparsed``) and asked again once, the complaint as a further message; then the fall-back
+    decides. A lone candidate is not asked about.
+
+    Where the server gives log-probabilities they become a distribution over the candidates, see
+    :func:`.candidate_log_probs`; elsewhere the answer gets ``confidence`` and the
+    others share the rest.
+
+    When the server does not answer (see :class:`.ChatServer`) training goes on
+    with the fall-back, with one warning; ``stats()["fallbacks"]`` tells how often. Queries after
+    the server's return are answered by it again.
+
+    Args:
+        model: the server's name for it.
+        base_url: where the server listens, up to and including ``/v1``.
+        api_key_env: *name* of the environment variable that holds the key, which need not be set
+            for a server without keys.
+        images: what to send: ``view`` (what is seen now; also ``True``), another of the domain's
+            pictures such as ``map`` (all that was seen), ``both`` of them, or ``False`` for
+            nothing. Pictures need a model with image input.
+        scale: screen pixels per image pixel; ``None`` makes pictures about 448 pixels wide.
+        as_trained: ask the bare question on which ``hier pretrain`` trains, for its models behind a
+            server; other models need the candidates listed. Such a model reads no conversation:
+            after a rejection it is asked the same, and what it says of the candidates left counts;
+            a complaint is appended to the question.
+        logprobs: ask for log-probabilities.
+        timeout: seconds a reply may take.
+        retries: further attempts after time-outs, lost connections, 429, 5xx, malformed replies.
+        backoff: seconds before the first of them, doubled each time, with jitter.
+        cooldown: seconds for which a dead server is left alone before one query tries it again.
+        concurrency: requests under way at once.
+        cache: folder for answers, see :class:`.AnswerCache`; ``None``: none.
+        fallback: for queries without a usable answer: ``random`` (no preference), ``oracle`` (the
+            privileged expert), ``first`` (the first candidate) or ``error`` (stop).
+        confidence: probability of an answer without log-probabilities, in (0, 1).
+        max_tokens: longest answer; a subgoal takes about ten.
+        request: more fields of the request body, over our own; ``null`` removes one. For example
+            ``{"max_tokens": null, "max_completion_tokens": 24}`` for OpenAI's newer models, or
+            ``{"chat_template_kwargs": {"enable_thinking": false}}`` for reasoning models.
+        check: ask the server a question at start-up, to complain at once about a wrong address, a
+            wrong model, or one that does not see; off to start before the server does.
+        domain: whose pictures; see :func:`hier.envs.registry.default_domain` for the default.
+        seed: sent along when ``request`` sets a temperature above our 0.
+
+    Raises:
+        ConfigError: for an option out of range.
+        PlannerError: if the check fails, with the value and the remedy.
+    """
+
+    version = 0
+
+    def __init__(
+        self,
+        model: str,
+        base_url: str,
+        api_key_env: str = "OPENAI_API_KEY",
+        images: bool | str = "view",
+        scale: int | None = None,
+        as_trained: bool = False,
+        logprobs: bool = True,
+        timeout: float = 30.0,
+        retries: int = 3,
+        backoff: float = 0.5,
+        cooldown: float = 30.0,
+        concurrency: int = 8,
+        cache: str | Path | None = None,
+        fallback: str = "random",
+        confidence: float = 0.9,
+        max_tokens: int = 24,
+        request: Mapping[str, Any] | None = None,
+        check: bool = True,
+        domain: Domain | None = None,
+        seed: int = 0,
+    ):
+        if fallback not in FALLBACKS:
+            raise UnknownNameError("planner.options.fallback", fallback, FALLBACKS)
+        _require("timeout", timeout, float, lambda value: value > 0, "a number above 0")
+        _require("retries", retries, int, lambda value: value >= 0, "an integer from 0")
+        _require("backoff", backoff, float, lambda value: value >= 0, "a number from 0")
+        _require("cooldown", cooldown, float, lambda value: value >= 0, "a number from 0")
+        _require("concurrency", concurrency, int, lambda value: value >= 1, "an integer from 1")
+        _require("confidence", confidence, float, lambda value: 0 < value < 1, "between 0 and 1")
+        _require("max_tokens", max_tokens, int, lambda value: value >= 1, "an integer from 1")
+        if scale is not None:
+            _require("scale", scale, int, lambda value: value >= 1, "an integer from 1")
+        self._domain = domain or default_domain()
+        self._images: tuple[str, ...] = ()
+        if images is not False:
+            self._images = check_images("view" if images is True else images, self._domain)
+        self._scale = scale
+        self._as_trained = as_trained
+        self.fallback = fallback
+        self.confidence = confidence
+        self.privileged = fallback == "oracle"
+        self._form = RequestFormat(model, logprobs, max_tokens, seed, dict(request or {}))
+        self._server = ChatServer(
+            base_url,
+            api_key_env,
+            timeout=timeout,
+            retries=retries,
+            backoff=backoff,
+            cooldown=cooldown,
+        )
+        self._cache = None if cache is None else AnswerCache(cache)
+        self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="endpoint-planner")
+        self._counts: dict[str, float] = dict.fromkeys(_COUNTS, 0)
+        self._warned: set[str] = set()
+        if check:
+            pictures = tuple(picture_url(BLANK, scale) for _ in self._images)
+            self._form = ServerCheck(self._server, pictures, fallback).run(self._form)
+
+    def for_evaluation(self, seed: int) -> EndpointPlanner:
+        """The same planner, server and counts with another ``seed``."""
+        twin = copy.copy(self)
+        twin._form = replace(self._form, seed=seed)
+        return twin
+
+    def stats(self) -> dict[str, float]:
+        """Counts since the start, the start-up check included.
+
+        Returns:
+            ``queries`` put to :meth:`score`; HTTP ``requests``, of which ``retries`` second and
+            later attempts; ``unparsed`` answers; ``fallbacks``, queries that the fall-back
+            decided; ``cache_hits``; ``seconds`` of wall time in :meth:`score`.
+        """
+        server = {"requests": self._server.requests, "retries": self._server.retries_made}
+        return server | self._counts
+
+    def score(self, queries: Sequence[PlannerQuery]) -> list[PlannerReply]:
+        """See :class:`hier.planners.protocol.Planner`.
+
+        Raises:
+            PlannerError: if a query has no usable answer and ``fallback`` is ``error``.
+        """
+        started = time.perf_counter()
+        # Percepts are live: they are read here, before any thread runs.
+        asked = [query for query in queries if len(query.candidates) > 1]
+        talks = [self._talk(query) for query in asked]
+        attempts = iter(list(self._pool.map(self._ask, asked, talks)))
+        replies = []
+        for query in queries:
+            if len(query.candidates) == 1:
+                replies.append(certain_of(0, 1))
+                continue
+            attempt = next(attempts)
+            self._counts["unparsed"] += attempt.unparsed
+            self._counts["cache_hits"] += attempt.cache_hits
+            if attempt.log_probs is None:
+                replies.append(self._fall_back(query, attempt))
+            else:
+                replies.append(PlannerReply(attempt.log_probs))
+        self._counts["queries"] += len(queries)
+        self._counts["seconds"] += time.perf_counter() - started
+        return replies
+
+    def _talk(self, query: PlannerQuery) -> tuple[list[str], tuple[str, ...]]:
+        """The turns and the pictures' data URLs."""
+        pictures = pictures_of(query.percept, self._images, self._domain)
+        urls = tuple(picture_url(picture, self._scale) for picture in pictures)
+        if self._as_trained:
+            return [question_of(query, scene=False)], urls
+        return conversation(query, [self._domain.pictures[name] for name in self._images]), urls
+
+    def _ask(self, query: PlannerQuery, talk: tuple[list[str], tuple[str, ...]]) -> _Attempt:
+        turns, pictures = talk
+        # The bare question does not say what was rejected, so its answer may be that.
+        among = query.offered if self._as_trained and query.offered else query.candidates
+        hits = 0
+        for unparsed in range(2):
+            body = self._form.body(turns, pictures)
+            answer = self._cache.get(body) if self._cache else None
+            hits += answer is not None
+            if answer is None:
+                try:
+                    answer = self._server.answer(body)
+                except ServerError as fault:
+                    return _Attempt(None, unparsed, hits, str(fault), fault=True)
+                if self._cache:
+                    self._cache.put(body, answer)
+            choice = _choice(answer.text, query, among)
+            if choice is not None:
+                log_probs = self._log_probs(answer, among, choice)
+                left = log_probs[[i for i, g in enumerate(among) if g in query.candidates]]
+                return _Attempt(left - np.logaddexp.reduce(left), unparsed, hits)
+            said = " ".join(answer.text.split())[:200]
+            if self._as_trained:
+                turns = [f"{turns[0]}\n\n{COMPLAINT}"]
+            else:
+                turns = [*turns, said or "(nothing)", COMPLAINT]  # some refuse empty messages
+        return _Attempt(None, 2, hits, f"it answered {said!r}")
+
+    def _log_probs(
+        self, answer: ChatAnswer, among: Sequence[Subgoal], choice: int
+    ) -> NDArray[np.float32]:
+        if answer.tokens is not None:
+            sentences = [str(candidate).lower() for candidate in among]
+            found = candidate_log_probs(answer.tokens, sentences, choice)
+            if found is not None:
+                return found
+        n = len(among)
+        log_probs = np.full(n, np.log((1.0 - self.confidence) / (n - 1)), np.float32)
+        log_probs[choice] = np.log(self.confidence)
+        return log_probs
+
+    def _fall_back(self, query: PlannerQuery, attempt: _Attempt) -> PlannerReply:
+        self._counts["fallbacks"] += 1
+        place = f"{self._form.model!r} at {self._server.base_url}"
+        if attempt.fault:
+            problem = f"the planner {place} does not answer ({attempt.trouble})"
+        else:
+            problem = f"the planner {place} names no candidate, asked twice ({attempt.trouble})"
+        if self.fallback == "error":
+            raise PlannerError(
+                f"{problem}; mend it, or go on without it: planner.options.fallback=random"
+            )
+        self._warn_once(
+            "fault" if attempt.fault else "unparsed",
+            f"{problem}; going on with planner.options.fallback={self.fallback} wherever it gives "
+            "no usable answer (counted as fallbacks, not warned of again)",
+        )
+        if self.fallback == "oracle":
+            return OraclePlanner().score([query])[0]
+        n = len(query.candidates)
+        return certain_of(0, n) if self.fallback == "first" else uniform_over(n)
+
+    def _warn_once(self, kind: str, message: str) -> None:
+        if kind not in self._warned:
+            self._warned.add(kind)
+            warnings.warn(message, RuntimeWarning, stacklevel=4)
+
+
+def _choice(text: str, query: PlannerQuery, among: Sequence[Subgoal]) -> int | None:
+    """Index of the one of ``among`` that ``text`` names; ``None`` if it names none."""
+    try:
+        return list(among).index(query.space.parse(text))
+    except (SubgoalSyntaxError, ValueError):
+        return None
+
+
+def _require(
+    option: str, value: Any, kind: type, holds: Callable[[Any], bool], needed: str
+) -> None:
+    kinds = (int, float) if kind is float else (kind,)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not holds(value):
+        raise ConfigError(f"planner.options.{option} is {value!r}; it must be {needed}")

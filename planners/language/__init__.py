@@ -1,0 +1,1 @@
+"""Planners that are transformers models: prompts, pictures, exact scoring."""

@@ -1,0 +1,392 @@
+"""Language models for planning: any hub id or local folder, with or without image input."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from hier.envs.domain import Domain
+from hier.envs.errors import ConfigError, UnknownNameError
+from hier.envs.files import recover_folder, replace_folder
+from hier.planners.language.processors import explained, load_processor, load_tokenizer, quiet
+from hier.planners.protocol import PlannerError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers.models.auto import modeling_auto
+
+VALUE_HEAD = "value_head.safetensors"
+ADAPTER = "adapter_config.json"
+SHIPPED = Path(__file__).parent.parent / "checkpoints"  # one folder per planner, see Domain.planner
+_DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+@dataclass(eq=False)
+class PlannerModel:
+    """A language model with what turns queries into its inputs.
+
+    Attributes:
+        module: the transformers model, or the PEFT model around it.
+        processor: its processor, or its tokenizer if it reads text only.
+        source: hub id or folder it came from.
+        value_head: reads a value off the prompt's last hidden state; ``None`` without one.
+    """
+
+    module: Any
+    processor: Any
+    source: str
+    value_head: nn.Linear | None = None
+    _copy: Any = field(default=None, repr=False)
+
+    @property
+    def network(self) -> Any:
+        """The transformers model itself; a LoRA adapter acts inside it."""
+        return self.module.get_base_model() if self.adapted else self.module
+
+    @property
+    def adapted(self) -> bool:
+        """Whether a LoRA adapter is what training changes."""
+        return hasattr(self.module, "peft_config")
+
+    @property
+    def device(self) -> torch.device:
+        """Where inputs go."""
+        return self.network.device
+
+    @property
+    def family(self) -> str:
+        """``model_type`` of the configuration."""
+        return str(self.network.config.model_type)
+
+    def add_value_head(self) -> nn.Linear:
+        """The value head, a new one that answers zero where there is none."""
+        if self.value_head is None:
+            size = self.network.config.get_text_config().hidden_size
+            self.value_head = nn.Linear(size, 1, device=self.device)
+            nn.init.zeros_(self.value_head.weight)
+            nn.init.zeros_(self.value_head.bias)
+        return self.value_head
+
+    def keep_reference(self) -> None:
+        """Freeze today's weights as the reference of :meth:`reference`.
+
+        With LoRA the untouched base model is the reference already, and nothing is copied.
+        """
+        if not self.adapted:
+            self._copy = copy.deepcopy(self.module).requires_grad_(False).eval()
+
+    @contextmanager
+    def reference(self) -> Iterator[Any]:
+        """The frozen reference, for the KL term of fine-tuning; do not change it.
+
+        Raises:
+            PlannerError: without LoRA and before :meth:`keep_reference`.
+        """
+        if self.adapted:
+            with self.module.disable_adapter():
+                yield self.network
+        elif self._copy is not None:
+            yield self._copy
+        else:
+            raise PlannerError(
+                f"planner model {self.source!r} has no frozen reference; call keep_reference() "
+                "before training, or train a LoRA adapter (planner.options.lora)"
+            )
+
+    def take_weights(self, folder: str | Path) -> None:
+        """Load the weights that :meth:`save` wrote into this model, adapter or whole.
+
+        Raises:
+            PlannerError: if they are missing, damaged or another model's.
+        """
+        if self.adapted:
+            from peft import set_peft_model_state_dict
+
+            with explained(str(folder)):
+                state = load_file(Path(folder) / "adapter_model.safetensors", str(self.device))
+                set_peft_model_state_dict(self.module, state)
+            return
+        images = hasattr(self.processor, "image_processor")
+        other = load_model(folder, images=images, device=str(self.device))
+        try:
+            self.module.load_state_dict(other.module.state_dict())
+        except RuntimeError as error:
+            raise PlannerError(
+                f"{folder} holds another model than {self.source!r} ({str(error)[:120]}); name "
+                "the folder of this run's planner"
+            ) from error
+
+    def save(
+        self, folder: str | Path, card: str = "", more: Mapping[str, str] | None = None
+    ) -> None:
+        """Write a folder that :func:`load_model` and, but for LoRA, the Auto classes read.
+
+        Safetensors, processor, value head and model card; with LoRA the adapter alone, which names
+        its base model. An existing folder is replaced, whole or not at all.
+
+        Args:
+            folder: where to.
+            card: Markdown text of the model card: command, data, scores, limits.
+            more: further text files by name.
+
+        Raises:
+            PlannerError: if it cannot be written; an earlier one is then untouched.
+        """
+        folder = Path(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+        try:
+            with quiet():
+                self.module.save_pretrained(temporary)
+                self.processor.save_pretrained(temporary)
+            if self.value_head is not None:
+                state = {k: v.detach().cpu() for k, v in self.value_head.state_dict().items()}
+                save_file(state, temporary / VALUE_HEAD)
+            for name, text in {"README.md": self._card(card), **(more or {})}.items():
+                (temporary / name).write_text(text)
+            for file in temporary.rglob("*"):
+                if file.is_file():
+                    file.chmod(0o644)  # safetensors writes for its owner alone
+                    with open(file, "rb") as written:
+                        os.fsync(written.fileno())
+            temporary.chmod(0o755)
+            replace_folder(temporary, folder)
+        except (OSError, SafetensorError) as error:
+            raise PlannerError(
+                f"the planner cannot be written to {folder} ({error}); what was saved there before "
+                "is untouched. Free some disk space, or choose another folder"
+            ) from error
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def _card(self, text: str) -> str:
+        sees = hasattr(self.processor, "image_processor")
+        return (
+            "---\n"
+            f"library_name: {'peft' if self.adapted else 'transformers'}\n"
+            f"pipeline_tag: {'image-text-to-text' if sees else 'text-generation'}\n"
+            f"tags: [planner, hierarchical-reinforcement-learning, {self.family}]\n"
+            "---\n\n"
+            f"# Subgoal planner ({self.family})\n\n"
+            f"{text or f'Saved from {self.source}.'}\n"
+        )
+
+
+def shipped_planner(domain: Domain) -> str:
+    """Name of the planner that ships for a domain, for :func:`load_model`.
+
+    Raises:
+        ConfigError: if none does.
+    """
+    if not domain.planner:
+        raise ConfigError(
+            f"no planner ships for the domain {domain.name!r}; name one by planner.model=FOLDER or "
+            "a hub id, make one with hier pretrain, or choose another planner.type"
+        )
+    return domain.planner
+
+
+def folder_of(source: str | Path) -> str:
+    """``source`` itself, or the folder of the planner that ships under this name.
+
+    A file or folder of the name in the working directory goes first.
+    """
+    shipped = SHIPPED / source
+    known = shipped.parent == SHIPPED and shipped.is_dir()
+    return str(shipped) if known and not Path(source).exists() else str(source)
+
+
+def load_model(
+    source: str | Path,
+    *,
+    images: bool,
+    dtype: str = "auto",
+    device: str = "auto",
+    lora: int | str | Mapping[str, Any] | None = None,
+    quantization: Mapping[str, Any] | None = None,
+) -> PlannerModel:
+    """Load a model and its processor, in ``eval`` mode.
+
+    Nothing is unpickled and no code from the hub is run: weights come from safetensors only.
+
+    Args:
+        source: hub id, local folder, folder of a LoRA adapter that names its base model, or name
+            of a planner that ships (:func:`shipped_planner`).
+        images: whether images will be shown (``vlm``) or text only (``llm``).
+        dtype: ``auto`` (the checkpoint's own), ``float32``, ``bfloat16`` or ``float16``.
+        device: ``auto`` (the GPU if there is one), ``cpu``, ``cuda``, ``cuda:1`` ...
+        lora: rank of a new adapter on the language model's linear layers, keyword arguments of
+            ``peft.LoraConfig``, or a folder with an adapter.
+        quantization: keyword arguments of a transformers quantization configuration, such as
+            ``{"load_in_4bit": True}``.
+
+    Raises:
+        PlannerError: if it is not there, damaged, of the wrong kind, or needs a missing package.
+        ConfigError: for an unknown ``dtype`` or ``device``.
+    """
+    name = folder_of(source)
+    recover_folder(Path(name))
+    if dtype not in _DTYPES:
+        raise UnknownNameError("dtype", dtype, _DTYPES)
+    place = _device(device)
+    folder = Path(name)
+    if lora is None and (folder / ADAPTER).is_file() and not (folder / "config.json").is_file():
+        lora, name = name, _base_of(name)
+    config = _load_config(name)
+    auto = _auto_class(name, config, images)
+    with explained(name):
+        processor = load_processor(name, config) if images else load_tokenizer(name)
+        if images and not hasattr(processor, "image_processor"):
+            raise PlannerError(
+                f"planner model {name!r} has no image processor beside its tokenizer; add its "
+                "preprocessor_config.json to the folder"
+            )
+        options: dict[str, Any] = {}
+        if quantization is not None:
+            from transformers.quantizers.auto import AutoQuantizationConfig
+
+            options["quantization_config"] = AutoQuantizationConfig.from_dict(dict(quantization))
+        if place.type != "cpu":
+            options["device_map"] = {"": place}
+        with quiet(bars=not folder.is_dir()):
+            network, report = auto.from_pretrained(
+                name,
+                dtype=dtype,
+                use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # reported below, with what is missing
+                **options,
+            )
+    lost = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
+    if lost:
+        raise PlannerError(
+            f"planner model {name!r} lacks {len(lost)} of its weights or has them in other "
+            f"sizes, such as {lost[0]!r}; the folder mixes files of different models, copy the "
+            "whole checkpoint again"
+        )
+    module = network if lora is None else add_adapter(network, lora)
+    model = PlannerModel(module.eval(), processor, str(source))
+    _load_value_head(model, Path(lora if isinstance(lora, str) else name))
+    return model
+
+
+def _device(device: str) -> torch.device:
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        place = torch.device(device)
+    except RuntimeError:
+        raise ConfigError(
+            f"planner.options.device is {device!r}; use auto, cpu, cuda or cuda:0"
+        ) from None
+    if place.type == "cuda" and not torch.cuda.is_available():
+        raise PlannerError(
+            f"planner.options.device is {device!r} but torch {torch.__version__} sees no GPU; "
+            "use cpu, or install torch with CUDA"
+        )
+    return place
+
+
+def _base_of(folder: str) -> str:
+    try:
+        base = json.loads((Path(folder) / ADAPTER).read_text())["base_model_name_or_path"]
+    except (OSError, ValueError, KeyError):
+        base = None
+    if not base:
+        raise PlannerError(
+            f"{folder}/{ADAPTER} names no base model; give the base as planner.model and "
+            "this folder as planner.options.lora"
+        )
+    return str(base)
+
+
+def _load_config(name: str) -> Any:
+    path = Path(name).expanduser()
+    looks_local = path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1
+    if not path.is_dir() and (looks_local or path.exists()):
+        raise PlannerError(
+            f"planner model {name!r} is no folder; give a folder saved by save_pretrained, or a "
+            "hub id such as 'HuggingFaceTB/SmolVLM-256M-Instruct'"
+        )
+    if path.is_dir() and not (path / "config.json").is_file():
+        raise PlannerError(
+            f"planner model {name!r} holds no config.json, so it is no transformers checkpoint; "
+            "give a folder saved by save_pretrained"
+        )
+    with explained(name):
+        return transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
+
+
+def _auto_class(name: str, config: Any, images: bool) -> Any:
+    sees = type(config) in modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+    writes = type(config) in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING
+    kind = config.model_type
+    if images and not sees:
+        raise PlannerError(
+            f"planner model {name!r} is of type {kind!r}, which takes no images"
+            + ("; use planner.type=llm" if writes else ", nor does it write text")
+        )
+    if not images and not writes:
+        raise PlannerError(
+            f"planner model {name!r} is of type {kind!r}, which is no text-only model"
+            + ("; use planner.type=vlm" if sees else "")
+        )
+    if getattr(config, "is_encoder_decoder", False):
+        raise PlannerError(
+            f"planner model {name!r} ({kind}) is an encoder-decoder; candidates are scored with "
+            "decoder-only models, choose one of those"
+        )
+    return transformers.AutoModelForImageTextToText if images else transformers.AutoModelForCausalLM
+
+
+def add_adapter(network: Any, lora: int | str | Mapping[str, Any]) -> Any:
+    """A PEFT model around ``network``; ``lora`` and errors as in :func:`load_model`."""
+    try:
+        import peft
+    except ImportError:
+        raise PlannerError("planner.options.lora needs peft; pip install peft") from None
+    if isinstance(lora, str):
+        with explained(lora):
+            return peft.PeftModel.from_pretrained(network, lora, is_trainable=True)
+    options: dict[str, Any] = (
+        {"r": lora, "lora_alpha": 2 * lora} if isinstance(lora, int) else dict(lora)
+    )
+    options.setdefault("target_modules", _linear_layers(network))
+    try:
+        return peft.get_peft_model(network, peft.LoraConfig(**options))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"planner.options.lora={lora!r} is refused by peft ({error}); give a rank such as 8, "
+            "or keyword arguments of peft.LoraConfig"
+        ) from error
+
+
+def _linear_layers(network: Any) -> str:
+    """Regular expression for the linear layers of the language model; the vision tower stays."""
+    decoder = network.get_decoder()
+    prefix = next(name for name, module in network.named_modules() if module is decoder)
+    leaves = {
+        name.rpartition(".")[2]
+        for name, module in decoder.named_modules()
+        if isinstance(module, nn.Linear)
+    }
+    return rf"{re.escape(prefix)}\..*\.({'|'.join(sorted(leaves))})"
+
+
+def _load_value_head(model: PlannerModel, folder: Path) -> None:
+    file = folder / VALUE_HEAD
+    if not file.is_file():
+        return
+    with explained(str(file)):
+        model.add_value_head().load_state_dict(load_file(file, str(model.device)))

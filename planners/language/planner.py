@@ -1,0 +1,323 @@
+"""Planners that are language models: ``vlm`` looks at pixels, ``llm`` reads the scene as text.
+
+Both score the candidates exactly, as answers to one question: any hub model or local folder will
+do, and nothing is parsed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from hier.envs.domain import Domain
+from hier.envs.errors import ConfigError
+from hier.envs.registry import default_domain
+from hier.envs.subgoal import Subgoal
+from hier.planners.language.models import folder_of, load_model, shipped_planner
+from hier.planners.language.pictures import check_images, enlarged, pictures_of
+from hier.planners.language.prompts import (
+    WHICH_ACTION,
+    WHICH_SUBGOAL,
+    Prompt,
+    PromptFormat,
+    question_of,
+)
+from hier.planners.language.scoring import Scores, candidate_log_probs
+from hier.planners.protocol import PlannerError, PlannerQuery, PlannerReply
+from numpy.typing import NDArray
+
+SETTINGS = "planner.json"  # beside a saved model: what the planner itself must remember
+
+
+@dataclass(eq=False, repr=False)
+class LanguagePlanner:
+    """What :class:`VLMPlanner` and :class:`LLMPlanner` share.
+
+    A reply's ``log_probs`` are log softmax over the candidates of log p(answer | prompt) / T: the
+    model's own distribution over whole answers, end of turn included, given that it answers with
+    one of them. Its ``value`` is the value head's, NaN without one. Rejected proposals are no
+    answers any more; models whose tokenizer has the words are also told them and their advantages
+    (the planner that ships is not).
+
+    Args:
+        model: hub id, local folder, folder of a LoRA adapter that names its base model, or name
+            of a planner that ships (:func:`hier.planners.language.models.shipped_planner`).
+        dtype, device, lora, quantization: see :func:`hier.planners.language.models.load_model`.
+        temperature: T; below 1 sharpens, above 1 flattens.
+        plain: ask without the chat template.
+        cache_size: queries whose replies are kept.
+        batch_size: most queries in one forward pass.
+        seed: of a new adapter's weights; scoring itself is deterministic.
+
+    Attributes:
+        loaded: the :class:`hier.planners.language.models.PlannerModel`.
+        version: how often feedback changed the weights. Who changes them adds one, which also
+            makes the kept replies void.
+
+    Raises:
+        PlannerError, ConfigError: see :func:`hier.planners.language.models.load_model` and
+            :class:`hier.planners.language.prompts.PromptFormat`.
+    """
+
+    privileged: ClassVar[bool] = False
+
+    model: str
+    _: KW_ONLY
+    dtype: str = "auto"
+    device: str = "auto"
+    temperature: float = 1.0
+    lora: int | str | Mapping[str, Any] | None = None
+    quantization: Mapping[str, Any] | None = None
+    plain: bool = False
+    cache_size: int = 4096
+    batch_size: int = 64
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, low in (("temperature", 1e-3), ("cache_size", 0), ("batch_size", 1)):
+            value = getattr(self, name)
+            if not value >= low:
+                raise ConfigError(f"planner.options.{name} is {value}; it must be at least {low}")
+        pictures = self._pictures()
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)
+            self.loaded = load_model(
+                self.model,
+                images=bool(pictures),
+                dtype=self.dtype,
+                device=self.device,
+                lora=self.lora,
+                quantization=self.quantization,
+            )
+        self.version = _saved_version(folder_of(self.model))
+        self.format = PromptFormat(
+            self.loaded.processor, len(pictures), self.loaded.family, plain=self.plain
+        )
+        self._answer = lru_cache(maxsize=4096)(self.format.answer_tokens)
+        self._kept: OrderedDict[bytes, PlannerReply] = OrderedDict()
+        self._told = self._knows("Rejected: (advantage -0.1)")
+
+    def _knows(self, words: str) -> bool:
+        """Whether the tokenizer has all these words."""
+        tokenizer = self.format.tokenizer
+        ids = tokenizer(words, add_special_tokens=False)["input_ids"]
+        return tokenizer.unk_token_id is None or tokenizer.unk_token_id not in ids
+
+    def _pictures(self) -> tuple[str, ...]:
+        """Names of the pictures shown with each question."""
+        return ()
+
+    def prompt(self, query: PlannerQuery, ask: str = WHICH_SUBGOAL) -> Prompt:
+        """What the model is asked; reads the percept at once."""
+        return Prompt(question_of(query, scene=True, rejected=self._told, ask=ask))
+
+    def answers(self, query: PlannerQuery) -> tuple[tuple[int, ...], ...]:
+        """The candidates as token ids, one tuple each, end of turn included.
+
+        Raises:
+            PlannerError: if the tokenizer cannot tell two candidates apart.
+        """
+        return self.answers_of([str(candidate) for candidate in query.candidates])
+
+    def answers_of(self, words: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+        """Sentences as token ids; errors as :meth:`answers`."""
+        answers = tuple(self._answer(answer) for answer in words)
+        if len(set(answers)) < len(set(words)):
+            raise PlannerError(
+                f"the tokenizer of planner model {self.model!r} writes some of "
+                f"{', '.join(words)} alike; its vocabulary lacks their words, "
+                "use a model that has them"
+            )
+        return answers
+
+    def encode(self, prompts: Sequence[Prompt]) -> dict[str, Any]:
+        """The model's inputs for ``prompts``, see :meth:`PromptFormat.encode`."""
+        return self.format.encode(prompts, self.loaded.device, self.loaded.network.dtype)
+
+    def candidate_scores(
+        self,
+        prompts: Sequence[Prompt],
+        answers: Sequence[Sequence[Sequence[int]]],
+        *,
+        grad: bool = False,
+        network: Any = None,
+    ) -> Scores:
+        """Log-probabilities of whole answers as tensors, for learning.
+
+        Args:
+            prompts: from :meth:`prompt`.
+            answers: from :meth:`answers`, one set per prompt.
+            grad: keep the graph.
+            network: score with this one (the frozen reference) instead of the planner's own.
+        """
+        return candidate_log_probs(
+            self.loaded.network if network is None else network,
+            self.encode,
+            prompts,
+            answers,
+            grad=grad,
+            hidden=self.loaded.value_head is not None,
+        )
+
+    def score(self, queries: Sequence[PlannerQuery]) -> list[PlannerReply]:
+        """See :class:`.Planner`; queries asked before are answered from memory.
+
+        Raises:
+            PlannerError: if the model's numbers are not finite; see also :meth:`answers`.
+        """
+        return self._scored(
+            [self.prompt(query) for query in queries], [self.answers(query) for query in queries]
+        )
+
+    def action_log_probs(
+        self,
+        queries: Sequence[PlannerQuery],
+        subgoals: Sequence[Subgoal],
+        actions: Sequence[str],
+    ) -> list[NDArray[np.float32]]:
+        """The planner as an action-level reference policy: log π_ref(a|s,g).
+
+        Asks :data:`.WHICH_ACTION` and scores the names of the actions as
+        :meth:`score` scores candidates: temperature, memory and errors are the same.
+
+        Args:
+            queries: one per environment; their candidates do not matter here.
+            subgoals: what each environment pursues, as many as ``queries``.
+            actions: names of all the controller's actions in its order. MiniGrid's are
+                :data:`.ACTIONS` and ``done``, which no demonstration takes.
+
+        Returns:
+            Per query ``(len(actions),)`` float32, normalised natural logarithms.
+        """
+        prompts = [
+            self.prompt(query, WHICH_ACTION.format(subgoal=subgoal))
+            for query, subgoal in zip(queries, subgoals, strict=True)
+        ]
+        replies = self._scored(prompts, [self.answers_of(actions)] * len(prompts))
+        return [reply.log_probs for reply in replies]
+
+    def _scored(
+        self, prompts: Sequence[Prompt], answers: Sequence[tuple[tuple[int, ...], ...]]
+    ) -> list[PlannerReply]:
+        """One reply per prompt over its answers, from memory where the same was asked before."""
+        keys = [self._key(*pair) for pair in zip(prompts, answers, strict=True)]
+        replies = {key: self._kept[key] for key in keys if key in self._kept}
+        new = {key: i for i, key in enumerate(keys) if key not in replies}
+        # Prompts of about the same length share a batch: less padding.
+        order = sorted(new, key=lambda key: len(prompts[new[key]].question))
+        for start in range(0, len(order), self.batch_size):
+            some = order[start : start + self.batch_size]
+            chosen = [new[key] for key in some]
+            scores = self.candidate_scores(
+                [prompts[i] for i in chosen], [answers[i] for i in chosen]
+            )
+            replies.update(zip(some, self._replies(scores), strict=True))
+        for key in keys:
+            self._kept[key] = replies[key]
+            self._kept.move_to_end(key)
+        while len(self._kept) > self.cache_size:
+            self._kept.popitem(last=False)
+        return [replies[key] for key in keys]
+
+    def _key(self, prompt: Prompt, answers: tuple[tuple[int, ...], ...]) -> bytes:
+        words = f"{self.version}\n{self.temperature}\n{prompt.question}\n{answers}"
+        key = hashlib.blake2b(words.encode())
+        for image in prompt.images:
+            key.update(image.tobytes())
+        return key.digest()
+
+    def _replies(self, scores: Scores) -> list[PlannerReply]:
+        values = [float("nan")] * len(scores.log_probs)
+        if self.loaded.value_head is not None and scores.hidden is not None:
+            with torch.no_grad():
+                values = self.loaded.value_head(scores.hidden.float()).squeeze(-1).tolist()
+        replies = []
+        for totals, value in zip(scores.log_probs, values, strict=True):
+            log_probs = torch.log_softmax(totals.double() / self.temperature, dim=0)
+            if not torch.isfinite(log_probs).all():
+                raise PlannerError(
+                    f"planner model {self.model!r} answered numbers that are not finite in "
+                    f"{self.loaded.network.dtype}; try planner.options.dtype=float32"
+                )
+            replies.append(PlannerReply(log_probs.float().cpu().numpy(), value))
+        return replies
+
+    def take_weights(self, folder: str | Path) -> None:
+        """Become the planner that was saved in ``folder``; the frozen reference stays as it is.
+
+        Raises:
+            PlannerError: if its weights are missing, damaged or another model's.
+        """
+        self.loaded.take_weights(folder)
+        self.version = _saved_version(str(folder))
+
+    def save(self, folder: str | Path, card: str = "") -> None:
+        """Write the model (see :meth:`.PlannerModel.save`) and the version."""
+        self.loaded.save(folder, card, {SETTINGS: json.dumps({"version": self.version})})
+
+
+@dataclass(eq=False, repr=False)
+class LLMPlanner(LanguagePlanner):
+    """Any causal language model, told what was seen by the domain's ``describe``."""
+
+
+@dataclass(eq=False, repr=False)
+class VLMPlanner(LanguagePlanner):
+    """Any vision-language model that transformers loads; it sees pixels and no scene text.
+
+    Args:
+        model: as for every language planner; the one that ships for the domain unless another is
+            named.
+        images: name of one of the domain's pictures (:attr:`.Domain.pictures`): ``view``
+            (what is seen now), in the gridworld also ``map`` (all that was seen) or ``both``; the
+            domain's default where it is empty.
+        scale: screen pixels per image pixel, for models that see little in small pictures.
+        domain: that it is asked about; see :func:`.default_domain` for the default.
+
+    Raises:
+        ConfigError: if no planner ships for the domain, or it has nothing to look at.
+    """
+
+    model: str = ""
+    images: str = ""
+    scale: int = 1
+    domain: Domain | None = None
+
+    def __post_init__(self) -> None:
+        self._domain = self.domain or default_domain()
+        check_images(self.images, self._domain)  # first: no model helps where nothing is seen
+        self.model = self.model or shipped_planner(self._domain)
+        super().__post_init__()
+
+    def _pictures(self) -> tuple[str, ...]:
+        names = check_images(self.images, self._domain)
+        if self.scale < 1:
+            raise ConfigError(f"planner.options.scale is {self.scale}; it must be at least 1")
+        return names
+
+    def prompt(self, query: PlannerQuery, ask: str = WHICH_SUBGOAL) -> Prompt:
+        """What the model is asked and shown; reads the percept at once."""
+        names = check_images(self.images, self._domain)
+        pictures = pictures_of(query.percept, names, self._domain)
+        scaled = tuple(enlarged(picture, self.scale) for picture in pictures)
+        question = question_of(query, scene=False, rejected=self._told, ask=ask)
+        return Prompt(question, scaled)
+
+
+def _saved_version(source: str) -> int:
+    try:
+        return int(json.loads((Path(source) / SETTINGS).read_text())["version"])
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+    except (ValueError, KeyError, TypeError) as error:
+        raise PlannerError(
+            f"{source}/{SETTINGS} is damaged ({error}); delete it to start at version 0"
+        ) from error

@@ -1,0 +1,119 @@
+"""Processors and tokenizers of any model, without noise, and what is wrong with one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import transformers
+from hier.planners.protocol import PlannerError
+from safetensors import SafetensorError
+from transformers.models.auto import processing_auto
+from transformers.utils import PushToHubMixin, logging
+
+_WITH_VIDEO = ("image_processor", "tokenizer", "video_processor")
+# How the libraries name a package they miss.
+_PACKAGE = re.compile(
+    r"requires (?:the )?`?([\w-]+)`? (?:library|to be installed)"
+    r"|(?:[Pp]ackage|install(?: -U)?) `([\w-]+)`"
+    r"|[Mm]issing optional dependencies: ([\w-]+)",
+)
+
+
+def load_tokenizer(name: str) -> Any:
+    """The tokenizer of hub id or folder ``name``."""
+    return transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+
+
+def load_processor(name: str, config: Any) -> Any:
+    """The processor of hub id or folder ``name``.
+
+    Without torchvision the library uses its own image processors on Pillow. Families that also
+    read videos then get no processor at all; here they get one for stills.
+    """
+    try:
+        return transformers.AutoProcessor.from_pretrained(name, trust_remote_code=False)
+    except (ImportError, ValueError) as error:
+        cls: Any = _class_of(config)
+        parts = () if cls is None else cls.get_attributes()
+        if "torchvision" not in str(error).lower() or sorted(parts) != sorted(_WITH_VIDEO):
+            raise
+    found = {
+        "image_processor": transformers.AutoImageProcessor.from_pretrained(name),
+        "tokenizer": load_tokenizer(name),
+        "video_processor": VideoStandIn(),
+    }
+    settings, _ = cls.get_processor_dict(name)
+    return stills_only(cls).from_args_and_dict([found[part] for part in parts], settings)
+
+
+def _class_of(config: Any) -> Any:
+    name = processing_auto.PROCESSOR_MAPPING_NAMES.get(config.model_type)
+    cls = getattr(transformers, name, None) if name else None
+    return None if getattr(cls, "is_dummy", False) else cls
+
+
+class VideoStandIn(PushToHubMixin):
+    """In the place of a video processor where torchvision is absent; it processes nothing."""
+
+    model_input_names: tuple[str, ...] = ()
+    _auto_class = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nothing to save."""
+        return {}
+
+
+def stills_only(cls: type[Any]) -> type[Any]:
+    """The processor class ``cls``, of the same name, that accepts a :class:`VideoStandIn`."""
+
+    def check_argument_for_proper_class(self: Any, name: str, argument: Any) -> Any:
+        if isinstance(argument, VideoStandIn):
+            return VideoStandIn
+        return cls.check_argument_for_proper_class(self, name, argument)
+
+    body = {"check_argument_for_proper_class": check_argument_for_proper_class}
+    return type(cls.__name__, (cls,), {**body, "__module__": cls.__module__})
+
+
+@contextmanager
+def quiet(*, bars: bool = False) -> Iterator[None]:
+    """Keep the library's reports, and unless ``bars`` its progress bars, off the terminal."""
+    verbosity, shown = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    if not bars:
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if shown:
+            logging.enable_progress_bar()
+
+
+@contextmanager
+def explained(name: str) -> Iterator[None]:
+    """Turn the library's errors while loading ``name`` into a :class:`PlannerError`."""
+    try:
+        yield
+    except PlannerError:
+        raise
+    except SafetensorError as error:
+        raise PlannerError(
+            f"planner model {name!r} has damaged weights ({error}); copy the checkpoint again"
+        ) from error
+    except (ImportError, OSError, ValueError, RuntimeError, LookupError, TypeError) as error:
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+        package = _PACKAGE.search(str(error))
+        if package or isinstance(error, ImportError):
+            needed = next(filter(None, package.groups())).lower() if package else reason
+            raise PlannerError(
+                f"planner model {name!r} needs {needed}, which is not installed; pip install "
+                f"{needed}, or choose another model"
+            ) from error
+        raise PlannerError(
+            f"planner model {name!r} cannot be loaded ({type(error).__name__}: {reason[:200]}); "
+            "check the name or folder, and the network for a hub id"
+        ) from error

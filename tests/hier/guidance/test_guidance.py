@@ -1,0 +1,423 @@
+"""The choice among subgoals: LINVIT and ReAd, from a single question to a whole training."""
+
+import math
+import zipfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hier.envs import make_env
+from hier.envs.errors import ConfigError, RunFolderError
+from hier.envs.files import atomic_write
+from hier.envs.subgoal import Subgoal
+from hier.planners.language.planner import VLMPlanner
+from hier.planners.protocol import PlannerQuery, PlannerReply
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from hier import HierConfig, evaluate, load, resume, train
+from hier.guidance.actions import build_distillation
+from hier.guidance.learning import MEMBER
+from hier.guidance.selection import GuidedChoice, PlannerChoice, Requery
+from hier.guidance.soft_choice import Doubt, Temperature, doubted, soft_choice, soft_value
+from hier.run.folder import RunFolder, add_member
+from hier.run.setup import build_env, build_planner_of, open_trained
+from hier.run.training import TrainingError
+
+SUBGOALS = [Subgoal("explore"), *(Subgoal("go to", c, "ball") for c in ("red", "green", "blue"))]
+LOG_P = np.log([0.4, 0.3, 0.2, 0.1]).astype(np.float32)
+
+
+class FixedPlanner:
+    """Always of one opinion; remembers what it was asked."""
+
+    privileged, version = False, 0
+
+    def __init__(self):
+        self.asked = []
+
+    def score(self, queries):
+        self.asked.append(list(queries))
+        replies = []
+        for query in queries:
+            log_p = np.array([LOG_P[SUBGOALS.index(g)] for g in query.candidates])
+            replies.append(PlannerReply((log_p - np.log(np.exp(log_p).sum())).astype(np.float32)))
+        return replies
+
+
+class FixedCritic:
+    """Knows the values."""
+
+    def __init__(self, values, ready=True):
+        self.ready = ready
+        self._values = np.array(values, np.float32)
+
+    def values(self, outlooks):
+        return [self._values for _ in outlooks]
+
+
+def query():
+    return PlannerQuery(percept=None, candidates=SUBGOALS, space=None)
+
+
+def decide(choice, planner, n=1):
+    return choice.decide(planner, [query() for _ in range(n)], [None] * n)
+
+
+class TestChoice:
+    def test_without_a_ready_critic_it_is_the_planners_own_draw(self):
+        critic = FixedCritic([0, 0, 0, 9], ready=False)
+        guided = GuidedChoice(critic, Temperature("fixed", 0.1), Requery(3), seed=4)
+        alone = PlannerChoice(seed=4)
+        for _ in range(5):
+            one, other = decide(guided, FixedPlanner(), 8), decide(alone, FixedPlanner(), 8)
+            assert [d.choice for d in one] == [d.choice for d in other]
+            assert all(math.isnan(d.advantage) and d.queries == 1 for d in one)
+
+    def test_choices_follow_the_soft_optimum(self):
+        values = [0.0, 0.1, 0.3, 0.2]
+        choice = GuidedChoice(FixedCritic(values), Temperature("fixed", 0.2), seed=0)
+        decisions = decide(choice, FixedPlanner(), 20_000)
+        share = np.bincount([d.choice for d in decisions], minlength=4) / len(decisions)
+        assert share == pytest.approx(np.exp(soft_choice(LOG_P, np.array(values), 0.2)), abs=0.015)
+        value = soft_value(LOG_P, np.array(values), 0.2)
+        for d in decisions[:20]:
+            assert d.advantage == pytest.approx(values[d.choice] - value, abs=1e-5)
+            assert d.log_probs == pytest.approx(LOG_P, abs=1e-5)
+
+    @pytest.mark.parametrize(
+        ("recent", "share"),
+        [((), 0.0), ((("explore", "done"),), 0.0), ((("explore", "timeout"),), 0.8),
+         ((("explore", "failed"), ("go to the red ball", "done")), 0.8),
+         ((("explore", "failed"), ("explore", "done")), 0.0)],
+    )  # fmt: skip
+    def test_a_planner_that_repeats_what_failed_is_doubted_more(self, recent, share):
+        tried = [(SUBGOALS[["explore", "go to the red ball"].index(g)], how) for g, how in recent]
+        choice = GuidedChoice(
+            FixedCritic([0, 0, 0, 0]), Temperature("fixed", 1.0), doubt=Doubt(0.0, again=0.8)
+        )
+        asked = [replace(query(), recent=tried)] * 4000
+        decisions = choice.decide(FixedPlanner(), asked, [None] * 4000)
+        found = np.bincount([d.choice for d in decisions], minlength=4) / 4000
+        assert found == pytest.approx(np.exp(doubted(LOG_P, share)), abs=0.03)
+
+    def test_where_it_is_not_trusted_the_planner_is_obeyed(self):
+        """The critic then only values; it asks nothing again and moves no temperature."""
+        values, temperature = [0.0, 0.1, 0.3, 9.0], Temperature("tuned", 0.1)
+        choice = GuidedChoice(
+            FixedCritic(values), temperature, Requery(3, -0.01), tune=True, guides=lambda: False
+        )
+        assert not choice.guides()
+        n, planner = 20_000, FixedPlanner()
+        decisions = choice.decide(planner, [query()] * n, [None] * n, guided=[choice.guides()] * n)
+        share = np.bincount([d.choice for d in decisions], minlength=4) / n
+        assert share == pytest.approx(np.exp(LOG_P), abs=0.015)
+        assert all(d.queries == 1 and not d.guided for d in decisions)
+        assert not math.isnan(decisions[0].advantage) and temperature.value == 0.1
+
+    def test_a_tuned_temperature_moves_in_training_only(self):
+        for tune in (True, False):
+            temperature = Temperature("tuned", 1.0, target_kl=2.0)
+            choice = GuidedChoice(FixedCritic([0, 1, 2, 3]), temperature, tune=tune)
+            decide(choice, FixedPlanner(), 10)
+            assert (temperature.value < 1.0) == tune
+
+
+class TestRequery:
+    def read(self, values, rounds, threshold=-0.1, n=1):
+        planner = FixedPlanner()
+        choice = GuidedChoice(
+            FixedCritic(values), Temperature("fixed", math.inf), Requery(rounds, threshold)
+        )
+        return decide(choice, planner, n), planner
+
+    def test_a_bad_proposal_is_questioned_and_not_made_again(self):
+        decisions, planner = self.read([-1.0, -1.0, -1.0, 1.0], rounds=3, n=50)
+        assert {d.choice for d in decisions} == {3}
+        for decision in decisions:
+            subgoals = [subgoal for subgoal, _ in decision.talk]
+            assert len(set(subgoals)) == len(subgoals) == decision.queries <= 4
+            assert subgoals[-1] == SUBGOALS[3] and decision.talk[-1][1] > 0
+        assert len(planner.asked) == 4  # one call per round for all environments
+        for again in planner.asked[1]:
+            assert len(again.candidates) == 3
+
+    def test_a_good_one_is_not(self):
+        decisions, planner = self.read([0.0, 0.0, 0.0, 0.0], rounds=3, n=20)
+        assert all(d.queries == 1 for d in decisions) and len(planner.asked) == 1
+
+    def test_after_the_last_round_the_best_seen_is_taken(self):
+        # The mean is pulled up by the last, which two rounds need not reach.
+        decisions, _ = self.read([-2.0, -3.0, -4.0, 60.0], rounds=1, n=200)
+        for decision in decisions:
+            assert decision.queries <= 2
+            gains = dict(decision.talk)
+            assert gains[SUBGOALS[decision.choice]] == max(gains.values())
+
+    def test_the_threshold_halves(self):
+        # V = 0 and advantages are the values: -0.3 is below -0.5 / 4 but not below -0.5.
+        values = np.array([-0.3, -0.3, -0.3, 0.0])
+        values[3] = 0.3 * 0.9 / 0.1
+        assert soft_value(LOG_P, values, math.inf) == pytest.approx(0, abs=1e-6)
+        for threshold, asked in ((-0.5, 1), (-0.31, 1), (-0.29, 4)):
+            decisions, _ = self.read(values, rounds=5, threshold=threshold, n=100)
+            assert max(d.queries for d in decisions) == asked
+
+    def test_the_planner_is_told_what_was_rejected_and_why(self):
+        values = [-1.0, -2.0, -3.0, 30.0]
+        value = soft_value(LOG_P, np.array(values), math.inf)
+        decisions, planner = self.read(values, rounds=3, n=50)
+        assert all(not q.rejected and not q.offered for q in planner.asked[0])
+        told = [q for asked in planner.asked[1:] for q in asked]
+        assert {len(q.rejected) for q in told} == {1, 2, 3}
+        for q in told:
+            gone = [subgoal for subgoal, _ in q.rejected]
+            assert q.offered == SUBGOALS
+            assert q.candidates == [g for g in SUBGOALS if g not in gone]
+            for subgoal, gain in q.rejected:
+                assert gain == pytest.approx(values[SUBGOALS.index(subgoal)] - value, abs=1e-5)
+        # Oldest first, as the decisions have it.
+        spoken = [[g for g, _ in decision.talk] for decision in decisions]
+        assert all(
+            [g for g, _ in q.rejected] in [t[: len(q.rejected)] for t in spoken] for q in told
+        )
+
+    def test_rounds_end_with_the_candidates(self):
+        decisions, _ = self.read([-1.0, -1.0, -1.0, -1.0], rounds=9, threshold=-0.0, n=5)
+        assert all(d.queries <= 4 for d in decisions)
+
+
+SMALL = [
+    "planner.type=noisy", "planner.options.accuracy=0.5", "total_timesteps=3072", "env.n_envs=8",
+    "controller.options.n_steps=32", "eval.episodes=8", "eval.every=0", "eval.videos=1",
+    "checkpoint_every=1024", "torch_threads=1", "subgoal.max_duration=8",
+]  # fmt: skip
+GUIDED = [
+    "guidance.soft_choice=tuned", "guidance.requery_rounds=2",
+    "guidance.advantage_threshold=0", "guidance.critic.warmup=100", "guidance.critic.updates=1",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def guided(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "guided"
+    return train(HierConfig.load("demo", [*SMALL, *GUIDED]), folder=folder, progress=False)
+
+
+class TestTraining:
+    def test_tensorboard_shows_critic_and_conversation(self, guided):
+        events = EventAccumulator(str(guided.folder / "tensorboard"))
+        events.Reload()
+        scalars = set(events.Tags()["scalars"])
+        for name in ("critic_loss", "critic_bias", "critic_explained", "kl_coef", "kl",
+                     "advantage", "requeries", "overruled"):  # fmt: skip
+            assert f"guidance/{name}" in scalars
+        assert max(e.value for e in events.Scalars("guidance/requeries")) > 0
+        text = events.Tensors("guidance/talk/text_summary")[-1].tensor_proto.string_val[0].decode()
+        assert "advantage" in text and "pursued: **" in text
+
+    def test_what_was_learned_travels_with_the_checkpoint(self, guided):
+        trained = open_trained(guided.folder)
+        assert trained.guidance is not None and trained.guidance.critic.ready
+        assert trained.guidance.critic.steps > 100
+        with zipfile.ZipFile(trained.folder.latest_checkpoint()) as archive:
+            assert MEMBER in archive.namelist()
+        assert evaluate(guided.folder, episodes=8, progress=False).episodes
+        agent = load(guided.folder, overrides=["planner.type=random", "planner.options={}"])
+        assert agent.guidance is not None and agent.guidance.critic.ready
+
+    def test_training_shares_episodes_with_the_planner_alone(self, guided):
+        events = EventAccumulator(str(guided.folder / "tensorboard"))
+        events.Reload()
+        for name in ("success_obeyed", "success_guided", "guided"):
+            assert all(0 <= e.value <= 1 for e in events.Scalars(f"guidance/{name}"))
+        trained = open_trained(guided.folder)
+        assert sum(trained.guidance.trust.losses) + sum(trained.guidance.trust.wins) > 0
+        full = open_trained(guided.folder, ["guidance.trust=full"]).guidance
+        assert full.trust is None and full.choice(0, training=True).guides()
+
+    def test_it_can_be_left_out_of_an_evaluation(self, guided):
+        plain = open_trained(
+            guided.folder, ["guidance.soft_choice=none", "guidance.requery_rounds=0"]
+        )
+        assert plain.guidance is None
+
+    def test_a_resumed_run_goes_on_with_its_critic(self, guided, tmp_path):
+        import shutil
+
+        folder = tmp_path / "run"
+        shutil.copytree(guided.folder, folder)
+        text = (folder / "config.yaml").read_text()
+        (folder / "config.yaml").write_text(text.replace("3072", "4096"))
+        before = open_trained(folder).guidance.critic.steps
+        resume(folder, progress=False)
+        assert open_trained(folder).guidance.critic.steps > before
+
+    def test_a_run_without_guidance_can_be_guided_later(self, tmp_path):
+        config = HierConfig.load("demo", [*SMALL, "total_timesteps=512"])
+        folder = train(config, folder=tmp_path / "run", progress=False).folder
+        with pytest.warns(UserWarning, match="saved without guidance"):
+            later = open_trained(folder, GUIDED)
+        assert not later.guidance.critic.ready
+
+    def test_guidance_of_another_shape_is_an_error(self, guided, tmp_path):
+        trained = open_trained(guided.folder)
+        state = trained.guidance.critic.state_dict()
+        state["twins"] = {name: w[:1] for name, w in state["twins"].items()}
+        trained.guidance.critic.state_dict = lambda: state
+        path = tmp_path / "step.zip"
+        trained.model.save(path)
+        trained.guidance.save(path)
+        with pytest.raises(RunFolderError, match="does not fit this configuration"):
+            open_trained(guided.folder).guidance.load(path)
+
+    def test_a_critic_without_a_say_changes_nothing(self, tmp_path):
+        """SB3's own result, to the bit, while all guidance weighs nothing."""
+        found = []
+        for name, more in (
+            ("off", []),
+            ("silent", ["guidance.soft_choice=fixed", "guidance.critic.warmup=100000"]),
+        ):
+            config = HierConfig.load("demo", [*SMALL, *more, "total_timesteps=1024"])
+            folder = train(config, folder=tmp_path / name, progress=False).folder
+            found.append(open_trained(folder).model.policy.state_dict())
+        for key, weight in found[0].items():
+            assert torch.equal(weight, found[1][key]), key
+
+
+def test_a_flat_twin_is_one_flag(tmp_path):
+    config = HierConfig.load(
+        "demo",
+        [*SMALL, *GUIDED, "guidance.actions=loss", "guidance.value_shaping=1", "planner.type=none",
+         "planner.options={}", "total_timesteps=512"],
+    )  # fmt: skip
+    folder = train(config, folder=tmp_path / "run", progress=False).folder
+    assert open_trained(folder).guidance is None
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("guidance.kl_coef=0", "guidance.kl_coef"),
+        ("guidance.kl_coef=-1", "guidance.kl_coef"),
+        ("guidance.advantage_threshold=0.1", "guidance.advantage_threshold"),
+        ("guidance.requery_rounds=11", "guidance.requery_rounds"),
+        ("guidance.soft_choice=sometimes", "guidance.soft_choice"),
+        ("guidance.critic.polyak=2", "guidance.critic.polyak"),
+        ("guidance.critic.optimism=1.5", "guidance.critic.optimism"),
+        ("guidance.kl_coeff=1", "kl_coef"),
+    ],
+)
+def test_a_coefficient_out_of_range_is_an_error(override, words):
+    with pytest.raises(ConfigError, match=words):
+        HierConfig.load("demo", [override])
+
+
+ACTIONS = [
+    *SMALL[2:], "planner.type=vlm", "planner.options={}", "guidance.action_answers=60",
+    "total_timesteps=1536",
+]  # fmt: skip
+
+
+class TestActions:
+    @pytest.mark.parametrize(("form", "coef"), [("reward", 0.05), ("loss", 5)])
+    def test_the_controller_is_drawn_to_the_planners_actions(self, form, coef, tmp_path):
+        config = HierConfig.load(
+            "demo",
+            [*ACTIONS, f"guidance.actions={form}", f"guidance.action_coef={coef}",
+             "guidance.action_coef_steps=1024"],
+        )  # fmt: skip
+        folder = train(config, folder=tmp_path / "run", progress=False).folder
+        events = EventAccumulator(str(folder / "tensorboard"))
+        events.Reload()
+        asked = [e.value for e in events.Scalars("guidance/action_answers")]
+        assert asked == sorted(asked) and 40 < asked[-1] <= 60  # a quarter of the rest each time
+        coefs = [e.value for e in events.Scalars("guidance/lambda_a")]
+        assert coefs[0] == pytest.approx(coef) and coefs[-1] < 0.5 * coef
+        assert evaluate(folder, episodes=4, progress=False).episodes
+        agent = load(folder)
+        env = make_env("BabyAI-UnlockPickup-v0")
+        agent.predict(env.reset(seed=1)[0])
+
+    def test_a_resumed_run_asks_no_answer_twice(self, tmp_path, monkeypatch):
+        config = HierConfig.load(
+            "demo", [*ACTIONS, "guidance.actions=loss", "env.max_steps=60", "eval.episodes=1",
+                     "guidance.action_answers=24", "total_timesteps=1024"],
+        )  # fmt: skip
+        asked = []
+        ask = VLMPlanner.action_log_probs
+
+        def counted(planner, queries, *arguments):
+            asked.append(len(queries))
+            return ask(planner, queries, *arguments)
+
+        monkeypatch.setattr(VLMPlanner, "action_log_probs", counted)
+        result = train(config, folder=tmp_path / "run", progress=False)
+        spent = sum(asked)
+        assert 12 < spent <= 24
+        run = RunFolder.open(result.folder)
+        checkpoint = run.latest_checkpoint()
+        first, again = self.distillation(config), self.distillation(config)
+        again.load(checkpoint)
+        assert first.reference.answers == 0 and again.env.hierarchy.reference is again.reference
+        assert again.reference.answers == spent >= again.reference.fitted > 1
+        seen = again.env.reset()
+        assert not np.array_equal(first.reference.log_probs(seen), again.reference.log_probs(seen))
+        with atomic_write(run.config_file) as file:
+            file.write_text(config.override("total_timesteps=1280").to_yaml())
+        assert resume(result.folder, progress=False).env_steps == 1280
+        later = self.distillation(config)
+        later.load(run.latest_checkpoint())
+        assert later.reference.answers == sum(asked) <= 24
+
+    def distillation(self, config):
+        planner = build_planner_of(config)
+        return build_distillation(config, build_env(config, planner), planner)
+
+    def test_a_checkpoint_without_the_answers_or_with_others_says_so(self, tmp_path):
+        config = HierConfig.load("demo", [*ACTIONS, "guidance.actions=loss", "env.n_envs=2"])
+        path = tmp_path / "step.zip"
+        distillation = self.distillation(config)
+        with zipfile.ZipFile(path, "w"):
+            pass
+        with pytest.warns(UserWarning, match="asked for anew"):
+            distillation.load(path)
+        add_member(path, "reference.safetensors", b"no such thing")
+        with pytest.raises(RunFolderError, match="do not fit this configuration"):
+            distillation.load(path)
+
+    def test_a_planner_that_knows_no_actions_is_an_error(self, tmp_path):
+        config = HierConfig.load("demo", [*SMALL, "guidance.actions=loss"])
+        with pytest.raises(ConfigError, match="does not score actions"):
+            train(config, folder=tmp_path / "run", progress=False)
+
+
+class TestValue:
+    def test_shaping_by_the_planners_value_telescopes(self):
+        """With it, an episode's discounted pay differs by the first potential alone."""
+        config = HierConfig.load("demo", [*ACTIONS, "env.n_envs=2", "env.max_steps=40"])
+        pays, first = [], []
+        for weight in (0.0, 3.0):
+            shaped = config.override(f"guidance.value_shaping={weight}")
+            env = build_env(shaped, build_planner_of(shaped))
+            env.seed(3)
+            env.reset()
+            first = [lane.pursuit.decision.value for lane in env.hierarchy.lanes]
+            rng, pay, going = np.random.default_rng(0), np.zeros(2), np.ones(2, bool)
+            last = np.zeros(2)
+            for step in range(40):
+                held = [lane.pursuit.decision.value for lane in env.hierarchy.lanes]
+                _, rewards, dones, infos = env.step(rng.integers(6, size=2))
+                pay += going * rewards * env.gamma**step
+                for i in np.flatnonzero(dones & going):
+                    if infos[i].get("TimeLimit.truncated"):
+                        last[i] = env.gamma ** (step + 1) * held[i]
+                going &= ~dones
+            assert not going.any()
+            pays.append(pay)
+        assert pays[1] - pays[0] == pytest.approx(3 * (last - first), abs=1e-4)
+
+    def test_a_planner_without_values_is_an_error(self, tmp_path):
+        config = HierConfig.load("demo", [*SMALL, "guidance.value_shaping=1"])
+        with pytest.raises(TrainingError, match="says no value"):
+            train(config, folder=tmp_path / "run", progress=False)

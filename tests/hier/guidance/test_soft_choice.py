@@ -1,0 +1,147 @@
+"""LINVIT's soft value and choice against their closed forms."""
+
+import math
+
+import numpy as np
+import pytest
+
+from hier.guidance.soft_choice import (
+    Doubt,
+    Temperature,
+    Trust,
+    divergence,
+    doubted,
+    soft_choice,
+    soft_value,
+)
+
+RNG = np.random.default_rng(0)
+CASES = [
+    (np.log(RNG.dirichlet(np.ones(n))), RNG.normal(scale=scale, size=n))
+    for n in (1, 2, 5, 12)
+    for scale in (0.01, 1.0, 50.0)
+]
+COEFS = (0.001, 0.05, 1.0, 100.0)
+
+
+@pytest.mark.parametrize(("log_p", "q"), CASES)
+class TestSoftChoice:
+    def test_it_maximises_value_minus_divergence(self, log_p, q):
+        for kl_coef in COEFS:
+            log_pi = soft_choice(log_p, q, kl_coef)
+            assert np.exp(log_pi).sum() == pytest.approx(1)
+
+            def objective(log_pi, kl_coef=kl_coef):
+                return np.exp(log_pi) @ q - kl_coef * divergence(log_pi, log_p)
+
+            best = objective(log_pi)
+            # The optimum's own value is V (Donsker and Varadhan).
+            assert best == pytest.approx(soft_value(log_p, q, kl_coef), abs=1e-6)
+            for _ in range(20):
+                other = log_pi + 0.1 * RNG.normal(size=len(q))
+                other -= np.log(np.exp(other).sum())
+                assert objective(other) <= best + 1e-9
+
+    def test_a_large_coefficient_follows_the_planner(self, log_p, q):
+        assert soft_choice(log_p, q, math.inf) == pytest.approx(log_p)
+        assert soft_choice(log_p, q, 1e9) == pytest.approx(log_p, abs=1e-6)
+        mean = np.exp(log_p) @ q
+        assert soft_value(log_p, q, math.inf) == pytest.approx(mean)
+        assert soft_value(log_p, q, 1e6) == pytest.approx(mean, abs=2e-3)
+
+    def test_a_small_one_follows_the_critic(self, log_p, q):
+        assert np.argmax(soft_choice(log_p, q, 0)) == np.argmax(q)
+        assert soft_choice(log_p, q, 0).max() == pytest.approx(0)
+        assert soft_value(log_p, q, 0) == q.max()
+        assert soft_value(log_p, q, 1e-9) == pytest.approx(q.max(), abs=1e-6)
+
+    def test_the_value_lies_between_mean_and_best_and_falls_with_the_coefficient(self, log_p, q):
+        values = [soft_value(log_p, q, kl_coef) for kl_coef in COEFS]
+        assert all(np.exp(log_p) @ q - 1e-9 <= v <= q.max() + 1e-9 for v in values)
+        assert values == sorted(values, reverse=True)
+
+    def test_batches_give_the_same(self, log_p, q):
+        wide = np.full((1, 20), -np.inf), np.full((1, 20), 7.0)
+        wide[0][0, : len(q)], wide[1][0, : len(q)] = log_p, q
+        for kl_coef in (0.0, *COEFS, math.inf):
+            (found,) = soft_value(*wide, kl_coef)
+            assert found == pytest.approx(soft_value(log_p, q, kl_coef), rel=1e-4, abs=1e-4)
+
+
+def test_what_the_planner_rules_out_is_never_chosen():
+    log_p, q = np.array([0.0, -np.inf]), np.array([0.0, 100.0])
+    for kl_coef in (0.0, 0.1, math.inf):
+        assert np.exp(soft_choice(log_p, q, kl_coef)).tolist() == [1, 0]
+        assert soft_value(log_p, q, kl_coef) == 0
+
+
+def test_doubt_lets_a_sure_planner_be_overruled():
+    log_p, q = np.log([1 - 3e-9, 1e-9, 1e-9, 1e-9]), np.array([0.0, 0.0, 0.1, 0.0])
+    assert np.exp(soft_choice(log_p, q, 0.01))[2] < 1e-4
+    assert np.exp(soft_choice(doubted(log_p, 0.1), q, 0.01))[2] > 0.99
+    assert np.exp(doubted(log_p, 0.1)) == pytest.approx([0.925, 0.025, 0.025, 0.025])
+    assert doubted(log_p, 0.0) == pytest.approx(log_p)
+    assert np.exp(doubted(log_p, 1.0)) == pytest.approx([0.25] * 4)
+
+
+class TestTemperature:
+    def test_annealing_is_geometric_and_ends(self):
+        temperature = Temperature("annealed", 1.0, end=0.01, steps=100)
+        found = []
+        for steps in (0, 50, 100, 500):
+            temperature.at(steps)
+            found.append(temperature.value)
+        assert found == pytest.approx([1, 0.1, 0.01, 0.01])
+
+    def test_tuning_reaches_its_divergence(self):
+        log_p, q = np.log([0.5, 0.3, 0.2]), np.array([0.0, 0.5, 1.0])
+        temperature = Temperature("tuned", 10.0, target_kl=0.3, rate=0.05)
+        for _ in range(2000):
+            temperature.saw(divergence(soft_choice(log_p, q, temperature.value), log_p))
+        kl = divergence(soft_choice(log_p, q, temperature.value), log_p)
+        assert kl == pytest.approx(0.3, abs=0.01)
+
+    def test_a_fixed_one_stays(self):
+        temperature = Temperature("fixed", 0.2)
+        temperature.at(10**6)
+        temperature.saw(5.0)
+        assert temperature.value == 0.2
+
+
+def test_doubt_falls_as_plans_succeed():
+    doubt = Doubt(0.2, again=0.8)
+    assert (doubt.share(), doubt.share(again=True)) == (0.2, 0.8)
+    for _ in range(400):
+        doubt.saw(True)
+    assert doubt.share() < 1e-3 and doubt.share(again=True) < 1e-3
+    for _ in range(400):
+        doubt.saw(False)
+    assert doubt.share() == pytest.approx(0.2, abs=1e-3)
+    assert Doubt(0.3, again=0.1).share(again=True) == 0.3
+
+
+class TestTrust:
+    @pytest.mark.parametrize(("obeyed", "guided"), [(0.8, 0.4), (0.3, 0.7)])
+    def test_the_way_that_succeeds_more_is_taken_more(self, obeyed, guided):
+        trust, rng, taken = Trust(seed=0), np.random.default_rng(1), []
+        for _ in range(2000):
+            arm = trust.draw()
+            trust.saw(arm, rng.random() < (guided if arm else obeyed))
+            taken.append(arm)
+        share = np.mean(taken[200:])
+        assert share > 0.8 if guided > obeyed else share < 0.2
+        assert trust.best() == (guided > obeyed)
+
+    def test_what_was_once_worse_is_tried_again(self):
+        trust, rng = Trust(seed=0), np.random.default_rng(1)
+        for _ in range(300):
+            arm = trust.draw()
+            trust.saw(arm, not arm and rng.random() < 0.6)
+        assert not trust.best()
+        for _ in range(600):  # the critic has learned
+            arm = trust.draw()
+            trust.saw(arm, rng.random() < (1.0 if arm else 0.6))
+        assert trust.best()
+
+    def test_without_any_episode_guidance_has_its_say(self):
+        assert Trust().best() and Trust().rates() == (0.5, 0.5)
