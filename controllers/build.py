@@ -206,8 +206,8 @@ def load_controller(
         ) from error
 
 
-def begin_as(model: BaseAlgorithm, file: Path) -> None:
-    """Give a new controller the networks of a saved one; its optimiser starts anew.
+def load_networks(model: BaseAlgorithm, file: Path) -> None:
+    """Give a new controller the networks of a saved one; its optimizer starts anew.
 
     Raises:
         RunFolderError: if the file is damaged or its networks have another shape.

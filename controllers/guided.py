@@ -3,15 +3,15 @@
 The controller's objective is ``E[Σ γ^t (r_t - λ_a KL(π(·|s_t) ‖ π_ref(·|s_t, g_t)))]``, the action
 level of LINVIT (arXiv 2402.16181). The reference travels in the observation, so any environment
 can supply it and every SB3 buffer stores it: the key :data:`REFERENCE` holds ``log π_ref(a|s,g)``,
-``(n_actions,)`` float32, normalised and finite.
+``(n_actions,)`` float32, normalized and finite.
 
 - *Reward form*, :class:`GuidedRolloutBuffer`: subtracts ``λ_a (log π(a|s) - log π_ref(a|s,g))``
-  from the rewards before GAE, so the critic learns the regularised value and the agent also looks
+  from the rewards before GAE, so the critic learns the regularized value and the agent also looks
   ahead to where it can follow the reference. λ_a is in units of the controller's reward.
 - *Loss form*, :class:`GuidedPolicy` ("kickstarting", arXiv 1803.03835; LLM4Teach, arXiv
   2311.13373): adds ``λ_a D(π, π_ref)`` to the loss; the critic learns the plain value. λ_a is in
   units of the advantage as the algorithm sees it: with ``normalize_advantage`` their standard
-  deviation is one, so useful weights begin near 10 and are annealed towards 0.1 or zero
+  deviation is one, so useful weights begin near 10 and are annealed toward 0.1 or zero
   (:class:`AnnealGuidance`).
 
 Both work with PPO and A2C and neither touches their ``train`` or ``collect_rollouts``.
@@ -105,7 +105,7 @@ class GuidedRolloutBuffer(DictRolloutBuffer):
         self.lambda_a = _checked_weight(lambda_a)
 
     def compute_returns_and_advantage(self, last_values: torch.Tensor, dones: NDArray) -> None:
-        """SB3's, on the regularised rewards, which ``rewards`` holds afterwards."""
+        """SB3's, on the regularized rewards, which ``rewards`` holds afterward."""
         self.rewards -= np.float32(self.lambda_a) * log_ratios(self)
         super().compute_returns_and_advantage(last_values, dones)
 
@@ -136,7 +136,7 @@ class GuidedPolicy(MultiInputActorCriticPolicy):
     - ``reverse``: ``KL(π ‖ π_ref) = Σ_a π (log π - log π_ref)``, exact where the reward form
       samples; it may settle on a part of what the reference does.
 
-    In a one-step problem without advantage normalisation the optima are
+    In a one-step problem without advantage normalization the optima are
     ``π(a) = λ_a π_ref(a) / (μ - r(a))`` with μ such that it sums to one (forward; as in arXiv
     2007.12509) and ``π ∝ π_ref exp(r / λ_a)`` (reverse).
 
@@ -179,7 +179,7 @@ class GuidedPolicy(MultiInputActorCriticPolicy):
             # SB3 keeps the distribution it just evaluated.
             assert isinstance(self.action_dist, CategoricalDistribution)
             log_pi = self.action_dist.distribution.logits
-            guidance = divergence(log_pi, obs[REFERENCE], self.divergence).mean()
+            guidance = kl_divergence(log_pi, obs[REFERENCE], self.divergence).mean()
             log_prob = _WithLoss.apply(log_prob, self.lambda_a * guidance)
         return values, log_prob, entropy
 
@@ -188,12 +188,12 @@ class GuidedPolicy(MultiInputActorCriticPolicy):
         return {**super()._get_constructor_parameters(), **own}
 
 
-def divergence(log_pi: torch.Tensor, log_reference: torch.Tensor, kind: str) -> torch.Tensor:
+def kl_divergence(log_pi: torch.Tensor, log_reference: torch.Tensor, kind: str) -> torch.Tensor:
     """KL divergence between two policies in nats, ``(n, n_actions)`` twice to ``(n,)``.
 
     Args:
-        log_pi: log π(a|s), normalised.
-        log_reference: log π_ref(a|s,g), normalised and finite.
+        log_pi: log π(a|s), normalized.
+        log_reference: log π_ref(a|s,g), normalized and finite.
         kind: ``forward``, KL(π_ref ‖ π), or ``reverse``, KL(π ‖ π_ref).
     """
     log_ratio = log_pi - log_reference

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 from hier.controllers.shaping import shaping_reward
-from hier.envs.domain import Relabelling
+from hier.envs.domain import Relabeling
 from numpy.typing import NDArray
 from stable_baselines3.common.buffers import DictReplayBuffer
 from stable_baselines3.common.type_aliases import DictReplayBufferSamples
@@ -35,17 +35,17 @@ _OPEN = -1  # in place of the end of a subgoal that is pursued still
 
 @dataclass(frozen=True, slots=True)
 class Hindsight:
-    """How transitions are relabelled, and what the wrapper pays.
+    """How transitions are relabeled, and what the wrapper pays.
 
     Attributes:
-        share: of the sampled transitions, in [0, 1], those that are relabelled where they can be.
-        relabelling: the domain's.
+        share: of the sampled transitions, in [0, 1], those that are relabeled where they can be.
+        relabeling: the domain's.
         gamma: discount per step of the shaping.
         environment, shaping: see :class:`hier.hierarchy.vec_env.RewardWeights`.
     """
 
     share: float
-    relabelling: Relabelling
+    relabeling: Relabeling
     gamma: float
     environment: float
     shaping: float
@@ -106,7 +106,7 @@ class HindsightReplayBuffer(DictReplayBuffer):
     def _get_samples(  # type: ignore[override]
         self, batch_inds: NDArray, env: VecNormalize | None = None
     ) -> DictReplayBufferSamples:
-        """Samples as SB3's, a share of them relabelled."""
+        """Samples as SB3's, a share of them relabeled."""
         lanes = np.random.randint(0, self.n_envs, len(batch_inds))
         rows = (batch_inds, lanes)
         before = {key: value[rows] for key, value in self.observations.items()}
@@ -143,7 +143,7 @@ class HindsightReplayBuffer(DictReplayBuffer):
         later = (steps + np.random.randint(0, left + 1)) % self.buffer_size
         reached = {key: value[later, lanes] for key, value in self.next_observations.items()}
         hindsight = self.hindsight
-        new = hindsight.relabelling.relabel(
+        new = hindsight.relabeling.relabel(
             {key: value[which] for key, value in before.items()},
             {key: value[which] for key, value in after.items()},
             reached,

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from hier.controllers.features import INPUTS, SubgoalFeatures
-from hier.controllers.guided import check_log_probs, divergence
+from hier.controllers.guided import check_log_probs, kl_divergence
 from hier.envs.errors import ConfigError, RunFolderError
 from hier.envs.files import atomic_write
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ _HELD_OUT = 10  # one answer in so many is never trained on
 _TARGETS = "log_probs"
 
 
-class Distillation(NamedTuple):
+class DistillationReport(NamedTuple):
     """How a distillation went, on the answers held out.
 
     Attributes:
@@ -140,11 +140,11 @@ class ReferencePolicy(nn.Module):
         patience: int = 5,
         batch_size: int = 128,
         learning_rate: float = 1e-3,
-    ) -> Distillation:
+    ) -> DistillationReport:
         """Train on all answers so far, from the present weights on.
 
         Every tenth answer is held out. Training stops when the KL on those has not improved for
-        ``patience`` epochs, and goes back to the weights that had the lowest. Neighbouring answers
+        ``patience`` epochs, and goes back to the weights that had the lowest. Neighboring answers
         of one episode are alike, so this KL flatters a little.
 
         Args:
@@ -181,7 +181,7 @@ class ReferencePolicy(nn.Module):
                 weights = {key: value.clone() for key, value in self.state_dict().items()}
         self.load_state_dict(weights)
         self.fitted = self.answers
-        return Distillation(epoch, *best)
+        return DistillationReport(epoch, *best)
 
     def log_probs(self, observation: Mapping[str, NDArray]) -> NDArray[np.float32]:
         """Log π_ref(a|s,g), ``(n, n_actions)``: what :data:`.REFERENCE` holds.
@@ -211,7 +211,7 @@ class ReferencePolicy(nn.Module):
         """Per row: KL(planner ‖ network), and whether their likeliest actions agree."""
         ours = self({key: data[key][rows] for key in INPUTS})
         planner = data[_TARGETS][rows].to(self._device)
-        return divergence(ours, planner, "forward"), ours.argmax(1) == planner.argmax(1)
+        return kl_divergence(ours, planner, "forward"), ours.argmax(1) == planner.argmax(1)
 
     def _judge(
         self, data: dict[str, torch.Tensor], rows: torch.Tensor, batch_size: int

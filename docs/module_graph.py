@@ -1,7 +1,7 @@
-"""Draws which rooms of the code import which: ``make docs-graph`` writes docs/architecture.md anew.
+"""Draws which rooms of the code import which: ``make graph`` writes docs/architecture.md anew.
 
-A room is a folder of the repository, or a module that stands alone in ``hier/``. An arrow means that
-some module of the one imports some module of the other, wherever in the file the import stands.
+A room is a folder of the repository, or a module that stands alone in ``hier/``. An arrow means
+that some module of the one imports some module of the other, wherever in the file that stands.
 """
 
 from __future__ import annotations
@@ -32,7 +32,11 @@ def imports(file: Path, *, typing_too: bool = True) -> Iterator[str]:
     tree = ast.parse(file.read_text())
     skipped: set[ast.AST] = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" and not typing_too:
+        if (
+            isinstance(node, ast.If)
+            and ast.unparse(node.test) == "TYPE_CHECKING"
+            and not typing_too
+        ):
             skipped |= {child for line in node.body for child in ast.walk(line)}
         if node in skipped:
             continue

@@ -40,7 +40,7 @@ class Grounding(Protocol):
         """``(n,)`` number of targets; 0 ends a subgoal as failed."""
 
 
-class Outlook(NamedTuple):
+class CriticState(NamedTuple):
     """One moment as a critic of subgoals sees it.
 
     Attributes:
@@ -110,7 +110,7 @@ class Tracker(Protocol):
     def controller_entries(self, observation: Observation) -> Observation:
         """These entries for a batched observation, by :meth:`ground`'s last finding."""
 
-    def steps_onto(self, actions: NDArray[Any], kinds: Sequence[str]) -> NDArray[np.bool_]:
+    def unsafe_actions(self, actions: NDArray[Any], kinds: Sequence[str]) -> NDArray[np.bool_]:
         """``(n,)`` which actions would do harm, as far as is seen.
 
         Args:
@@ -118,14 +118,14 @@ class Tracker(Protocol):
             kinds: of the domain's :attr:`Domain.hazards`.
         """
 
-    def outlook(self, percept: Any, subgoals: Sequence[Subgoal]) -> Outlook:
+    def critic_state(self, percept: Any, subgoals: Sequence[Subgoal]) -> CriticState:
         """How ``subgoals`` (at least one) look from a percept, to a critic; new arrays."""
 
     def imagine(self, percept: Any, subgoal: Subgoal) -> Imagined | None:
         """What achieving a subgoal will probably lead to; ``None`` where that cannot be told."""
 
 
-class Walker(Protocol):
+class ScriptedController(Protocol):
     """A controller that learns nothing and reaches what the percept shows a way to.
 
     It is made anew for every episode, of which it may remember something.
@@ -142,11 +142,11 @@ class Walker(Protocol):
     def action(self, percept: Any, subgoal: Subgoal, rng: np.random.Generator) -> Any:
         """The next action as the environment takes it, an index into ``actions`` if any."""
 
-    def slip(self, rng: np.random.Generator) -> Any:
+    def random_action(self, rng: np.random.Generator) -> Any:
         """An action by chance, as the environment takes it."""
 
 
-class Relabelled(NamedTuple):
+class Relabeled(NamedTuple):
     """``b`` transitions as they would have been with other targets.
 
     Attributes:
@@ -169,12 +169,12 @@ class Relabelled(NamedTuple):
     terminal: NDArray[np.bool_]
 
 
-class Relabelling(Protocol):
+class Relabeling(Protocol):
     """Hindsight: what would have been, had the target been elsewhere. It can be pickled."""
 
     def relabel(
         self, observation: Observation, next_observation: Observation, reached: Observation
-    ) -> Relabelled:
+    ) -> Relabeled:
         """Move the targets of ``b`` transitions to places that were reached.
 
         Args:
@@ -256,38 +256,39 @@ class Domain(ABC):
         """
         return percept.frame
 
-    def wander(self, env: gym.Env, rng: np.random.Generator) -> Any:
+    def random_action(self, env: gym.Env, rng: np.random.Generator) -> Any:
         """An action for aimless play in ``env``, drawn with ``rng``."""
         env.action_space.seed(int(rng.integers(2**31)))
         return env.action_space.sample()
 
-    def outlook_sizes(self) -> tuple[int, int, int]:
-        """Sizes of an :class:`Outlook`: cell codes, mission words, a candidate's numbers.
+    def critic_state_sizes(self) -> tuple[int, int, int]:
+        """Sizes of an :class:`CriticState`: cell codes, mission words, a candidate's numbers.
 
         Raises:
-            ConfigError: where there is no outlook.
+            ConfigError: where there is no critic state.
         """
         raise self._without(
-            "outlook for a critic",
+            "critic state for a critic",
             "set guidance.soft_choice=none guidance.requery_rounds=0, and feedback.objective=none "
             "or grpo",
         )
 
-    def walker(self) -> Walker:
+    def scripted_controller(self) -> ScriptedController:
         """A scripted controller for demonstrations.
 
         Raises:
             ConfigError: where there is none.
         """
         raise self._without(
-            "walker", "pre-train on another domain, and set feedback.objective=none in this one"
+            "scripted controller",
+            "pre-train on another domain, and set feedback.objective=none in this one",
         )
 
     def variations(self) -> Variations:
         """How levels and instructions may be changed for pre-training; by default not at all."""
         return Variations()
 
-    def relabelling(self) -> Relabelling:
+    def relabeling(self) -> Relabeling:
         """How hindsight moves the targets of subgoals.
 
         Raises:

@@ -18,8 +18,8 @@ from hier.envs.errors import ConfigError, UnknownNameError
 # Paths, imported when asked for: a domain joins a simulator with its perception, which lies above.
 DOMAINS: dict[str, str] = {
     "gridworld": "hier.perception.gridworld.domain:Gridworld",
-    "miniworld": "hier.perception.rooms.domain:Rooms",
-    "miniworld-privileged": "hier.perception.rooms.domain:PrivilegedRooms",
+    "rooms": "hier.perception.rooms.domain:Rooms",
+    "rooms-privileged": "hier.perception.rooms.domain:PrivilegedRooms",
     "pointmaze": "hier.perception.pointmaze.domain:PointMaze",
     "pointmaze-privileged": "hier.perception.pointmaze.domain:PrivilegedPointMaze",
     "fetch": "hier.perception.fetch.domain:Fetch",

@@ -97,7 +97,7 @@ class CrafterEnv(gym.Env):
         return self
 
     def subgoal(self, percept: Percept, candidates: Any) -> Subgoal | None:
-        """The expert's advice: towards the pickaxe, by the order that the rules ask for."""
+        """The expert's advice: toward the pickaxe, by the order that the rules ask for."""
         wanted = ("collect wood", "place table", "make wood pickaxe")
         return next((g for text in wanted for g in candidates if str(g) == text), None)
 
@@ -192,7 +192,7 @@ class Tracker:
         )
         return {"state": np.hstack([cells, observation["items"].astype(np.float32) / 9])}
 
-    def steps_onto(self, actions: np.ndarray, kinds: Any) -> np.ndarray:
+    def unsafe_actions(self, actions: np.ndarray, kinds: Any) -> np.ndarray:
         return np.zeros(len(actions), np.bool_)
 
     def imagine(self, percept: Percept, subgoal: Subgoal) -> None:

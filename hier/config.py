@@ -263,7 +263,7 @@ class FeedbackConfig(Section):
     )
 
     @property
-    def needs_outlook(self) -> bool:
+    def needs_critic_state(self) -> bool:
         """Whether it learns by a critic or a discriminator, which see states."""
         return self.objective in ("awr", "archer", "step_dpo", "inverse_rl")
 
@@ -372,7 +372,7 @@ class HierConfig(Settings):
     @property
     def needs_critic(self) -> bool:
         """Whether a critic of subgoals is learned, for guidance or for feedback."""
-        feedback = self.planner.type != "none" and self.feedback.needs_outlook
+        feedback = self.planner.type != "none" and self.feedback.needs_critic_state
         return self.effective_guidance.needs_critic or feedback
 
     @property

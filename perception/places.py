@@ -82,12 +82,12 @@ class PlaceTracker(ABC):
                 g.found[i] = 1
         return g
 
-    def steps_onto(self, actions: NDArray[Any], kinds: Sequence[str]) -> NDArray[np.bool_]:
+    def unsafe_actions(self, actions: NDArray[Any], kinds: Sequence[str]) -> NDArray[np.bool_]:
         """Nothing in these worlds does harm, ``(n,)`` false."""
         return np.zeros(len(actions), np.bool_)
 
     def _described(self, percept: Any, subgoals: Sequence[Subgoal]) -> NDArray[np.float32]:
-        """For an outlook: each subgoal's encoding and place, zeros where that is not known."""
+        """For a critic state: each subgoal's encoding and place, zeros where that is not known."""
         found = [self._place(percept, g) for g in subgoals]
         places = [np.zeros(self._numbers, np.float32) if f is None else f[0] for f in found]
         pairs = zip(map(self._encode, subgoals), places, strict=True)

@@ -17,7 +17,7 @@ from PIL import Image
 Frames = Sequence[NDArray[np.uint8]]
 
 _COLORS = 255  # a palette holds 256; one is left for "unchanged since the last frame"
-_EXACT = 128  # of them stand for the most frequent colours, the others for the rest
+_EXACT = 128  # of them stand for the most frequent colors, the others for the rest
 _SAMPLE = 24  # frames that the palette is chosen from
 _LAST_FRAME_MS = 1000
 
@@ -65,9 +65,9 @@ def gif_bytes(frames: Frames, fps: float) -> bytes:
 
 
 def _palette(frames: Frames) -> Image.Image:
-    """One palette for all frames, so that colours neither flicker nor get stored again.
+    """One palette for all frames, so that colors neither flicker nor get stored again.
 
-    Large plain areas keep their colour, and each colour of the rest counts once: by area, a small
+    Large plain areas keep their color, and each color of the rest counts once: by area, a small
     red door would be given up for one more shade of grey.
     """
     counts: Counter[Any] = Counter()

@@ -44,7 +44,7 @@ class Accuracy:
         return float(np.mean([level.probability for level in self.levels]))
 
 
-NO_MISTAKES = Mistakes(subgoal=0.0, slip=0.0, start=0.0, impatience=0.0, midway=0.0)
+NO_MISTAKES = Mistakes(subgoal=0.0, random_action=0.0, start=0.0, impatience=0.0, midway=0.0)
 
 
 def measure(

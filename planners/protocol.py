@@ -50,7 +50,7 @@ class PlannerReply:
     """A distribution over the candidates.
 
     Attributes:
-        log_probs: ``(len(candidates),)`` float32, normalised natural logarithms.
+        log_probs: ``(len(candidates),)`` float32, normalized natural logarithms.
         value: expected discounted return from here in the environment's reward, NaN if unknown.
     """
 
@@ -118,7 +118,7 @@ def check_reply(reply: Any, query: PlannerQuery, planner: Planner) -> PlannerRep
     total = float(np.exp(log_probs.astype(np.float64)).sum())
     if not abs(total - 1.0) < 1e-3:  # also catches NaN
         raise PlannerError(
-            f"planner {name} answered probabilities that sum to {total:.4g}; normalise log_probs"
+            f"planner {name} answered probabilities that sum to {total:.4g}; normalize log_probs"
         )
     return reply
 

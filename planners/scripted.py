@@ -78,7 +78,7 @@ class MistakenPlanner:
     """The oracle with one systematic mistake, of which it is sure.
 
     Args:
-        mistake: ``color``, it names an object of another colour (of the same kind, if there is
+        mistake: ``color``, it names an object of another color (of the same kind, if there is
             one) wherever it can; or ``order``, it would open a door before fetching the key.
 
     Raises:

@@ -20,8 +20,8 @@ class Room(MiniGridEnv):
     """A level with one cell per blank-separated token of a drawing.
 
     Tokens: ``#`` wall, ``.`` bare floor, ``G`` goal, ``~`` lava, ``>v<^`` the agent; ``K``, ``A``,
-    ``B``, ``F`` key, ball, box and coloured floor, ``D``, ``L``, ``O`` closed, locked and open
-    door, each with a colour's letter (``e`` is grey); ``By:Kr`` is a yellow box hiding a red key.
+    ``B``, ``F`` key, ball, box and colored floor, ``D``, ``L``, ``O`` closed, locked and open
+    door, each with a color's letter (``e`` is grey); ``By:Kr`` is a yellow box hiding a red key.
     """
 
     def __init__(self, drawing: str, mission: str = "go to the goal", **options: Any):

@@ -9,7 +9,7 @@ from hier.envs.gridworld.env import GridworldEnv
 from hier.envs.gridworld.percept import GridPercept
 from hier.envs.gridworld.subgoals import GridworldSubgoals
 from hier.envs.subgoal import Subgoal
-from hier.perception.gridworld.scripted_controller import GridWalker
+from hier.perception.gridworld.scripted_controller import GridScriptedController
 from hier.perception.gridworld.tracker import MAP_SIZE, GridTracker
 from minigrid.minigrid_env import MiniGridEnv
 from numpy.typing import NDArray
@@ -104,7 +104,7 @@ class Play:
         return self.tracker.percept(0).snapshot()
 
     def follow_expert(
-        self, seed: int, slip: float = 0.0, first: Sequence[int] = ()
+        self, seed: int, random_action: float = 0.0, first: Sequence[int] = ()
     ) -> Iterator[tuple[Subgoal, int, GridPercept, GridPercept]]:
         """Play an episode on the expert's subgoals, with chance where it knows none.
 
@@ -129,7 +129,7 @@ class Play:
                 duration = 0
                 by_chance = candidates[int(rng.integers(len(candidates)))]
                 subgoal = expert.subgoal(before, candidates) or by_chance
-            slipped = rng.random() < slip
+            slipped = rng.random() < random_action
             action = int(rng.integers(7)) if slipped else pursue(before, subgoal, rng)
             after = self.step(action)
             yield subgoal, action, before, after
@@ -148,5 +148,5 @@ def _batch(observation: dict[str, NDArray]) -> dict[str, NDArray]:
     return {key: value[None] for key, value in observation.items()}
 
 
-_WALKER = GridWalker(MAP_SIZE)
+_WALKER = GridScriptedController(MAP_SIZE)
 pursue = _WALKER.action

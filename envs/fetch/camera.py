@@ -14,7 +14,7 @@ from hier.envs.robotics import build_simulator, open_renderer
 from numpy.typing import NDArray
 
 PIXELS = 128  # a side of each picture
-FIELD = 0.9  # metres seen each way
+FIELD = 0.9  # meters seen each way
 MIDDLE = np.array([1.3, 0.75, 0.6])  # of what every camera sees
 # Degrees of azimuth and elevation: the first looks past palm and fingers at a block that is held,
 # the last past a hand that stands before the target.
@@ -65,9 +65,9 @@ class Camera:
         self._target = names.site_name2id["target0"]
         self._floor = model.body_pos[model.site_bodyid[self._target]].copy()
         model.vis.global_.orthographic = 1
-        model.vis.global_.fovy = FIELD  # of an orthographic camera: its height in metres
+        model.vis.global_.fovy = FIELD  # of an orthographic camera: its height in meters
         model.vis.quality.shadowsize = 0
-        # One sample a pixel: twice as fast, and edges keep the colours of what they bound.
+        # One sample a pixel: twice as fast, and edges keep the colors of what they bound.
         model.vis.quality.offsamples = 0
         self._views = []
         for azimuth, elevation in VIEWS:

@@ -27,7 +27,7 @@ class FetchEnv(gym.Env):
     target and slower than 0.15 m/s, so that it stays there; the original goes on and rewards it
     while it is within 5 cm. The action is gymnasium-robotics' own: ``(4,)`` float32 in [-1, 1], how
     far to move along x, y and z, in units of 5 cm, and to open (1) or close (-1) the fingers.
-    Places are in metres, as in :mod:`hier.envs.fetch.percept`. The observation is a dict of
+    Places are in meters, as in :mod:`hier.envs.fetch.percept`. The observation is a dict of
 
     - ``image``: ``(128, 384, 3)`` uint8, the newest pictures, taken every 2 steps and at the start
       (:class:`hier.envs.fetch.camera.Camera`);
@@ -119,7 +119,7 @@ class FetchEnv(gym.Env):
 
     @property
     def opening(self) -> float:
-        """Metres between the fingers."""
+        """Meters between the fingers."""
         return float(self.simulator.data.qpos[self._fingers].sum())
 
     @property

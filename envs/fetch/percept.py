@@ -14,8 +14,8 @@ TASKS = {"FetchReach": REACH_TASK, "FetchPush": PUSH_TASK, "FetchPickAndPlace": 
 WORDS = ("", "reach", "the", "red", "target", "push", "yellow", "block", "to", "carry")
 N_WORDS = 8  # of a mission, padded with 0
 
-SIDE = 0.05  # metres, of the block
-GRASPED = (0.040, 0.053)  # metres that the fingers stand apart on a block, with their play
+SIDE = 0.05  # meters, of the block
+GRASPED = (0.040, 0.053)  # meters that the fingers stand apart on a block, with their play
 
 
 def mission_words(mission: str) -> NDArray[np.int64]:
@@ -31,16 +31,16 @@ def mission_text(words: NDArray[np.integer]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class FetchPercept:
-    """What the agent knows, in metres of the simulator: x from the robot, y to its left, z up.
+    """What the agent knows, in meters of the simulator: x from the robot, y to its left, z up.
 
     Attributes:
         frame: ``(128, 384, 3)`` uint8, the newest pictures of the three cameras side by side; black
             in the privileged variant, which has none.
         gripper: ``(3,)`` float32 place between the finger tips.
-        velocity: ``(3,)`` float32 of the gripper, metres per second.
-        opening: metres between the fingers, about 0 to 0.1.
-        block: ``(3,)`` float32 centre of the block; ``None`` where there is none.
-        block_velocity: ``(3,)`` float32, metres per second.
+        velocity: ``(3,)`` float32 of the gripper, meters per second.
+        opening: meters between the fingers, about 0 to 0.1.
+        block: ``(3,)`` float32 center of the block; ``None`` where there is none.
+        block_velocity: ``(3,)`` float32, meters per second.
         target: ``(3,)`` float32 place of the red target.
         mission: the instruction.
     """

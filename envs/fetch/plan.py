@@ -8,7 +8,7 @@ from hier.envs.fetch.percept import SIDE
 from numpy.typing import NDArray
 
 PLAN = 240  # pixels a side of each of the two
-_SCALE = 270  # pixels a metre
+_SCALE = 270  # pixels a meter
 _TABLE = ((1.05, 1.55), (0.40, 1.10), (0.0, 0.40))  # along x, y and z
 _MIDDLE = (1.3, 0.75, 0.62)
 _PAPER, _WOOD = (228, 230, 234), (196, 186, 170)
@@ -25,8 +25,8 @@ def draw_plan(
     """The table from above (the robot below) beside the same from its left (the robot on the left).
 
     Args:
-        gripper, target: ``(3,)`` places in metres.
-        opening: metres between the fingers.
+        gripper, target: ``(3,)`` places in meters.
+        opening: meters between the fingers.
         block: ``(3,)``; ``None`` for none.
         mark: ``(3,)`` place of a subgoal, drawn as a ring.
 

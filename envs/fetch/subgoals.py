@@ -9,15 +9,15 @@ from hier.envs.fetch.percept import PUSH_TASK, REACH_TASK, FetchPercept
 from hier.envs.subgoal import Subgoal, SubgoalSyntaxError
 from numpy.typing import NDArray
 
-CELL = 0.1  # metres; the unit of ways
-NEAR = 0.05  # metres from the target at which the simulator takes it for reached
-STILL = 0.15  # metres a second at which a thing stays there: the block then slides a millimetre
-ARRIVED = 0.025  # metres from where the gripper should be
-ABOVE = 0.06  # metres over the block's centre, where a grasp begins
-BEHIND = 0.06  # metres from the block's centre, where a push begins
-OPEN = 0.075  # metres between fingers that go around a block
-WIDE = 0.1  # metres between fingers as far apart as they go
-_AROUND = 0.05  # metres from the block's centre that a closed gripper passes by it
+CELL = 0.1  # meters; the unit of ways
+NEAR = 0.05  # meters from the target at which the simulator takes it for reached
+STILL = 0.15  # meters a second at which a thing stays there: the block then slides a millimeter
+ARRIVED = 0.025  # meters from where the gripper should be
+ABOVE = 0.06  # meters over the block's center, where a grasp begins
+BEHIND = 0.06  # meters from the block's center, where a push begins
+OPEN = 0.075  # meters between fingers that go around a block
+WIDE = 0.1  # meters between fingers as far apart as they go
+_AROUND = 0.05  # meters from the block's center that a closed gripper passes by it
 SIZE = 16  # rows and columns of the map of the table
 _CORNER = (0.9, 0.35)  # x and y where the map begins; its cells are 5 cm wide
 
@@ -146,7 +146,7 @@ class FetchSubgoals:
         return False
 
     def describe(self, percept: FetchPercept) -> str:
-        """Where things lie from the gripper, in centimetres, and what the hand does."""
+        """Where things lie from the gripper, in centimeters, and what the hand does."""
         lines = [f"The red target is {_offset(percept.target - percept.gripper)} of the gripper."]
         if percept.block is not None:
             lines.append(
@@ -176,8 +176,8 @@ def is_there(left: NDArray[np.floating], velocity: NDArray[np.floating]) -> NDAr
     """Whether a thing is at the target to stay.
 
     Args:
-        left: ``(..., 3)`` metres from it to the target.
-        velocity: ``(..., 3)`` its metres per second.
+        left: ``(..., 3)`` meters from it to the target.
+        velocity: ``(..., 3)`` its meters per second.
     """
     near = np.linalg.norm(left, axis=-1) <= NEAR
     return near & (np.linalg.norm(velocity, axis=-1) <= STILL)
@@ -197,11 +197,11 @@ def direction(left: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def is_behind(to_block: NDArray[np.floating], left: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Whether the gripper, moving towards the target, pushes the block there; or it is there.
+    """Whether the gripper, moving toward the target, pushes the block there; or it is there.
 
     Args:
-        to_block: ``(..., 3)`` metres from gripper to block.
-        left: ``(..., 3)`` metres from the block to the target.
+        to_block: ``(..., 3)`` meters from gripper to block.
+        left: ``(..., 3)`` meters from the block to the target.
     """
     ahead = direction(left)
     along = (to_block * ahead).sum(-1)
@@ -235,7 +235,7 @@ def _wideness(percept: FetchPercept) -> float:
 def _way_around(
     start: NDArray[np.floating], block: NDArray[np.floating], end: NDArray[np.floating]
 ) -> float:
-    """Metres from ``start`` to ``end``, past the block where it lies between; ``(3,)`` each."""
+    """Meters from ``start`` to ``end``, past the block where it lies between; ``(3,)`` each."""
     a, b = (np.asarray(p[:2] - block[:2], np.float64) for p in (start, end))
     straight = float(np.linalg.norm(b - a))
     share = np.clip(-a @ (b - a) / max(straight**2, 1e-9), 0, 1)

@@ -1,6 +1,6 @@
 """One byte per grid cell: the vocabulary shared by rendering, decoding and the memory map.
 
-A *cell code* names what a MiniGrid cell shows: object type, colour and, for doors, state.
+A *cell code* names what a MiniGrid cell shows: object type, color and, for doors, state.
 ``UNSEEN`` (0) is a cell outside the field of view and ``EMPTY`` (1) a visible bare floor.
 The tables below answer, per code, the questions asked in inner loops.
 """
@@ -46,7 +46,7 @@ WALL = CODE[Cell("wall", "grey")]
 KINDS = ("unseen", "empty", "wall", "floor", "door", "key", "ball", "box", "goal", "lava")
 NOTHING = 255  # attribute value of a cell without that attribute; matches no query
 
-# Per code: kind and colour as indices into KINDS and COLORS, door state into DOOR_STATES.
+# Per code: kind and color as indices into KINDS and COLORS, door state into DOOR_STATES.
 KIND_OF = np.array([KINDS.index(cell.kind) for cell in CELLS], np.uint8)
 COLOR_OF = np.array(
     [COLORS.index(cell.color) if cell.color else NOTHING for cell in CELLS], np.uint8

@@ -55,7 +55,7 @@ _NOTES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class CoverageRow:
     """What was found out about one level.
 
     Attributes:
@@ -77,7 +77,7 @@ class Row:
     note: str = ""
 
 
-def coverage(ids: Iterable[str], seeds: int = 3) -> list[Row]:
+def coverage(ids: Iterable[str], seeds: int = 3) -> list[CoverageRow]:
     """Play every level a little and note what its missions and its expert ask for.
 
     Each seed's start and the states on a short random walk from it are shown to the expert. It
@@ -93,7 +93,7 @@ def coverage(ids: Iterable[str], seeds: int = 3) -> list[Row]:
     return [_row(env_id, seeds) for env_id in ids]
 
 
-def _row(env_id: str, seeds: int) -> Row:
+def _row(env_id: str, seeds: int) -> CoverageRow:
     note = next((text for family, text in _NOTES.items() if env_id.startswith(family)), "")
     asked_for: set[str] = set()
     answers: list[str] = []
@@ -109,8 +109,8 @@ def _row(env_id: str, seeds: int) -> Row:
             asked_for.update(verbs)
             answers += _expert_answers(env, expert, seed)
     except SimulatorError as error:
-        return Row(env_id, buildable=False, covered=False, note=str(error))
-    return Row(
+        return CoverageRow(env_id, buildable=False, covered=False, note=str(error))
+    return CoverageRow(
         env_id,
         buildable=True,
         covered=named_all,
@@ -179,7 +179,7 @@ def _in_order(verbs: set[str]) -> tuple[str, ...]:
     return tuple(verb for verb in VERBS if verb in verbs)
 
 
-def to_markdown(rows: Sequence[Row]) -> str:
+def to_markdown(rows: Sequence[CoverageRow]) -> str:
     """The rows as a Markdown page: counts, what the columns mean, and a table."""
     built = [row for row in rows if row.buildable]
     covered = [row for row in built if row.covered]
@@ -195,7 +195,7 @@ def to_markdown(rows: Sequence[Row]) -> str:
         "the share of those states in which it named one. It has none where the walk made the "
         "mission impossible, for instance by opening the box that was to be picked up.",
         "",
-        "Everywhere: a subgoal names an object by colour and kind, so that of several alike it may "
+        "Everywhere: a subgoal names an object by color and kind, so that of several alike it may "
         "be the wrong one; side words (*on your left*) are those of the starting pose, without "
         "BabyAI's restriction to the first room; an open door cannot be asked to be closed.",
         "",

@@ -58,7 +58,7 @@ N_MENTIONS = 4
 
 @lru_cache(maxsize=1 << 16)
 def mentions(mission: str, subgoal: Subgoal) -> tuple[bool, bool, bool, bool]:
-    """How a mission names a subgoal's object: by colour, by kind, by both, as a place to put.
+    """How a mission names a subgoal's object: by color, by kind, by both, as a place to put.
 
     >>> mentions("put the red ball next to the blue box", Subgoal("go to", "blue", "box"))
     (True, True, True, True)

@@ -15,7 +15,7 @@ HEADINGS = ((1, 0), (0, 1), (-1, 0), (0, -1))  # (dx, dy) for headings 0..3, clo
 class GridPercept:
     """What the agent knows after one frame.
 
-    The map is allocentric in the agent's own terms: its start is the centre, its first heading is
+    The map is allocentric in the agent's own terms: its start is the center, its first heading is
     up (3). It comes from decoded frames and odometry and holds no simulator state.
 
     Attributes:

@@ -50,7 +50,7 @@ class GridworldSubgoals:
     encoding_size = len(VERBS) + len(COLORS) + len(_OBJECT_KINDS) + len(WHERE) - 1
 
     def candidates(self, percept: GridPercept) -> list[Subgoal]:
-        """Every subgoal that makes sense now: first explore, then by verb, kind and colour.
+        """Every subgoal that makes sense now: first explore, then by verb, kind and color.
 
         A subgoal about an object needs the object on the map; with something in hand the agent
         may drop it or put it next to another, with free hands it may pick up. All but a lone
@@ -113,7 +113,7 @@ class GridworldSubgoals:
         return Subgoal(match["verb"], match["color"] or "", match["kind"] or "", side)
 
     def encode(self, subgoal: Subgoal | None) -> NDArray[np.float32]:
-        """One-hot verb, colour, kind and side, ``(23,)`` float32; zeros for ``None``."""
+        """One-hot verb, color, kind and side, ``(23,)`` float32; zeros for ``None``."""
         vector = np.zeros(self.encoding_size, np.float32)
         if subgoal is None:
             return vector
@@ -131,7 +131,7 @@ class GridworldSubgoals:
 
     @staticmethod
     def as_integers(subgoal: Subgoal) -> tuple[int, int, int, int]:
-        """Verb, colour, kind and side as the integers compiled code takes."""
+        """Verb, color, kind and side as the integers compiled code takes."""
         return (
             VERBS.index(subgoal.verb),
             COLORS.index(subgoal.color) if subgoal.color else ANY,

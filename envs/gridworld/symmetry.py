@@ -1,6 +1,6 @@
 """What may be exchanged in a gridworld without changing what is right to do.
 
-Colours are names: exchanging two of them in picture, mission and answer gives another example. So
+Colors are names: exchanging two of them in picture, mission and answer gives another example. So
 does a mirror, with left and right exchanged, and balls for boxes where no box is opened.
 """
 
@@ -17,7 +17,7 @@ def draw_symmetry(rng: np.random.Generator) -> Symmetry:
     """A symmetry drawn evenly; it is the identity once in 2,880 times.
 
     Args:
-        rng: draws the order of the colours, the mirror, and the exchange of balls and boxes.
+        rng: draws the order of the colors, the mirror, and the exchange of balls and boxes.
     """
     colors = dict(zip(COLORS, (COLORS[i] for i in rng.permutation(len(COLORS))), strict=True))
     kinds = {"ball": "box", "box": "ball"} if rng.random() < 0.5 else {}

@@ -22,7 +22,7 @@ VERBS = (
     "reach",
 )
 WHERE = ("", "left", "right", "front", "behind")
-ANY = 254  # colour or kind left open
+ANY = 254  # color or kind left open
 _DOOR = KINDS.index("door")
 _GOAL = KINDS.index("goal")
 _WALL = KINDS.index("wall")

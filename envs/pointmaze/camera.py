@@ -1,4 +1,4 @@
-"""A camera above a maze, calibrated: 10 pixels a metre, straight down, without perspective."""
+"""A camera above a maze, calibrated: 10 pixels a meter, straight down, without perspective."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from hier.envs.robotics import build_simulator, open_renderer
 from numpy.typing import NDArray
 
-PIXELS = 10  # a metre, which is a cell
-FIELD = 12  # metres seen each way, around the middle of the maze
+PIXELS = 10  # a meter, which is a cell
+FIELD = 12  # meters seen each way, around the middle of the maze
 FRAME = (FIELD * PIXELS, FIELD * PIXELS, 3)
 
 
@@ -35,7 +35,7 @@ class Camera:
         self._simulator = simulator
         model = simulator.model
         model.vis.global_.orthographic = 1
-        model.vis.global_.fovy = FIELD  # of an orthographic camera: its height in metres
+        model.vis.global_.fovy = FIELD  # of an orthographic camera: its height in meters
         model.vis.quality.shadowsize = 0
         self._view = mujoco.MjvCamera()
         self._view.type = mujoco.mjtCamera.mjCAMERA_FREE

@@ -15,7 +15,7 @@ from hier.envs.pointmaze.percept import WORDS
 from numpy.typing import NDArray
 
 FRAME_EVERY = 20  # control steps (of 10 ms) between two pictures
-FASTEST = 5.0  # metres a second, the simulator's own limit
+FASTEST = 5.0  # meters a second, the simulator's own limit
 _SCALE = 32  # pixels a cell of the plan that people see
 _WALL, _FREE, _GOAL, _AGENT = (178, 128, 77), (38, 58, 84), (220, 30, 30), (77, 178, 77)
 

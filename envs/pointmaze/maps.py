@@ -1,7 +1,7 @@
 """Mazes as grids of cells: where one can go, how far it is, and where ways part.
 
 Places are ``(column, row)`` in cells from the maze's upper left corner, so cell ``(row, column)``
-covers ``[column, column + 1) x [row, row + 1)``. A cell is one metre wide.
+covers ``[column, column + 1) x [row, row + 1)``. A cell is one meter wide.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from hier.envs.domain import FAR
 from numpy.typing import NDArray
 
 SIZE = 12  # rows and columns of a map: the largest maze (9 x 12) and room to spare
-GOAL_RADIUS = 0.45  # metres at which the simulator takes the goal for reached
+GOAL_RADIUS = 0.45  # meters at which the simulator takes the goal for reached
 
 Cell = tuple[int, int]
 _SIDES = ((-1, 0), (0, -1), (0, 1), (1, 0))
@@ -42,12 +42,12 @@ def cell_at(walls: NDArray[np.bool_], place: NDArray[np.floating]) -> Cell:
     return int(rows[nearest]), int(columns[nearest])
 
 
-def centre(cell: Cell) -> NDArray[np.float32]:
-    """The place ``(column, row)`` of a cell's centre, ``(2,)`` float32."""
+def center(cell: Cell) -> NDArray[np.float32]:
+    """The place ``(column, row)`` of a cell's center, ``(2,)`` float32."""
     return np.array([cell[1] + 0.5, cell[0] + 0.5], np.float32)
 
 
-def neighbours(walls: NDArray[np.bool_], cell: Cell) -> list[Cell]:
+def neighbors(walls: NDArray[np.bool_], cell: Cell) -> list[Cell]:
     """The free cells beside ``cell``, by row and column."""
     found = []
     for down, right in _SIDES:
@@ -70,7 +70,7 @@ def _steps_to(packed: bytes, cell: Cell) -> NDArray[np.int32]:
     queue = deque([cell])
     while queue:
         here = queue.popleft()
-        for near in neighbours(walls, here):
+        for near in neighbors(walls, here):
             if steps[near] == FAR:
                 steps[near] = steps[here] + 1
                 queue.append(near)
@@ -88,7 +88,7 @@ def is_straight(walls: NDArray[np.bool_], start: Cell, end: Cell) -> bool:
 
 def next_stops(walls: NDArray[np.bool_], cell: Cell) -> list[Cell]:
     """Each way from ``cell``, followed to where it ends or another parts from it; sorted."""
-    return [_follow(walls, cell, near) for near in neighbours(walls, cell)]
+    return [_follow(walls, cell, near) for near in neighbors(walls, cell)]
 
 
 def _follow(walls: NDArray[np.bool_], start: Cell, cell: Cell) -> Cell:
@@ -96,7 +96,7 @@ def _follow(walls: NDArray[np.bool_], start: Cell, cell: Cell) -> Cell:
     while True:
         beyond = cell[0] + ahead[0], cell[1] + ahead[1]
         back = cell[0] - ahead[0], cell[1] - ahead[1]
-        ways = neighbours(walls, cell)
+        ways = neighbors(walls, cell)
         if beyond not in ways or any(way not in (beyond, back) for way in ways):
             return cell
         cell = beyond
@@ -107,7 +107,7 @@ def way_to(
 ) -> float:
     """Length of the shortest way between two places, in cells; ``FAR`` if there is none.
 
-    It leads along rows and columns, over the centres of the cells between, so that it falls
+    It leads along rows and columns, over the centers of the cells between, so that it falls
     steadily while one walks it, around corners too.
     """
     here, there = cell_at(walls, place), cell_at(walls, target)
@@ -116,5 +116,5 @@ def way_to(
         return float(FAR)
     if steps[here] <= 1:
         return float(np.abs(target - place).sum())
-    onward = min(neighbours(walls, here), key=lambda cell: steps[cell])
-    return float(np.abs(centre(onward) - place).sum() + steps[onward])
+    onward = min(neighbors(walls, here), key=lambda cell: steps[cell])
+    return float(np.abs(center(onward) - place).sum() + steps[onward])

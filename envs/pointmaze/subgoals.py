@@ -10,7 +10,7 @@ from hier.envs.pointmaze.maps import (
     GOAL_RADIUS,
     SIZE,
     Cell,
-    centre,
+    center,
     is_straight,
     next_stops,
 )
@@ -18,7 +18,7 @@ from hier.envs.pointmaze.percept import MazePercept
 from hier.envs.subgoal import Subgoal, SubgoalSyntaxError
 from numpy.typing import NDArray
 
-ARRIVED = 0.35  # metres from a cell's centre at which it is reached
+ARRIVED = 0.35  # meters from a cell's center at which it is reached
 _PATTERN = re.compile(r"go to row (\d+) column (\d+)")
 
 
@@ -37,7 +37,7 @@ REACH = Subgoal("reach", "red", "goal")
 
 
 def go_to(cell: Cell) -> GoToCell:
-    """The subgoal to be at a cell's centre."""
+    """The subgoal to be at a cell's center."""
     return GoToCell("go to", row=cell[0], column=cell[1])
 
 
@@ -85,11 +85,11 @@ class MazeSubgoals:
     def place(percept: MazePercept, subgoal: Subgoal) -> NDArray[np.float32]:
         """The place ``(column, row)`` a subgoal points at, ``(2,)`` float32."""
         if isinstance(subgoal, GoToCell):
-            return centre((subgoal.row, subgoal.column))
+            return center((subgoal.row, subgoal.column))
         return percept.goal
 
     def is_complete(self, subgoal: Subgoal, before: MazePercept, after: MazePercept) -> bool:
-        """Whether the agent is within 0.35 m of the cell's centre, or 0.45 m of the goal."""
+        """Whether the agent is within 0.35 m of the cell's center, or 0.45 m of the goal."""
         near = ARRIVED if isinstance(subgoal, GoToCell) else GOAL_RADIUS
         return bool(np.hypot(*(self.place(after, subgoal) - after.position)) <= near)
 

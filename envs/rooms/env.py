@@ -37,7 +37,7 @@ class RoomsEnv(gym.Env):
     the level has them; the two after them do nothing. The observation is a dict of
 
     - ``image``: ``(60, 80, 3)`` uint8, what is seen, 60 degrees high;
-    - ``odometry``: ``(3,)`` float32, own motion since the last observation: metres forward and
+    - ``odometry``: ``(3,)`` float32, own motion since the last observation: meters forward and
       left of the pose before, and radians turned to the left;
     - ``touch``: ``(3,)`` int64, whether in this step the hand closed on something, whether it holds
       something now, and which motion was stopped: 1 + an index into

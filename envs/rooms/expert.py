@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from hier.envs.domain import FAR
-from hier.envs.rooms.maps import centre
+from hier.envs.rooms.maps import center
 from hier.envs.rooms.percept import PICK_UP, PUT_NEXT, RoomsPercept, Thing
 from hier.envs.rooms.steering import actions_along
 from hier.envs.rooms.subgoals import Explore, PutNext, RoomsSubgoals
@@ -16,7 +16,7 @@ from hier.envs.subgoal import Subgoal
 from numpy.typing import NDArray
 
 RED, YELLOW = ("red", "box"), ("yellow", "box")
-MISTAKEN = 1.5  # metres by which an object may be seen wrongly and still be meant
+MISTAKEN = 1.5  # meters by which an object may be seen wrongly and still be meant
 
 
 class RoomsExpert:
@@ -62,8 +62,8 @@ class RoomsExpert:
         return float(FAR) if way is None else actions_along(percept, way)
 
     def _detour(self, candidate: Explore, places: NDArray[np.floating]) -> float:
-        """Metres by way of a place to explore to the nearest of ``places`` in the world."""
-        there = centre((candidate.row, candidate.column))
+        """Meters by way of a place to explore to the nearest of ``places`` in the world."""
+        there = center((candidate.row, candidate.column))
         here = self._on_map(self.truth.position)
         beyond = min(self._length(there, self._on_map(place)) for place in places)
         return self._length(here, there) + beyond
@@ -96,6 +96,6 @@ class RoomsExpert:
 
 
 def _is_meant(candidate: Subgoal, thing: Thing) -> bool:
-    """By colour and, later, by place: from afar a box may look like a ball."""
+    """By color and, later, by place: from afar a box may look like a ball."""
     color = candidate.to_color if isinstance(candidate, PutNext) else candidate.color
     return thing[0] == color

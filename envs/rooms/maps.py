@@ -1,6 +1,6 @@
-"""The agent's map: places in metres, cells of half a metre, and the edge of what is known.
+"""The agent's map: places in meters, cells of half a meter, and the edge of what is known.
 
-Places are ``(north, west)`` in metres from where the episode began, north being where the agent
+Places are ``(north, west)`` in meters from where the episode began, north being where the agent
 looked then; headings are radians to the left of north. The map is ``(80, 80)`` cells with north
 up, and the start lies at its middle.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SIZE = 80  # cells a side: twice the longest line in the largest level, and room to spare
-CELL = 0.5  # metres
+CELL = 0.5  # meters
 UNKNOWN, FREE, WALL = range(3)  # what a cell of a map says
 
 Cell = tuple[int, int]
@@ -33,20 +33,20 @@ def cell_at(place: NDArray[np.floating]) -> Cell:
     return int(row), int(column)
 
 
-def centre(cell: Cell) -> NDArray[np.float32]:
-    """The place of a cell's centre, ``(2,)`` float32."""
+def center(cell: Cell) -> NDArray[np.float32]:
+    """The place of a cell's center, ``(2,)`` float32."""
     return np.array([SIZE / 2 - cell[0] - 0.5, SIZE / 2 - cell[1] - 0.5], np.float32) * CELL
 
 
-def centres(cells: NDArray[np.integer]) -> NDArray[np.floating]:
-    """As :func:`centre`, of cells ``(..., 2)``."""
+def centers(cells: NDArray[np.integer]) -> NDArray[np.floating]:
+    """As :func:`center`, of cells ``(..., 2)``."""
     return (SIZE / 2 - 0.5 - cells) * CELL
 
 
 def from_agent(
     places: NDArray[np.floating], position: NDArray[np.floating], heading: float
 ) -> NDArray[np.float32]:
-    """Places ``(..., 2)`` as metres ``(forward, left)`` of an agent."""
+    """Places ``(..., 2)`` as meters ``(forward, left)`` of an agent."""
     cos, sin = math.cos(heading), math.sin(heading)
     away = np.asarray(places) - position
     north, west = away[..., 0], away[..., 1]

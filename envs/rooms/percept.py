@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 COLORS = ("blue", "green", "grey", "purple", "red", "yellow")
 KINDS = ("ball", "box", "key")
-RADIUS = {"ball": 0.64, "box": 0.6, "key": 0.43}  # metres; boxes differ, between 0.42 and 0.64
-AGENT_RADIUS = 0.4  # metres
-REACH = 0.187  # metres left between two things that the simulator calls near each other
+RADIUS = {"ball": 0.64, "box": 0.6, "key": 0.43}  # meters; boxes differ, between 0.42 and 0.64
+AGENT_RADIUS = 0.4  # meters
+REACH = 0.187  # meters left between two things that the simulator calls near each other
 RAYS = 16  # directions, left to right, in which free space is looked for
 
 GO_TO, PICK_UP, PUT_NEXT = (
@@ -26,11 +26,11 @@ MISSION_LENGTH = len(PUT_NEXT.split())
 
 MOTIONS = ("left", "right", "forward", "back")  # the simulator's first actions, by number
 
-Thing = tuple[str, str]  # colour and kind
+Thing = tuple[str, str]  # color and kind
 
 
 def carried_ahead(kind: str) -> float:
-    """Metres from the agent's middle to that of a thing it carries, as the simulator has it."""
+    """Meters from the agent's middle to that of a thing it carries, as the simulator has it."""
     return 1.05 * (AGENT_RADIUS + RADIUS[kind] + 0.17)
 
 
@@ -53,7 +53,7 @@ class SeenObject:
 
     Attributes:
         color, kind: as it looked best so far.
-        place: ``(north, west)`` of its middle, in metres.
+        place: ``(north, west)`` of its middle, in meters.
     """
 
     color: str
@@ -62,7 +62,7 @@ class SeenObject:
 
     @property
     def thing(self) -> Thing:
-        """Colour and kind."""
+        """Color and kind."""
         return self.color, self.kind
 
 
@@ -74,7 +74,7 @@ class RoomsPercept:
         frame: ``(60, 80, 3)`` uint8, the latest first-person picture; black in the privileged
             variant, which has none.
         cells: ``(80, 80)`` uint8 map of UNKNOWN, FREE and WALL.
-        reach: ``(16,)`` float32 metres of free floor along each ray, in [0, 10]; 0 where the wall
+        reach: ``(16,)`` float32 meters of free floor along each ray, in [0, 10]; 0 where the wall
             is so near (2.6 m) that its foot is out of sight.
         position: ``(2,)`` float32 place of the agent.
         heading: of the agent, in radians.
@@ -104,12 +104,12 @@ class RoomsPercept:
         return cell_at(self.position)
 
     def nearest(self, color: str, kind: str) -> SeenObject | None:
-        """The nearest known object of that colour and kind."""
+        """The nearest known object of that color and kind."""
         alike = [thing for thing in self.objects if thing.thing == (color, kind)]
         return min(alike, key=self.distance, default=None)
 
     def distance(self, thing: SeenObject) -> float:
-        """Metres from the agent's middle to the object's."""
+        """Meters from the agent's middle to the object's."""
         return float(np.hypot(*(self.position - thing.place)))
 
     def snapshot(self) -> RoomsPercept:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 FRAME = (60, 80, 3)
 FOCAL = FRAME[0] / 2 / np.tan(np.deg2rad(30))  # pixels: the camera sees 60 degrees up and down
-EYE = 1.5  # metres above the floor
+EYE = 1.5  # meters above the floor
 _APT = "apt-get install libegl1 libgl1 libglu1-mesa libgl1-mesa-dri"
 
 _compiled = ""  # level whose walls are in OpenGL's display list, of which MiniWorld has but one
@@ -52,7 +52,7 @@ def build(level: str) -> Any:
             env: Any = gym.make(
                 level, disable_env_checker=True, window_width=320, window_height=240
             ).unwrapped
-            # One sample a pixel: twice as fast, and edges keep the colours of what they bound.
+            # One sample a pixel: twice as fast, and edges keep the colors of what they bound.
             env.obs_fb = miniworld.miniworld.FrameBuffer(FRAME[1], FRAME[0], 1)
     except Exception as error:
         raise SimulatorError(

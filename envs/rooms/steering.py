@@ -14,7 +14,7 @@ from hier.envs.rooms.percept import AGENT_RADIUS, RADIUS, RoomsPercept, SeenObje
 from hier.envs.rooms.ways import Way
 from numpy.typing import NDArray
 
-STEP = 0.15  # metres ahead by one action
+STEP = 0.15  # meters ahead by one action
 TURN = math.pi / 12  # radians by one action
 _TURNS = TURN * np.arange(-12, 12)  # to every heading that the agent can face
 _SAME = 1.3 * TURN  # radians within which a step is stopped by what stopped another
@@ -66,7 +66,7 @@ def clear_heading(
 
 
 def toward(percept: RoomsPercept, heading: float) -> NDArray[np.float32]:
-    """The place half a metre off in a heading, ``(2,)`` float32."""
+    """The place half a meter off in a heading, ``(2,)`` float32."""
     return percept.position + CELL * np.array([math.cos(heading), math.sin(heading)], np.float32)
 
 
@@ -94,7 +94,7 @@ def actions_along(percept: RoomsPercept, way: Way) -> float:
 
 
 def _gaps(bodies: NDArray[np.floating], places: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Metres between middles, ``(n, m)``, of ``n`` bodies and ``m`` things."""
+    """Meters between middles, ``(n, m)``, of ``n`` bodies and ``m`` things."""
     return np.hypot(*np.moveaxis(bodies[:, None] - places, -1, 0))
 
 

@@ -15,7 +15,7 @@ from hier.envs.rooms.maps import (
     Cell,
     cell_at,
     cells_at,
-    centre,
+    center,
     frontier,
     frontiers,
 )
@@ -35,7 +35,7 @@ from hier.envs.rooms.ways import Way, way_to
 from hier.envs.subgoal import Subgoal, SubgoalSyntaxError
 from numpy.typing import NDArray
 
-ARRIVED = 0.6  # metres from a place to explore at which it is explored
+ARRIVED = 0.6  # meters from a place to explore at which it is explored
 _BITS = 7  # of a row or column
 _THING = rf"({'|'.join(COLORS)}) ({'|'.join(KINDS)})"
 _OBJECT = re.compile(rf"(go to|pick up|put down) the {_THING}")
@@ -52,7 +52,7 @@ class Explore(Subgoal):
     column: int = 0
 
     def __str__(self) -> str:
-        north, west = centre((self.row, self.column))
+        north, west = center((self.row, self.column))
         return (
             f"{self.verb} {abs(north):.2f} m {'north' if north > 0 else 'south'} "
             f"{abs(west):.2f} m {'west' if west > 0 else 'east'}"
@@ -117,17 +117,17 @@ class RoomsSubgoals:
             north = float(match[1]) * (1 if match[2] == "north" else -1)
             west = float(match[3]) * (1 if match[4] == "west" else -1)
             subgoal = explore(cell_at(np.array([north, west])))
-            if str(subgoal) == cleaned:  # places between two cells' centres name none
+            if str(subgoal) == cleaned:  # places between two cells' centers name none
                 return subgoal
         raise SubgoalSyntaxError(
             f"{text!r} is not a subgoal; write for example 'pick up the red box', 'put the red "
             "box next to the yellow box' or 'explore 2.25 m north 0.75 m west'. "
-            f"Verbs: {', '.join(self.verbs)}; colours: {', '.join(COLORS)}; kinds: "
-            f"{', '.join(KINDS)}; places are centres of cells of {CELL} m"
+            f"Verbs: {', '.join(self.verbs)}; colors: {', '.join(COLORS)}; kinds: "
+            f"{', '.join(KINDS)}; places are centers of cells of {CELL} m"
         )
 
     def encode(self, subgoal: Subgoal | None) -> NDArray[np.float32]:
-        """One-hot verb, colours and kinds, and row and column in binary, ``(37,)`` float32."""
+        """One-hot verb, colors and kinds, and row and column in binary, ``(37,)`` float32."""
         parts = [np.zeros(n, np.float32) for n in (len(self.verbs), *self._sizes, _BITS, _BITS)]
         if subgoal is not None:
             parts[0][self.verbs.index(subgoal.verb)] = 1.0
@@ -156,7 +156,7 @@ class RoomsSubgoals:
     def place(self, percept: RoomsPercept, subgoal: Subgoal) -> NDArray[np.float32] | None:
         """The place a subgoal points at, ``(2,)`` float32; ``None`` if it is not known."""
         if isinstance(subgoal, Explore):
-            return centre((subgoal.row, subgoal.column))
+            return center((subgoal.row, subgoal.column))
         if subgoal.verb == "put down":  # wherever the agent is
             return None if percept.carrying is None else percept.position
         target = self.target(percept, subgoal)
@@ -165,7 +165,7 @@ class RoomsSubgoals:
     def way(self, percept: RoomsPercept, subgoal: Subgoal) -> Way | None:
         """The way to a subgoal's place, around all other objects; ``None`` if it has no place.
 
-        Where something known would stop a step there, it first leads half a metre past that; where
+        Where something known would stop a step there, it first leads half a meter past that; where
         what is carried cannot be turned there, back.
         """
         place = self.place(percept, subgoal)
@@ -193,7 +193,7 @@ class RoomsSubgoals:
         if isinstance(subgoal, Explore):
             here = subgoal.row, subgoal.column
             seen = after.cells[here] != UNKNOWN and not frontier(after.cells)[here]
-            arrived = np.hypot(*(centre(here) - after.position)) <= ARRIVED
+            arrived = np.hypot(*(center(here) - after.position)) <= ARRIVED
             found = len(after.objects) > len(before.objects)
             return bool(seen or arrived or found) and before.carrying == after.carrying
         thing = subgoal.color, subgoal.kind

@@ -12,7 +12,7 @@ from hier.envs.rooms.percept import COLORS, KINDS, RAYS, Thing, carried_ahead
 from hier.envs.rooms.simulator import FOCAL, FRAME
 from numpy.typing import NDArray
 
-FARTHEST = 10.0  # metres: nothing is told of what lies beyond
+FARTHEST = 10.0  # meters: nothing is told of what lies beyond
 MAX_SIGHTINGS = 8  # objects seen at once
 # Tangents of the rays' angles to the left, and of the edge of what is seen.
 TANGENTS = (FRAME[1] / 2 - (np.arange(RAYS) + 0.5) * FRAME[1] / RAYS) / FOCAL
@@ -23,7 +23,7 @@ DIRECTIONS = np.stack([np.ones(RAYS), TANGENTS], 1) / np.hypot(1, TANGENTS)[:, N
 class RoomsTruth:
     """A running episode's state, from the simulator's own.
 
-    The world's places are the simulator's ``(x, -z)``, in metres, so that headings grow to the
+    The world's places are the simulator's ``(x, -z)``, in meters, so that headings grow to the
     left.
 
     Args:
@@ -73,11 +73,11 @@ class RoomsTruth:
         return known
 
     def ahead(self, places: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Places in the world ``(..., 2)`` as metres ``(forward, left)`` of the agent."""
+        """Places in the world ``(..., 2)`` as meters ``(forward, left)`` of the agent."""
         return turned(places - self.position, -self.heading)
 
     def reach(self) -> NDArray[np.float32]:
-        """Metres to the wall along each ray, ``(16,)`` float32, at most 10."""
+        """Meters to the wall along each ray, ``(16,)`` float32, at most 10."""
         hits = _nearest_hits(DIRECTIONS * FARTHEST, self.ahead(self._walls)) * FARTHEST
         return np.minimum(hits, FARTHEST).astype(np.float32)
 
@@ -107,7 +107,7 @@ def turned(vectors: NDArray[np.floating], angle: float) -> NDArray[np.float64]:
 
 
 def thing_of(entity: Any) -> Thing:
-    """Colour and kind of one of MiniWorld's entities; a mesh tells its colour by its file alone."""
+    """Color and kind of one of MiniWorld's entities; a mesh tells its color by its file alone."""
     kind = type(entity).__name__.lower()
     if kind == "box":
         return entity.color, kind

@@ -1,7 +1,7 @@
 """Ways over the agent's map that keep its body, and what it carries, off walls and objects.
 
-They are sought on cells of a quarter of a metre, by A* (Hart et al. 1968) in compiled code. Where
-it is tight a metre counts more, so that a way leads around, and through only if there is no other.
+They are sought on cells of a quarter of a meter, by A* (Hart et al. 1968) in compiled code. Where
+it is tight a meter counts more, so that a way leads around, and through only if there is no other.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from hier.envs.rooms.maps import CELL, SIZE, UNKNOWN, WALL
 from hier.envs.rooms.percept import AGENT_RADIUS
 from numpy.typing import ArrayLike, NDArray
 
-FINE = CELL / 2  # metres a side of the cells of ways
+FINE = CELL / 2  # meters a side of the cells of ways
 _MARGIN = 4  # cells searched around what is known
-_ROOMY = 0.25  # metres left beside the body at which a metre counts as one
-_TIGHT = -0.35  # metres left at which it counts most: radii are not known exactly
+_ROOMY = 0.25  # meters left beside the body at which a meter counts as one
+_TIGHT = -0.35  # meters left at which it counts most: radii are not known exactly
 _MOST = 16.0
-_WRONG = 4 * _MOST  # of a metre in a wall near an end, where the map must be wrong
+_WRONG = 4 * _MOST  # of a meter in a wall near an end, where the map must be wrong
 _IMPASSABLE = 1e9
-_NEAREST = 0.6  # metres: who heads for what is nearer turns to and fro
+_NEAREST = 0.6  # meters: who heads for what is nearer turns to and fro
 
 
 class Way(NamedTuple):
@@ -34,7 +34,7 @@ class Way(NamedTuple):
         place: ``(2,)`` float32, where it ends.
         bend: ``(2,)`` float32, where it first bends, not nearer than 0.6 m; ``place`` itself if it
             never does.
-        length: in metres; ``FAR`` where none is known.
+        length: in meters; ``FAR`` where none is known.
     """
 
     place: NDArray[np.float32]
@@ -56,8 +56,8 @@ def way_to(
     Args:
         cells: ``(80, 80)`` uint8 map (:mod:`hier.envs.rooms.maps`); what is unknown may be walked.
         start, target: ``(2,)`` places.
-        objects: ``(n, 3)`` places and radii of what is in the way, in metres.
-        body: radius of what walks there, in metres.
+        objects: ``(n, 3)`` places and radii of what is in the way, in meters.
+        body: radius of what walks there, in meters.
     """
     place = np.asarray(target, np.float32)
     ends = SIZE - np.stack([start, target]) / FINE  # rows and columns
@@ -90,12 +90,12 @@ def way_to(
 def _costs(
     room: NDArray[np.float64], free: NDArray[np.uint8], things: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """What a metre counts in each cell.
+    """What a meter counts in each cell.
 
     Args:
-        room: metres left beside the body, as far as walls go; things are added in place.
+        room: meters left beside the body, as far as walls go; things are added in place.
         free: whether a cell is no wall.
-        things: ``(n, 3)`` rows and columns of objects, and metres to their middles to be kept.
+        things: ``(n, 3)`` rows and columns of objects, and meters to their middles to be kept.
     """
     rows, columns = room.shape
     for k in range(len(things)):
@@ -120,7 +120,7 @@ def _cheapest(
     """Cells of the cheapest way ``(n, 2)``, none where there is none, and what each has cost.
 
     Args:
-        costs: of a metre in each cell; walls near the ends are opened in place.
+        costs: of a meter in each cell; walls near the ends are opened in place.
         start, end: row and column.
     """
     rows, columns = costs.shape
@@ -149,8 +149,8 @@ def _cheapest(
                 inside = 0 <= r < rows and 0 <= c < columns
                 if not inside or closed[r, c] or costs[r, c] >= _IMPASSABLE:
                     continue
-                metres = FINE * np.hypot(down, right)
-                total = spent[row, column] + metres * (costs[row, column] + costs[r, c]) / 2
+                meters = FINE * np.hypot(down, right)
+                total = spent[row, column] + meters * (costs[row, column] + costs[r, c]) / 2
                 if total < spent[r, c]:
                     spent[r, c], came[r, c] = total, here
                     rest = FINE * np.hypot(r - last[0], c - last[1])
@@ -172,13 +172,13 @@ def _pulled(
     start: NDArray[np.float64],
     end: NDArray[np.float64],
 ) -> tuple[float, float, float]:
-    """Length in metres of a way as a string pulled tight, and row and column of its first bend.
+    """Length in meters of a way as a string pulled tight, and row and column of its first bend.
 
     From each corner it leads on to the farthest cell that is no dearer straight. The bend's row is
     -1 where there is none.
 
     Args:
-        costs: of a metre in each cell.
+        costs: of a meter in each cell.
         spent: on the way to each of ``cells``.
         cells: ``(n, 2)`` of the way.
         start, end: its ends, row and column, not of middles but exactly.
@@ -210,13 +210,13 @@ def _pulled(
 def _straight(
     costs: NDArray[np.float64], row: float, column: float, to_row: float, to_column: float
 ) -> float:
-    """What a straight line costs, by samples an eighth of a metre apart."""
-    metres = FINE * np.hypot(to_row - row, to_column - column)
-    steps = max(int(metres / (FINE / 2)), 1)
+    """What a straight line costs, by samples an eighth of a meter apart."""
+    meters = FINE * np.hypot(to_row - row, to_column - column)
+    steps = max(int(meters / (FINE / 2)), 1)
     total = 0.0
     for k in range(steps):
         share = (k + 0.5) / steps
         r = min(max(int(row + share * (to_row - row)), 0), costs.shape[0] - 1)
         c = min(max(int(column + share * (to_column - column)), 0), costs.shape[1] - 1)
         total += costs[r, c]
-    return total / steps * metres
+    return total / steps * meters

@@ -111,13 +111,13 @@ def play(trained: Trained, planner: Planner, kind: str, seed: int) -> Episode:
             ended, length = terminated or truncated, length + 1
     assert state is not None
     lane = state.hierarchy.lanes[0]
-    assert lane.pursuit.subgoal is not None
+    assert lane.active.subgoal is not None
     return Episode(
         success=bool(info["is_success"]),
         disturbed=bool(info.get("disturbed")),
         length=length,
         queries=lane.queries,
-        plan=[*(subgoal for subgoal, _ in lane.history), lane.pursuit.subgoal],
+        plan=[*(subgoal for subgoal, _ in lane.history), lane.active.subgoal],
     )
 
 

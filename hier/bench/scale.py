@@ -32,7 +32,7 @@ from hier.planners.language.scoring import candidate_log_probs, strategy_for
 from hier.planners.protocol import PlannerQuery
 
 RANK = 8  # of the LoRA adapter
-STEP_QUERIES = 4  # in one optimiser step; what it keeps for the backward pass grows with them
+STEP_QUERIES = 4  # in one optimizer step; what it keeps for the backward pass grows with them
 LEARNING_RATE = 1e-4
 BUDGET_S = 120.0  # CPU seconds for a further size where there is no GPU
 GB = 1e9

@@ -19,7 +19,7 @@ from hier.bench import Row
 from hier.config import HierConfig
 from hier.envs.gridworld.missions import encode_mission
 from hier.envs.registry import make_env
-from hier.guidance.actions import build_distillation
+from hier.guidance.actions import build_action_distillation
 from hier.guidance.learning import build_guidance
 from hier.run.setup import build_env, build_model, build_planner_of
 from hier.run.training import guidance_callbacks
@@ -191,7 +191,7 @@ def _pairs(rows: Sequence[Row], level: str, variant: str) -> list[float]:
 def _ours(config: HierConfig) -> tuple[VecEnv, list[BaseCallback]]:
     planner, guidance = build_planner_of(config), build_guidance(config)
     env = build_env(config, planner, guidance=guidance)
-    distillation = build_distillation(config, env, planner)
+    distillation = build_action_distillation(config, env, planner)
     return env, guidance_callbacks(config, env, guidance, distillation, every=2048)
 
 

@@ -149,7 +149,7 @@ def _measure(config: HierConfig, draws: str, steps: int) -> dict[str, Any]:
         watch.times(owner, name, "rendering")
         watch.times(env.venv, "step_wait", "simulation")
         tracker = env.hierarchy.tracker
-        for name in ("reset", "update", "ground", "percept", "controller_entries", "outlook"):
+        for name in ("reset", "update", "ground", "percept", "controller_entries", "critic_state"):
             watch.times(tracker, name, "percept")
         watch.times(env.hierarchy, "advance", "percept")
         watch.times(env.hierarchy, "plan", "planner")

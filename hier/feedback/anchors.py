@@ -65,7 +65,7 @@ def question_alone(
         candidates=tuple(map(str, query.candidates)),
         log_probs=(-math.log(n),) * n,
         choice=choice,
-        behaviour=-math.log(n),
+        behavior=-math.log(n),
         reward=0.0,
         discount=0.0,
         duration=1,

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hier.envs.domain import Outlook
+from hier.envs.domain import CriticState
 from hier.feedback.lessons import Lesson
 from hier.feedback.objectives.inverse_rl import discriminator_loss
 from hier.guidance.critic import SubgoalQ, as_tensors
@@ -22,7 +22,7 @@ class Discriminator:
     1606.03476). It sees what the critic sees and is built like it.
 
     Args:
-        sizes: of the outlook, :meth:`hier.envs.domain.Domain.outlook_sizes`.
+        sizes: of the critic state, :meth:`hier.envs.domain.Domain.critic_state_sizes`.
         learning_rate: of Adam.
         batch_size: subgoals of each side per update.
         seed: of weights and draws.
@@ -44,7 +44,7 @@ class Discriminator:
         self._rng = np.random.default_rng(seed)
 
     def learn(self, lessons: Sequence[Lesson], updates: int) -> float:
-        """Updates on lessons with an outlook; the mean loss, log 2 where both sides are alike.
+        """Updates on lessons with an critic state; the mean loss, log 2 where both sides are alike.
 
         Nothing is learned, and the answer is NaN, while no episode has succeeded.
         """
@@ -69,23 +69,25 @@ class Discriminator:
     @torch.no_grad()
     def logits(self, lessons: Sequence[Lesson]) -> list[Tensor]:
         """Per lesson ``(n_candidates,)``, positive for what looks successful."""
-        found = self._logits([_outlook(one) for one in lessons])
+        found = self._logits([_critic_state(one) for one in lessons])
         return [row[: len(one.candidates)] for row, one in zip(found, lessons, strict=True)]
 
     def _logits_of(self, lessons: Sequence[Lesson], choices: Sequence[int]) -> Tensor:
         chosen = []
         for one, choice in zip(lessons, choices, strict=True):
-            outlook = _outlook(one)
-            chosen.append(outlook._replace(subgoals=outlook.subgoals[choice : choice + 1]))
+            critic_state = _critic_state(one)
+            chosen.append(
+                critic_state._replace(subgoals=critic_state.subgoals[choice : choice + 1])
+            )
         return self._logits(chosen)[:, 0]
 
-    def _logits(self, outlooks: Sequence[Outlook]) -> Tensor:
-        return self.network(*as_tensors(outlooks)).mean(dim=0)
+    def _logits(self, critic_states: Sequence[CriticState]) -> Tensor:
+        return self.network(*as_tensors(critic_states)).mean(dim=0)
 
     def _some(self, lessons: Sequence[Lesson]) -> list[Lesson]:
         return [lessons[i] for i in self._rng.integers(len(lessons), size=self.batch_size)]
 
 
-def _outlook(lesson: Lesson) -> Outlook:
-    assert lesson.outlook is not None
-    return lesson.outlook
+def _critic_state(lesson: Lesson) -> CriticState:
+    assert lesson.critic_state is not None
+    return lesson.critic_state

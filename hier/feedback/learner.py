@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from hier.envs.errors import ConfigError, UserError
 from hier.feedback.discriminator import Discriminator
 from hier.feedback.lessons import Lesson
-from hier.feedback.objectives import InverseRL, Lessons, Objective, kl_to_reference
+from hier.feedback.objectives import InverseRL, LessonBatch, Objective, kl_to_reference
 from hier.feedback.objectives.grpo import relative
 from hier.guidance.critic import SubgoalCritic
 from hier.planners.language.planner import LanguagePlanner
@@ -37,7 +37,7 @@ class _Scale:
     Attributes:
         unit: standard deviation of their returns; advantages are measured in it.
         baseline: mean return by level.
-        gain: per lesson, by its ``id``, :attr:`hier.feedback.objectives.Lessons.gain`.
+        gain: per lesson, by its ``id``, :attr:`hier.feedback.objectives.LessonBatch.gain`.
     """
 
     unit: float
@@ -87,7 +87,7 @@ class PlannerLearner:
         batch_size: lessons per update, over all processes.
         max_grad_norm: gradients are scaled down to this norm.
         seed: of the draws.
-        critic: values the candidates of lessons that have an outlook.
+        critic: values the candidates of lessons that have an critic state.
         discriminator: ``inverse_rl`` needs one.
         anchors: a quarter as many of them go into a batch as lessons; none when empty.
         anchor_coef: weight of their KL, per nat.
@@ -180,7 +180,7 @@ class PlannerLearner:
         return [weight.detach().clone() for weight in self._weights]
 
     def restore(self, weights: Sequence[Tensor]) -> None:
-        """Go back to weights from :meth:`weights`; the optimiser starts anew."""
+        """Go back to weights from :meth:`weights`; the optimizer starts anew."""
         with torch.no_grad():
             for weight, old in zip(self._weights, weights, strict=True):
                 weight.copy_(old)
@@ -193,7 +193,7 @@ class PlannerLearner:
         which = self._rng.integers(len(lessons), size=n)
         return [lessons[i] for i in which[self._rank :: self._processes]]
 
-    def _update(self, batch: Lessons, anchors: Sequence[Lesson]) -> dict[str, float]:
+    def _update(self, batch: LessonBatch, anchors: Sequence[Lesson]) -> dict[str, float]:
         """One step, unless it would not be finite; what to report of it."""
         loss, kl = self.objective.loss(batch), kl_to_reference(batch)
         terms = {"loss": loss, "kl": kl, "entropy": -batch.mean(batch.log_probs).mean()}
@@ -230,7 +230,7 @@ class PlannerLearner:
         reference = pad_sequence(kept, batch_first=True, padding_value=-math.inf)
         return log_probs, reference.to(log_probs)
 
-    def _batch(self, lessons: Sequence[Lesson], scale: _Scale) -> Lessons:
+    def _batch(self, lessons: Sequence[Lesson], scale: _Scale) -> LessonBatch:
         """The lessons under the planner as it is now, with a graph."""
         log_probs, reference = self._now_and_first(lessons)
         now = log_probs.detach().exp().cpu().numpy()
@@ -250,11 +250,11 @@ class PlannerLearner:
         def tensor(values: NDArray, dtype: torch.dtype = torch.float32) -> Tensor:
             return torch.tensor(values, dtype=dtype, device=log_probs.device)
 
-        return Lessons(
+        return LessonBatch(
             log_probs=log_probs,
             reference=reference,
             choice=tensor(choice, torch.int64),
-            behaviour=tensor(np.array([one.behaviour for one in lessons])),
+            behavior=tensor(np.array([one.behavior for one in lessons])),
             advantage=tensor(advantage),
             gain=tensor(np.array([scale.gain[id(one)] for one in lessons])),
             rival=tensor(rival, torch.int64),
@@ -285,7 +285,9 @@ class PlannerLearner:
     def _values(self, lessons: Sequence[Lesson], shape: tuple[int, ...]) -> NDArray[np.float64]:
         """The critic's opinion of every candidate; NaN where there is no candidate or no critic."""
         found = np.full(shape, np.nan)
-        seen = [(k, one.outlook) for k, one in enumerate(lessons) if one.outlook is not None]
+        seen = [
+            (k, one.critic_state) for k, one in enumerate(lessons) if one.critic_state is not None
+        ]
         if self.critic is not None and seen:
             for (k, _), q in zip(seen, self.critic.values([o for _, o in seen]), strict=True):
                 found[k, : len(q)] = q

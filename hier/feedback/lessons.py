@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hier.envs.domain import Outlook
+from hier.envs.domain import CriticState
 from hier.envs.errors import ConfigError, RunFolderError
 from hier.envs.files import atomic_write
 from hier.hierarchy.vec_env import discounted_returns
@@ -34,7 +34,7 @@ class Lesson:
         candidates: sentences it chose from.
         log_probs: its opinion then, log p(g|s) of each.
         choice: index of the one pursued.
-        behaviour: log-probability with which that was chosen, its own or guidance's.
+        behavior: log-probability with which that was chosen, its own or guidance's.
         reward: R, discounted environment reward over the subgoal's steps.
         discount: γ^τ; 0 if the episode ended with it.
         duration: τ, environment steps.
@@ -46,7 +46,7 @@ class Lesson:
         returned: discounted return from the choice to the episode's end.
         score: discounted return of the whole episode.
         advantage: Q(s,g) - V(s) by the critic of the time, NaN without one.
-        outlook: the state as a critic sees it; not written to files.
+        critic_state: the state as a critic sees it; not written to files.
         reference: log-probabilities under the frozen reference, once known; not written either.
     """
 
@@ -55,7 +55,7 @@ class Lesson:
     candidates: tuple[str, ...]
     log_probs: tuple[float, ...]
     choice: int
-    behaviour: float
+    behavior: float
     reward: float
     discount: float
     duration: int
@@ -67,7 +67,7 @@ class Lesson:
     returned: float = float("nan")
     score: float = float("nan")
     advantage: float = float("nan")
-    outlook: Outlook | None = None
+    critic_state: CriticState | None = None
     reference: NDArray[np.float32] | None = None
 
     @property
@@ -77,7 +77,7 @@ class Lesson:
         return Prompt(self.question, images)
 
 
-_NOT_IN_JSON = ("pictures", "outlook", "reference")
+_NOT_IN_JSON = ("pictures", "critic_state", "reference")
 _WRITTEN = [field.name for field in fields(Lesson) if field.name not in _NOT_IN_JSON]
 
 

@@ -84,7 +84,7 @@ class FeedbackLearning(BaseCallback):
         objective = objective_class(settings.objective)()
         discriminator = None
         if isinstance(objective, InverseRL):
-            sizes = domain_of(config.env.ids[0]).outlook_sizes()
+            sizes = domain_of(config.env.ids[0]).critic_state_sizes()
             discriminator = Discriminator(sizes, seed=config.seed)
         return PlannerLearner(
             self.planner,
@@ -125,7 +125,7 @@ class FeedbackLearning(BaseCallback):
             candidates=tuple(map(str, record.candidates)),
             log_probs=tuple(record.log_probs.tolist()),
             choice=record.decision.choice,
-            behaviour=record.decision.log_prob,
+            behavior=record.decision.log_prob,
             reward=record.reward,
             discount=record.discount,
             duration=record.duration,
@@ -134,7 +134,7 @@ class FeedbackLearning(BaseCallback):
             level=self._levels[i],
             group=f"{self._levels[i]} {i // size} {self._episodes[i]}" if size > 1 else "",
             advantage=record.decision.advantage,
-            outlook=record.outlook,
+            critic_state=record.critic_state,
         )
 
     def _on_rollout_end(self) -> None:

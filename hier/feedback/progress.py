@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hier.envs.registry import domain_of
 from hier.planners.accuracy import states_of
 from hier.planners.protocol import Planner, PlannerQuery, PlannerReply
-from hier.run.recording import beside
+from hier.run.recording import draw_side_by_side
 
 
 class PlannerProgress:
@@ -55,7 +55,9 @@ class PlannerProgress:
             for a, b in zip(self._before, now, strict=True)
         ]
         return [
-            beside(self._domain, self._queries[i], [("before", self._before[i]), ("now", now[i])])
+            draw_side_by_side(
+                self._domain, self._queries[i], [("before", self._before[i]), ("now", now[i])]
+            )
             for i in np.argsort(moved)[::-1][:n]
         ]
 

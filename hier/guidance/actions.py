@@ -55,12 +55,12 @@ class Indifferent:
         return np.full((len(observation["subgoal"]), self._n_actions), self._log_prob)
 
 
-class Distillation(BaseCallback):
+class ActionDistillation(BaseCallback):
     """Asks the planner for actions in states the controller visits, and distils the answers.
 
     In each rollout a quarter of the answers left is asked, in states drawn at random, so that the
     reference sees states of each stage of training; then it learns from all so far. What it learned
-    and was told is kept in the run's checkpoints (:class:`hier.run.folder.Part`). Logs
+    and was told is kept in the run's checkpoints (:class:`hier.run.folder.Checkpointed`). Logs
     ``guidance/action_answers``, ``guidance/action_kl`` and ``guidance/action_agreement``, the
     network against answers held out.
 
@@ -142,7 +142,7 @@ class Distillation(BaseCallback):
     def _ask(self, which: NDArray[np.intp]) -> None:
         hierarchy = self.env.hierarchy
         queries = [hierarchy.query(i) for i in which]
-        subgoals = [hierarchy.lanes[i].pursuit.subgoal for i in which]
+        subgoals = [hierarchy.lanes[i].active.subgoal for i in which]
         answers = self.planner.action_log_probs(queries, subgoals, self.actions)
         seen = self.locals["new_obs"]
         self.reference.add({key: value[which] for key, value in seen.items()}, np.stack(answers))
@@ -156,11 +156,11 @@ class Distillation(BaseCallback):
             self.logger.record("guidance/action_agreement", result.agreement)
 
 
-def build_distillation(
+def build_action_distillation(
     config: HierConfig, env: HierarchicalVecEnv, planner: Any
-) -> Distillation | None:
+) -> ActionDistillation | None:
     """What asks for the planner's actions; ``None`` where they do not count."""
     if config.effective_guidance.actions == "none":
         return None
     domain, answers = domain_of(config.env.ids[0]), config.guidance.action_answers
-    return Distillation(env, planner, domain, answers=answers, seed=config.seed)
+    return ActionDistillation(env, planner, domain, answers=answers, seed=config.seed)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hier.envs.domain import Outlook
+from hier.envs.domain import CriticState
 from hier.guidance.soft_choice import soft_value
 
 MAX_CANDIDATES = 32  # of the next state's, the likeliest; more would be most of the buffer
@@ -76,15 +76,15 @@ class SubgoalQ(nn.Module):
         return torch.stack([head(x).squeeze(-1) for head in self.heads])
 
 
-def as_tensors(outlooks: Sequence[Outlook]) -> tuple[Tensor, Tensor, Tensor]:
+def as_tensors(critic_states: Sequence[CriticState]) -> tuple[Tensor, Tensor, Tensor]:
     """Map, mission and candidates for :class:`SubgoalQ`; states with fewer are filled with 0."""
-    most = max(len(o.subgoals) for o in outlooks)
-    subgoals = np.zeros((len(outlooks), most, outlooks[0].subgoals.shape[1]), np.float32)
-    for row, outlook in zip(subgoals, outlooks, strict=True):
-        row[: len(outlook.subgoals)] = outlook.subgoals
+    most = max(len(o.subgoals) for o in critic_states)
+    subgoals = np.zeros((len(critic_states), most, critic_states[0].subgoals.shape[1]), np.float32)
+    for row, critic_state in zip(subgoals, critic_states, strict=True):
+        row[: len(critic_state.subgoals)] = critic_state.subgoals
     return (
-        torch.from_numpy(np.stack([o.map for o in outlooks]).astype(np.int64)),
-        torch.from_numpy(np.stack([o.mission for o in outlooks]).astype(np.int64)),
+        torch.from_numpy(np.stack([o.map for o in critic_states]).astype(np.int64)),
+        torch.from_numpy(np.stack([o.mission for o in critic_states]).astype(np.int64)),
         torch.from_numpy(subgoals),
     )
 
@@ -103,11 +103,11 @@ class Transition:
         duration: τ, environment steps.
     """
 
-    before: Outlook
+    before: CriticState
     choice: int
     reward: float
     discount: float
-    after: Outlook | None = None
+    after: CriticState | None = None
     log_probs: NDArray[np.floating] | None = None
     duration: int = 1
 
@@ -120,7 +120,7 @@ class TransitionBuffer:
         like: any state, for the sizes.
     """
 
-    def __init__(self, capacity: int, like: Outlook):
+    def __init__(self, capacity: int, like: CriticState):
         k = like.subgoals.shape[1]
         self.capacity, self.added = capacity, 0
         self._map = np.zeros((capacity, 2, *like.map.shape), np.uint8)
@@ -175,7 +175,7 @@ class TransitionBuffer:
 
 
 class SubgoalCritic:
-    """The twins, their Polyak-averaged copies, their optimiser and their data.
+    """The twins, their Polyak-averaged copies, their optimizer and their data.
 
     Args:
         n_codes, n_words, subgoal_size: see :class:`SubgoalQ`.
@@ -228,14 +228,14 @@ class SubgoalCritic:
         return warm and self.updates > 0
 
     @torch.no_grad()
-    def values(self, outlooks: Sequence[Outlook]) -> list[NDArray[np.float32]]:
+    def values(self, critic_states: Sequence[CriticState]) -> list[NDArray[np.float32]]:
         """Q̂ of every candidate, ``(n_i,)`` float32 for each state.
 
         All candidates of all states go through the twins in one pass.
         """
-        one, two = self.twins(*as_tensors(outlooks))
+        one, two = self.twins(*as_tensors(critic_states))
         found = ((one + two) / 2 + self.optimism * (one - two).abs() / 2).numpy()
-        return [row[: len(o.subgoals)] for row, o in zip(found, outlooks, strict=True)]
+        return [row[: len(o.subgoals)] for row, o in zip(found, critic_states, strict=True)]
 
     def add(self, transition: Transition) -> int:
         """Learn from one more transition, from now on; its number, for :meth:`note_return`."""
@@ -301,7 +301,7 @@ class SubgoalCritic:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights, optimiser and counts; the transitions are collected anew."""
+        """Weights, optimizer and counts; the transitions are collected anew."""
         return {
             "twins": self.twins.state_dict(),
             "copies": self.copies.state_dict(),

@@ -15,8 +15,8 @@ from hier.envs.errors import RunFolderError
 from hier.envs.registry import domain_of
 from hier.guidance.critic import SubgoalCritic, Transition
 from hier.guidance.lookahead import LookAhead
-from hier.guidance.selection import Choice, GuidedChoice, PlannerChoice, Requery
-from hier.guidance.soft_choice import Doubt, Temperature, Trust, doubted
+from hier.guidance.selection import GuidedSelector, PlannerSelector, Requery, SubgoalSelector
+from hier.guidance.soft_choice import GuidanceBandit, PriorSmoothing, Temperature, smoothed_prior
 from hier.hierarchy.vec_env import HierarchicalVecEnv, SubgoalRecord, discounted_returns
 from hier.run.folder import add_member, read_member
 
@@ -33,7 +33,7 @@ class SubgoalGuidance:
 
     def __init__(self, config: HierConfig):
         settings, critic = config.guidance, config.guidance.critic
-        n_codes, n_words, subgoal_size = domain_of(config.env.ids[0]).outlook_sizes()
+        n_codes, n_words, subgoal_size = domain_of(config.env.ids[0]).critic_state_sizes()
         self.critic = SubgoalCritic(
             n_codes,
             n_words,
@@ -57,10 +57,10 @@ class SubgoalGuidance:
             steps=settings.kl_coef_steps,
             target_kl=settings.target_kl,
         )
-        self.doubt = Doubt(settings.doubt, settings.doubt_again)
+        self.doubt = PriorSmoothing(settings.doubt, settings.doubt_again)
         self.requery = Requery(settings.requery_rounds, settings.advantage_threshold)
         tested = settings.trust == "tested" and self.decides
-        self.trust = Trust(config.seed) if tested else None
+        self.trust = GuidanceBandit(config.seed) if tested else None
         self.lookahead = LookAhead(config.guidance.critic.gamma) if settings.looks_ahead else None
 
     @property
@@ -68,12 +68,12 @@ class SubgoalGuidance:
         """Whether it has a say in choices; else it only values them, for feedback to learn from."""
         return not math.isinf(self.temperature.value) or self.requery.rounds > 0
 
-    def choice(self, seed: int, *, training: bool) -> Choice:
+    def choice(self, seed: int, *, training: bool) -> SubgoalSelector:
         """Who decides among candidates; only in training does it move a tuned temperature."""
         guides = None
         if self.trust is not None:
             guides = self.trust.draw if training else self.trust.best
-        return GuidedChoice(
+        return GuidedSelector(
             self.critic,
             self.temperature,
             self.requery,
@@ -125,10 +125,12 @@ def build_guidance(config: HierConfig) -> SubgoalGuidance | None:
     return SubgoalGuidance(config) if config.needs_critic else None
 
 
-def build_choice(guidance: SubgoalGuidance | None, seed: int, *, training: bool) -> Choice:
+def build_selector(
+    guidance: SubgoalGuidance | None, seed: int, *, training: bool
+) -> SubgoalSelector:
     """Who decides among candidates: ``guidance``, or the planner's own draw."""
     if guidance is None or not (training or guidance.decides):
-        return PlannerChoice(seed)
+        return PlannerSelector(seed)
     return guidance.choice(seed, training=training)
 
 
@@ -180,23 +182,23 @@ class GuidanceLearning(BaseCallback):
     def _saw(self, guided: bool, success: bool) -> None:
         # What obeying earned says nothing against doubt, once there is the choice.
         if guided or not self.guidance.critic.ready:
-            self.guidance.doubt.saw(success)
+            self.guidance.doubt.update(success)
         if self.guidance.trust is not None and self.guidance.critic.ready:
-            self.guidance.trust.saw(guided, success)
+            self.guidance.trust.update(guided, success)
 
     def _take(self, i: int, record: SubgoalRecord) -> None:
-        assert record.outlook is not None
-        after = None if record.terminal else self.env.hierarchy.lanes[i].pursuit
+        assert record.critic_state is not None
+        after = None if record.terminal else self.env.hierarchy.lanes[i].active
         prior = None
         if after is not None and after.decision is not None:
-            prior = doubted(after.decision.log_probs, self.guidance.doubt.share())
+            prior = smoothed_prior(after.decision.log_probs, self.guidance.doubt.share())
         transition = Transition(
-            before=record.outlook,
+            before=record.critic_state,
             choice=record.decision.choice,
             reward=record.reward,
             discount=record.discount,
             duration=record.duration,
-            after=after.outlook if after else None,
+            after=after.critic_state if after else None,
             log_probs=prior,
         )
         number = self.guidance.critic.add(transition)
@@ -210,7 +212,7 @@ class GuidanceLearning(BaseCallback):
         self._records.append(record)
 
     def _on_rollout_end(self) -> None:
-        self.guidance.temperature.at(self.num_timesteps)
+        self.guidance.temperature.anneal(self.num_timesteps)
         steps = int(self._due)
         self._due -= steps
         kl_coef = self.guidance.temperature.value

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hier.envs.domain import Outlook
+from hier.envs.domain import CriticState
 from hier.envs.subgoal import Subgoal
 from hier.guidance.critic import SubgoalCritic
-from hier.guidance.soft_choice import doubted, soft_choice, soft_value
+from hier.guidance.soft_choice import smoothed_prior, soft_choice, soft_value
 from hier.planners.protocol import Planner, PlannerQuery, ask
 
 LOOKAHEAD_WIDTH = 4
@@ -32,12 +32,12 @@ class Future:
 
     Attributes:
         query: what the planner would be asked there.
-        outlook: the state as a critic sees it.
+        critic_state: the state as a critic sees it.
         duration: environment steps until then, τ.
     """
 
     query: PlannerQuery
-    outlook: Outlook
+    critic_state: CriticState
     duration: int
 
 
@@ -94,9 +94,9 @@ class LookAhead:
         if not branches:
             return deeper, asked
         replies = ask(planner, [future.query for *_, future in branches])
-        later = critic.values([future.outlook for *_, future in branches])
+        later = critic.values([future.critic_state for *_, future in branches])
         for (k, g, future), reply, q in zip(branches, replies, later, strict=True):
-            value = float(soft_value(doubted(reply.log_probs, doubt), q, kl_coef))
+            value = float(soft_value(smoothed_prior(reply.log_probs, doubt), q, kl_coef))
             deeper[k][g] = max(deeper[k][g], self.gamma**future.duration * value)
             asked[k] += 1
         return deeper, asked

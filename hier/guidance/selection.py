@@ -10,15 +10,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hier.envs.domain import Outlook
+from hier.envs.domain import CriticState
 from hier.envs.subgoal import Subgoal
 from hier.guidance.critic import SubgoalCritic
 from hier.guidance.lookahead import Imagine, LookAhead
 from hier.guidance.soft_choice import (
-    Doubt,
+    PriorSmoothing,
     Temperature,
     divergence,
-    doubted,
+    smoothed_prior,
     soft_choice,
     soft_value,
 )
@@ -52,7 +52,7 @@ class Decision:
     guided: bool = False
 
 
-class Choice(Protocol):
+class SubgoalSelector(Protocol):
     """Decides among candidates, for all environments that need a plan at once."""
 
     critic: SubgoalCritic | None
@@ -64,7 +64,7 @@ class Choice(Protocol):
         self,
         planner: Planner,
         queries: Sequence[PlannerQuery],
-        outlooks: Sequence[Outlook],
+        critic_states: Sequence[CriticState],
         imagine: Imagine | None = None,
         guided: Sequence[bool] | None = None,
     ) -> list[Decision]:
@@ -73,7 +73,7 @@ class Choice(Protocol):
         Args:
             planner: who proposes.
             queries: one per environment.
-            outlooks: what a critic sees of each; empty where there is no critic.
+            critic_states: what a critic sees of each; empty where there is no critic.
             imagine: what a subgoal will lead to; nothing is looked ahead without it.
             guided: what :meth:`guides` said for each environment's episode; all are if omitted.
 
@@ -82,7 +82,7 @@ class Choice(Protocol):
         """
 
 
-class PlannerChoice:
+class PlannerSelector:
     """A draw from the planner's distribution.
 
     Args:
@@ -102,11 +102,11 @@ class PlannerChoice:
         self,
         planner: Planner,
         queries: Sequence[PlannerQuery],
-        outlooks: Sequence[Outlook],
+        critic_states: Sequence[CriticState],
         imagine: Imagine | None = None,
         guided: Sequence[bool] | None = None,
     ) -> list[Decision]:
-        """See :class:`Choice`."""
+        """See :class:`SubgoalSelector`."""
         return [obey(reply, self._rng) for reply in ask(planner, queries)]
 
 
@@ -123,13 +123,13 @@ class Requery:
     threshold: float = -0.1
 
 
-class GuidedChoice:
+class GuidedSelector:
     """LINVIT's soft choice between planner and critic, with ReAd's re-queries.
 
     A subgoal is drawn from ``π ∝ p exp(Q̂/λ)``. If its advantage ``Q̂(s,g) - V(s)`` is below ε, the
     planner is asked again: the rejected subgoal is no longer among the candidates, and the query
     says what was rejected for which advantage. ε halves with each round; after the last one the
-    best seen is taken. Until the critic is ready this is :class:`PlannerChoice`.
+    best seen is taken. Until the critic is ready this is :class:`PlannerSelector`.
 
     Args:
         critic: values subgoals.
@@ -147,7 +147,7 @@ class GuidedChoice:
         critic: SubgoalCritic,
         temperature: Temperature,
         requery: Requery | None = None,
-        doubt: Doubt | None = None,
+        doubt: PriorSmoothing | None = None,
         seed: int = 0,
         tune: bool = False,
         lookahead: LookAhead | None = None,
@@ -156,30 +156,30 @@ class GuidedChoice:
         self.critic: SubgoalCritic | None = critic
         self.temperature = temperature
         self.requery = requery or Requery()
-        self.doubt = doubt or Doubt(0.0)
+        self.doubt = doubt or PriorSmoothing(0.0)
         self.tune = tune
         self.lookahead = lookahead
         self._guides = guides
         self._rng = np.random.default_rng(seed)
 
     def guides(self) -> bool:
-        """See :class:`Choice`."""
+        """See :class:`SubgoalSelector`."""
         return self._guides is None or self._guides()
 
     def decide(
         self,
         planner: Planner,
         queries: Sequence[PlannerQuery],
-        outlooks: Sequence[Outlook],
+        critic_states: Sequence[CriticState],
         imagine: Imagine | None = None,
         guided: Sequence[bool] | None = None,
     ) -> list[Decision]:
-        """See :class:`Choice`."""
+        """See :class:`SubgoalSelector`."""
         assert self.critic is not None
         replies = ask(planner, queries)
         if not self.critic.ready:
             return [obey(reply, self._rng) for reply in replies]
-        values = self.critic.values(outlooks)
+        values = self.critic.values(critic_states)
         kl_coef = self.temperature.value
         priors = [self._prior(*pair) for pair in zip(queries, replies, strict=True)]
         imagined = [0] * len(queries)
@@ -198,7 +198,7 @@ class GuidedChoice:
             policy = reply.log_probs if obeyed else soft_choice(prior, q, kl_coef)
             kl = divergence(policy, prior)
             if self.tune and free:
-                self.temperature.saw(kl)
+                self.temperature.update(kl)
             state = _Deliberation(query, q, float(soft_value(prior, q, kl_coef)), policy)
             state.propose(draw(policy, self._rng))
             states.append(state)
@@ -218,7 +218,7 @@ class GuidedChoice:
         """The planner's opinion, doubted."""
         favourite = query.candidates[int(np.argmax(reply.log_probs))]
         last = next((how for g, how in reversed(query.recent) if g == favourite), DONE)
-        return doubted(reply.log_probs, self.doubt.share(again=last != DONE))
+        return smoothed_prior(reply.log_probs, self.doubt.share(again=last != DONE))
 
     def _ask_again(self, planner: Planner, states: Sequence[_Deliberation], kl_coef: float) -> None:
         threshold = self.requery.threshold
@@ -231,7 +231,7 @@ class GuidedChoice:
                 left = state.left()
                 policy: NDArray = reply.log_probs
                 if not math.isinf(kl_coef):
-                    prior = doubted(reply.log_probs, self.doubt.share())
+                    prior = smoothed_prior(reply.log_probs, self.doubt.share())
                     policy = soft_choice(prior, state.values[left], kl_coef)
                 state.propose(left[draw(policy, self._rng)])
             threshold /= 2

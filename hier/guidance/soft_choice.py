@@ -1,7 +1,7 @@
 """LINVIT at the level of subgoals: a planner as prior, a critic as evidence (arXiv 2402.16181).
 
 With p(g|s) the planner's distribution over the candidates and Q̂(s,g) the critic's value of each,
-the KL-regularised problem ``max_π E_π[Q̂] - λ KL(π ‖ p)`` has the optimum
+the KL-regularized problem ``max_π E_π[Q̂] - λ KL(π ‖ p)`` has the optimum
 
     V(s) = λ log Σ_g p(g|s) exp(Q̂(s,g) / λ),    π(g|s) = p(g|s) exp((Q̂(s,g) - V(s)) / λ).
 
@@ -20,7 +20,7 @@ def soft_value(log_probs: NDArray, values: NDArray, kl_coef: float) -> NDArray[n
     """V(s), in the units of ``values``; ``(..., n)`` twice to ``(...)``.
 
     Args:
-        log_probs: log p(g|s), normalised; minus infinity for what cannot be chosen.
+        log_probs: log p(g|s), normalized; minus infinity for what cannot be chosen.
         values: Q̂(s,g).
         kl_coef: λ in [0, ∞]; 0 gives the largest value that the planner does not rule out, infinity
             the planner's mean.
@@ -39,7 +39,7 @@ def soft_value(log_probs: NDArray, values: NDArray, kl_coef: float) -> NDArray[n
 
 
 def soft_choice(log_probs: NDArray, values: NDArray, kl_coef: float) -> NDArray[np.float64]:
-    """Log π(g|s), ``(n,)``, normalised; arguments as :func:`soft_value`.
+    """Log π(g|s), ``(n,)``, normalized; arguments as :func:`soft_value`.
 
     At λ = 0 all probability is on the best candidates, shared as the planner shares it.
     """
@@ -55,24 +55,24 @@ def soft_choice(log_probs: NDArray, values: NDArray, kl_coef: float) -> NDArray[
 
 
 def divergence(log_pi: NDArray, log_probs: NDArray) -> float:
-    """KL(π ‖ p) in nats; both ``(n,)``, normalised."""
+    """KL(π ‖ p) in nats; both ``(n,)``, normalized."""
     taken = np.exp(log_pi)
     there = taken > 0
     return float(np.sum(taken[there] * (np.asarray(log_pi) - log_probs)[there]))
 
 
-def doubted(log_probs: NDArray, doubt: float) -> NDArray[np.float64]:
+def smoothed_prior(log_probs: NDArray, doubt: float) -> NDArray[np.float64]:
     """``log((1 - doubt) p + doubt / n)``: a planner that is sure can still be overruled.
 
     Args:
-        log_probs: log p, ``(n,)``, normalised.
+        log_probs: log p, ``(n,)``, normalized.
         doubt: share of the uniform distribution, in [0, 1].
     """
     log_p = np.asarray(log_probs, np.float64)
     return np.log((1 - doubt) * np.exp(log_p) + doubt / len(log_p)) if doubt else log_p
 
 
-class Doubt:
+class PriorSmoothing:
     """How much chance is mixed into a planner's opinion: the less, the more of its plans succeed.
 
     Args:
@@ -89,12 +89,12 @@ class Doubt:
         """The share of chance now, in [0, 1]; ``again`` where the planner repeats itself."""
         return (self.again if again else self.most) * (1.0 - self.success)
 
-    def saw(self, success: bool) -> None:
+    def update(self, success: bool) -> None:
         """Take in how a training episode ended."""
         self.success += self.rate * (float(success) - self.success)
 
 
-class Trust:
+class GuidanceBandit:
     """Whether an episode is guided, or the planner obeyed: whichever has succeeded more of late.
 
     A critic that is wrong about what it has not seen can do worse than the planner alone. So the
@@ -125,13 +125,13 @@ class Trust:
         return guided >= obeyed
 
     def rates(self) -> tuple[float, float]:
-        """Success of late when obeying and when guided, drawn towards one half by ignorance."""
+        """Success of late when obeying and when guided, drawn toward one half by ignorance."""
         obeyed, guided = (
             (1 + won) / (2 + won + lost) for won, lost in zip(self.wins, self.losses, strict=True)
         )
         return obeyed, guided
 
-    def saw(self, guided: bool, success: bool) -> None:
+    def update(self, guided: bool, success: bool) -> None:
         """Take in how a training episode ended."""
         for counts, new in ((self.wins, success), (self.losses, not success)):
             for arm in (0, 1):
@@ -168,13 +168,13 @@ class Temperature:
         self.end, self.steps = end, steps
         self.target_kl, self.rate = target_kl, rate
 
-    def at(self, env_steps: int) -> None:
+    def anneal(self, env_steps: int) -> None:
         """Move an annealed λ to where it is after ``env_steps``."""
         if self.mode == "annealed":
             share = min(1.0, env_steps / self.steps)
             self.value = self.start * (self.end / self.start) ** share
 
-    def saw(self, kl: float) -> None:
+    def update(self, kl: float) -> None:
         """Move a tuned λ, given the KL of a choice just made."""
         if self.mode == "tuned":
             step = self.rate * float(np.clip(kl - self.target_kl, -1.0, 1.0))

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hier.controllers.guided import REFERENCE
-from hier.envs.domain import FAR, Outlook, Tracker
+from hier.envs.domain import FAR, CriticState, Tracker
 from hier.envs.subgoal import Expert, Percept, Subgoal, SubgoalSpace
 from hier.guidance.lookahead import Future
-from hier.guidance.selection import Choice, Decision, PlannerChoice
+from hier.guidance.selection import Decision, PlannerSelector, SubgoalSelector
 from hier.planners.protocol import DONE, FAILED, RECENT, TIMEOUT, Planner, PlannerQuery
 
 if TYPE_CHECKING:
@@ -25,14 +25,14 @@ EPISODE_END = "episode end"  # the episode ended first
 
 
 @dataclass(slots=True)
-class Pursuit:
+class ActiveSubgoal:
     """A subgoal being pursued.
 
     Attributes:
         subgoal: what is pursued; ``None`` in flat reinforcement learning.
         candidates: what it was chosen from.
         decision: the choice, with the planner's opinion.
-        outlook: the state as a critic sees it; ``None`` without a critic.
+        critic_state: the state as a critic sees it; ``None`` without a critic.
         prompt: what the planner was asked, where :attr:`Hierarchy.prompts` is set.
         duration: environment steps so far (the τ of the SMDP).
     """
@@ -40,7 +40,7 @@ class Pursuit:
     subgoal: Subgoal | None = None
     candidates: Sequence[Subgoal] = ()
     decision: Decision | None = None
-    outlook: Outlook | None = None
+    critic_state: CriticState | None = None
     prompt: Prompt | None = None
     duration: int = 0
 
@@ -57,7 +57,7 @@ class Lane:
         guided: whether anything but the planner may have a say in this episode.
     """
 
-    pursuit: Pursuit = field(default_factory=Pursuit)
+    active: ActiveSubgoal = field(default_factory=ActiveSubgoal)
     percept: Percept | None = None
     history: list[tuple[Subgoal, str]] = field(default_factory=list)
     queries: int = 0
@@ -102,7 +102,7 @@ class Hierarchy:
         space: the domain's subgoals.
         tracker: the domain's perception for ``n`` environments.
         max_duration: steps after which a subgoal times out.
-        choice: who decides among the candidates; the planner's own draw when omitted.
+        selector: who decides among the candidates; the planner's own draw when omitted.
         safety: what must not be done.
         experts: gives the privileged expert of environment ``i``; used only by privileged planners.
 
@@ -122,7 +122,7 @@ class Hierarchy:
         tracker: Tracker,
         *,
         max_duration: int,
-        choice: Choice | None = None,
+        selector: SubgoalSelector | None = None,
         safety: Safety | None = None,
         experts: Callable[[int], Expert] | None = None,
     ):
@@ -136,7 +136,7 @@ class Hierarchy:
         self.queries = 0
         self.seconds = {"perception": 0.0, "planner": 0.0}
         self._experts = experts
-        self.choice = choice or PlannerChoice()
+        self.selector = selector or PlannerSelector()
         self.safety = safety or Safety()
         self._vectors = np.zeros((n, space.encoding_size), np.float32)
 
@@ -151,7 +151,7 @@ class Hierarchy:
         self.tracker.reset(observation, which)
         for i in which:
             percept = self.tracker.percept(i) if self.planner else None
-            self.lanes[i] = Lane(percept=percept, guided=self.choice.guides())
+            self.lanes[i] = Lane(percept=percept, guided=self.selector.guides())
         self.seconds["perception"] += time.perf_counter() - started
         self.plan(which)
 
@@ -168,7 +168,7 @@ class Hierarchy:
         if self.planner is not None:
             found = self.tracker.ground().found
             for i, lane in enumerate(self.lanes):
-                lane.pursuit.duration += 1
+                lane.active.duration += 1
                 outcomes[i] = self._outcome(i, lane, int(found[i]))
         self.seconds["perception"] += time.perf_counter() - started
         return outcomes
@@ -176,21 +176,21 @@ class Hierarchy:
     def _outcome(self, i: int, lane: Lane, found: int) -> str | None:
         before, after = lane.percept, self.tracker.percept(i)
         lane.percept = after
-        pursuit = lane.pursuit
-        assert before is not None and pursuit.subgoal is not None
-        if self.space.is_complete(pursuit.subgoal, before, after):
+        active = lane.active
+        assert before is not None and active.subgoal is not None
+        if self.space.is_complete(active.subgoal, before, after):
             return DONE
         # Something nobody asked for happened, or the target is gone: think again.
-        if not found or self.space.is_interrupted(pursuit.subgoal, before, after):
+        if not found or self.space.is_interrupted(active.subgoal, before, after):
             return FAILED
-        return TIMEOUT if pursuit.duration >= self.max_duration else None
+        return TIMEOUT if active.duration >= self.max_duration else None
 
-    def close(self, i: int, outcome: str) -> Pursuit:
+    def close(self, i: int, outcome: str) -> ActiveSubgoal:
         """Note that environment ``i``'s subgoal ended; returns what was pursued."""
         lane = self.lanes[i]
-        if lane.pursuit.subgoal is not None:
-            lane.history.append((lane.pursuit.subgoal, outcome))
-        return lane.pursuit
+        if lane.active.subgoal is not None:
+            lane.history.append((lane.active.subgoal, outcome))
+        return lane.active
 
     def plan(self, which: Sequence[int]) -> None:
         """Ask the planner once for all environments in ``which`` and set their subgoals."""
@@ -199,19 +199,19 @@ class Hierarchy:
         started = time.perf_counter()
         queries = [self.query(i) for i in which]
         prompts = [self.prompts(query) for query in queries] if self.prompts else []
-        outlooks = []
-        if self.choice.critic is not None:
-            outlooks = [self.tracker.outlook(q.percept, q.candidates) for q in queries]
+        critic_states = []
+        if self.selector.critic is not None:
+            critic_states = [self.tracker.critic_state(q.percept, q.candidates) for q in queries]
         guided = [self.lanes[i].guided for i in which]
-        decisions = self.choice.decide(self.planner, queries, outlooks, self.imagine, guided)
+        decisions = self.selector.decide(self.planner, queries, critic_states, self.imagine, guided)
         for k, (i, query, decision) in enumerate(zip(which, queries, decisions, strict=True)):
             lane = self.lanes[i]
             lane.queries += decision.queries
             self.queries += decision.queries
             subgoal = query.candidates[decision.choice]
-            outlook = outlooks[k] if outlooks else None
+            critic_state = critic_states[k] if critic_states else None
             prompt = prompts[k] if prompts else None
-            lane.pursuit = Pursuit(subgoal, query.candidates, decision, outlook, prompt)
+            lane.active = ActiveSubgoal(subgoal, query.candidates, decision, critic_state, prompt)
             self.tracker.pursue(i, subgoal)
             self._vectors[i] = self.space.encode(subgoal)
         self.seconds["planner"] += time.perf_counter() - started
@@ -246,13 +246,13 @@ class Hierarchy:
         recent = (*query.recent, (subgoal, DONE))[-RECENT:]
         return Future(
             replace(query, percept=found.percept, candidates=candidates, recent=recent),
-            self.tracker.outlook(found.percept, candidates),
+            self.tracker.critic_state(found.percept, candidates),
             found.steps + 1,
         )
 
     def guard(self, actions: NDArray[np.integer]) -> tuple[NDArray, NDArray[np.bool_]]:
         """Actions as they may be taken, and which of the given ones were unsafe, ``(n,)`` each."""
-        unsafe = self.tracker.steps_onto(actions, self.safety.avoid)
+        unsafe = self.tracker.unsafe_actions(actions, self.safety.avoid)
         if self.safety.filter and unsafe.any():
             actions = np.array(actions)
             actions[unsafe] = self.tracker.wait_action

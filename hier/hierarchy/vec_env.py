@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from hier.controllers.guided import REFERENCE, reference_space
 from hier.controllers.hindsight import PAYS
 from hier.controllers.shaping import shaping_reward
-from hier.envs.domain import Outlook
+from hier.envs.domain import CriticState
 from hier.envs.errors import ConfigError
 from hier.envs.subgoal import Expert, Subgoal
 from hier.guidance.selection import Decision
@@ -34,7 +34,7 @@ class SubgoalRecord:
         subgoal: what was pursued.
         candidates: what it was chosen from.
         decision: the choice, with the planner's opinion at the start.
-        outlook: the state at the start as a critic sees it; ``None`` without a critic.
+        critic_state: the state at the start as a critic sees it; ``None`` without a critic.
         prompt: what the planner was asked; ``None`` unless it learns from feedback.
         duration: τ, environment steps.
         discount: γ^τ; 0 if the episode ended with it.
@@ -47,7 +47,7 @@ class SubgoalRecord:
     subgoal: Subgoal
     candidates: Sequence[Subgoal]
     decision: Decision
-    outlook: Outlook | None
+    critic_state: CriticState | None
     prompt: Prompt | None
     duration: int
     discount: float
@@ -237,7 +237,7 @@ class HierarchicalVecEnv(VecEnvWrapper):
 
     def _pays(self, i: int) -> float | None:
         """What completing the present subgoal pays; ``None`` once it was paid."""
-        subgoal = self.hierarchy.lanes[i].pursuit.subgoal
+        subgoal = self.hierarchy.lanes[i].active.subgoal
         assert subgoal is not None
         if subgoal in self._accounts[i].paid:
             return None
@@ -246,7 +246,7 @@ class HierarchicalVecEnv(VecEnvWrapper):
     def _pay(self, i: int, outcome: str | None) -> float:
         """Bonus, penalty and shaping for the step just taken."""
         account, lane = self._accounts[i], self.hierarchy.lanes[i]
-        subgoal, again = lane.pursuit.subgoal, self.hierarchy.space.is_repeatable
+        subgoal, again = lane.active.subgoal, self.hierarchy.space.is_repeatable
         assert subgoal is not None
         pay = 0.0
         new = subgoal not in account.paid or again(subgoal, lane.percept)
@@ -280,7 +280,7 @@ class HierarchicalVecEnv(VecEnvWrapper):
 
     def _planner_values(self) -> NDArray:
         values = [
-            lane.pursuit.decision.value if lane.pursuit.decision else np.nan
+            lane.active.decision.value if lane.active.decision else np.nan
             for lane in self.hierarchy.lanes
         ]
         if np.isnan(values).any():
@@ -292,18 +292,18 @@ class HierarchicalVecEnv(VecEnvWrapper):
         return np.array(values)
 
     def _record(self, i: int, outcome: str, terminal: bool) -> SubgoalRecord:
-        account, pursuit = self._accounts[i], self.hierarchy.close(i, outcome)
-        assert pursuit.subgoal is not None and pursuit.decision is not None
+        account, active = self._accounts[i], self.hierarchy.close(i, outcome)
+        assert active.subgoal is not None and active.decision is not None
         assert self.hierarchy.planner is not None
-        account.plan.append((str(pursuit.subgoal), pursuit.duration, outcome))
+        account.plan.append((str(active.subgoal), active.duration, outcome))
         record = SubgoalRecord(
-            subgoal=pursuit.subgoal,
-            candidates=pursuit.candidates,
-            decision=pursuit.decision,
-            outlook=pursuit.outlook,
-            prompt=pursuit.prompt,
-            duration=pursuit.duration,
-            discount=0.0 if terminal else self.upper_gamma**pursuit.duration,
+            subgoal=active.subgoal,
+            candidates=active.candidates,
+            decision=active.decision,
+            critic_state=active.critic_state,
+            prompt=active.prompt,
+            duration=active.duration,
+            discount=0.0 if terminal else self.upper_gamma**active.duration,
             reward=account.subgoal_reward,
             outcome=outcome,
             terminal=terminal,

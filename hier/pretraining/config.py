@@ -46,7 +46,7 @@ class PretrainConfig(Settings):
     plain_episodes: int = Field(
         48_000, ge=0, description="further episodes, of levels as they are; the seeds after those"
     )
-    symmetries: int = Field(1024, ge=0, description="ways to exchange colours, kinds and sides")
+    symmetries: int = Field(1024, ge=0, description="ways to exchange colors, kinds and sides")
     steps: int = Field(6400, ge=1, description="gradient steps")
     sight_steps: int = Field(
         800,

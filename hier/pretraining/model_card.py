@@ -55,7 +55,7 @@ _VARIED = """\
 Those of the first kind were changed before they were played, {variation:g} times as often as the
 domain's variations would have it: clutter, another locked door with its key, a mission composed by
 the domain's own grammar (also of two or three clauses, or about a goal square), other words.
-Colours, balls and boxes, and left and right were exchanged at random. """
+Colors, balls and boxes, and left and right were exchanged at random. """
 _SOLVED = """
 ## Success
 
@@ -123,7 +123,7 @@ def model_card(
 def _tasks(config: PretrainConfig) -> str:
     names = ["the subgoal", "the action that serves a subgoal", "a description of the scene"]
     shares = list(config.task_shares)
-    if not config.domain.walker().actions:
+    if not config.domain.scripted_controller().actions:
         del names[1], shares[1]
     parts = [
         f"{share / sum(shares):.0%} {name}"

@@ -165,7 +165,7 @@ class _Training:
     def __init__(self, config: PretrainConfig, run: RunFolder, shards: list[list[Any]]):
         self.config, self.run = config, run
         demonstrations = [d for shard in shards for d in shard]
-        actions = config.domain.walker().actions
+        actions = config.domain.scripted_controller().actions
         ways = config.domain.variations()
         if config.start is None:
             texts = {

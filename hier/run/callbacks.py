@@ -20,7 +20,7 @@ from hier.hierarchy.vec_env import HierarchicalVecEnv, SubgoalRecord
 from hier.perception.video import gif_bytes, write_gif
 from hier.planners.protocol import DONE, Planner
 from hier.run.evaluation import Evaluation, evaluate_model
-from hier.run.folder import Part, RunFolder
+from hier.run.folder import Checkpointed, RunFolder
 from hier.run.recording import record_episodes
 
 GIF_FPS = 6
@@ -151,7 +151,7 @@ class Checkpoints(BaseCallback):
         parts: kept beside the controller.
     """
 
-    def __init__(self, folder: RunFolder, every: int, parts: Sequence[Part] = ()):
+    def __init__(self, folder: RunFolder, every: int, parts: Sequence[Checkpointed] = ()):
         super().__init__()
         self.folder = folder
         self.every = every

@@ -51,7 +51,7 @@ def commit() -> str:
     return head.stdout.strip()
 
 
-class Part(Protocol):
+class Checkpointed(Protocol):
     """What a run learns beside its controller and keeps in the same checkpoint."""
 
     def save(self, checkpoint: Path) -> None:
@@ -169,7 +169,7 @@ class RunFolder:
         """Checkpoints, oldest first."""
         return sorted(self.checkpoints.glob("step-*.zip"))
 
-    def save_checkpoint(self, model: Any, parts: Sequence[Part] = ()) -> Path:
+    def save_checkpoint(self, model: Any, parts: Sequence[Checkpointed] = ()) -> Path:
         """Write the controller and ``parts`` atomically and drop all but the newest few.
 
         Raises:

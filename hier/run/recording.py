@@ -140,12 +140,12 @@ def _batch(observation: Observation) -> Observation:
 
 
 def _draw(domain: Domain, hierarchy: Hierarchy, env: Any, caption: str) -> NDArray[np.uint8]:
-    pursuit = hierarchy.lanes[0].pursuit
+    active = hierarchy.lanes[0].active
     return domain.draw_scene(
         hierarchy.tracker.percept(0),
-        pursuit.subgoal,
-        pursuit.candidates,
-        pursuit.decision.log_probs if pursuit.decision else None,
+        active.subgoal,
+        active.candidates,
+        active.decision.log_probs if active.decision else None,
         caption=caption,
         level=env.render(),
     )
@@ -241,13 +241,13 @@ def compare(
         scene=query.space.describe(query.percept),
         candidates=list(query.candidates),
         probabilities=np.exp([reply.log_probs.astype(np.float64) for reply in replies]),
-        picture=beside(
+        picture=draw_side_by_side(
             domain_of(config.env.ids[0]), query, list(zip(models, replies, strict=True))
         ),
     )
 
 
-def beside(
+def draw_side_by_side(
     domain: Domain, query: PlannerQuery, replies: Sequence[tuple[str, PlannerReply]]
 ) -> NDArray[np.uint8]:
     """What several planners say to one question, ``(height, width, 3)`` uint8, side by side.
@@ -289,7 +289,7 @@ def _frame(
     hierarchy, observation = _begin(config, planner, env, seed)
     domain, actions = domain_of(config.env.ids[0]), np.random.default_rng(seed)
     for _ in range(steps):
-        observation, _, terminated, truncated, _ = env.step(domain.wander(env, actions))
+        observation, _, terminated, truncated, _ = env.step(domain.random_action(env, actions))
         if terminated or truncated:
             observation, _ = env.reset()
             hierarchy.begin(_batch(observation))
@@ -312,14 +312,14 @@ def propose(config: HierConfig, *, seed: int = 0, steps: int = 0) -> Proposal:
     hierarchy, env = _frame(config, build_planner_of(config), seed, steps)
     hierarchy.plan([0])
     lane = hierarchy.lanes[0]
-    assert lane.pursuit.subgoal is not None and lane.pursuit.decision is not None
+    assert lane.active.subgoal is not None and lane.active.decision is not None
     percept = hierarchy.tracker.percept(0)
     return Proposal(
         mission=percept.mission,
         scene=hierarchy.space.describe(percept),
-        candidates=list(lane.pursuit.candidates),
-        probabilities=np.exp(lane.pursuit.decision.log_probs.astype(np.float64)),
-        chosen=lane.pursuit.subgoal,
+        candidates=list(lane.active.candidates),
+        probabilities=np.exp(lane.active.decision.log_probs.astype(np.float64)),
+        chosen=lane.active.subgoal,
         picture=_draw(
             domain_of(config.env.ids[0]),
             hierarchy,

@@ -15,14 +15,14 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from hier.config import HierConfig
-from hier.controllers.build import begin_as, build_controller, load_controller
+from hier.controllers.build import build_controller, load_controller, load_networks
 from hier.controllers.guided import Guidance
 from hier.controllers.hindsight import Hindsight
 from hier.envs.domain import Domain
 from hier.envs.errors import ConfigError, UnknownNameError
 from hier.envs.registry import domain_of, make_env
 from hier.guidance.actions import Indifferent, action_names
-from hier.guidance.learning import SubgoalGuidance, build_choice, build_guidance
+from hier.guidance.learning import SubgoalGuidance, build_guidance, build_selector
 from hier.hierarchy.lanes import Hierarchy, Safety
 from hier.hierarchy.vec_env import HierarchicalVecEnv, RewardWeights, experts_of
 from hier.planners.protocol import Planner
@@ -115,7 +115,7 @@ def build_hierarchy(
         domain.subgoal_space(),
         domain.tracker(n),
         max_duration=config.subgoal.max_duration,
-        choice=build_choice(guidance, seed, training=training),
+        selector=build_selector(guidance, seed, training=training),
         safety=build_safety(config, domain),
         experts=experts,
     )
@@ -140,7 +140,7 @@ def build_safety(config: HierConfig, domain: Domain) -> Safety:
 
 
 def _check_patterns(key: str, patterns: Iterable[str], domain: Domain) -> None:
-    """A pattern over subgoals' sentences must begin like one: a misspelt one would do nothing.
+    """A pattern over subgoals' sentences must begin like one: a misspelled one would do nothing.
 
     Raises:
         UnknownNameError: naming the nearest verb.
@@ -222,7 +222,7 @@ def _wrapped(wrapper: Any, make: Any, seeds: Sequence[int]) -> gym.Env:
 
 
 def build_hindsight(config: HierConfig) -> Hindsight | None:
-    """How the controller's transitions are relabelled; ``None`` if they are not.
+    """How the controller's transitions are relabeled; ``None`` if they are not.
 
     Raises:
         ConfigError: if the domain cannot move targets, or rewards come from the planner's values.
@@ -237,7 +237,7 @@ def build_hindsight(config: HierConfig) -> Hindsight | None:
     flat = config.planner.type == "none"  # and so paid for the mission alone
     return Hindsight(
         config.controller.hindsight,
-        domain_of(config.env.ids[0]).relabelling(),
+        domain_of(config.env.ids[0]).relabeling(),
         config.shaping_gamma,
         config.controller.reward_scale,
         0.0 if flat else config.subgoal.shaping,
@@ -265,7 +265,7 @@ def build_model(config: HierConfig, env: VecEnv) -> BaseAlgorithm:
         hindsight=build_hindsight(config),
     )
     if controller.start is not None:
-        begin_as(model, RunFolder.open(controller.start).latest_checkpoint())
+        load_networks(model, RunFolder.open(controller.start).latest_checkpoint())
     return model
 
 

@@ -16,12 +16,12 @@ from hier.controllers.build import load_controller
 from hier.controllers.guided import AnnealGuidance
 from hier.envs.errors import UserError
 from hier.feedback.loop import FeedbackLearning, build_feedback
-from hier.guidance.actions import Distillation, build_distillation
+from hier.guidance.actions import ActionDistillation, build_action_distillation
 from hier.guidance.learning import GuidanceLearning, SubgoalGuidance, build_guidance
 from hier.hierarchy.vec_env import HierarchicalVecEnv
 from hier.run.callbacks import Checkpoints, Evaluations, HierarchyLogger, StopOnSignal
 from hier.run.evaluation import Evaluation
-from hier.run.folder import Part, RunFolder
+from hier.run.folder import Checkpointed, RunFolder
 from hier.run.setup import build_env, build_model, build_planner_of
 
 
@@ -77,7 +77,7 @@ def train(
     torch.set_num_threads(config.torch_threads)  # before the networks: it decides their last bits
     planner, guidance = build_planner_of(config), build_guidance(config)
     env = build_env(config, planner, guidance=guidance)
-    distillation = build_distillation(config, env, planner)
+    distillation = build_action_distillation(config, env, planner)
     model = build_model(config, env)
     feedback = build_feedback(config, env, planner, guidance)
     run = RunFolder.create(config, folder)
@@ -87,7 +87,7 @@ def train(
 def resume(folder: str | Path, *, progress: bool = True) -> TrainResult:
     """Continue a run from its newest whole checkpoint, with the configuration it started with.
 
-    Steps after that checkpoint are lost; the step count, the TensorBoard curve and the optimiser
+    Steps after that checkpoint are lost; the step count, the TensorBoard curve and the optimizer
     go on from it. Levels are drawn anew, from a seed derived from the run's and the step.
 
     Raises:
@@ -98,7 +98,7 @@ def resume(folder: str | Path, *, progress: bool = True) -> TrainResult:
     torch.set_num_threads(config.torch_threads)
     planner, guidance = build_planner_of(config), build_guidance(config)
     env = build_env(config, planner, guidance=guidance)
-    distillation = build_distillation(config, env, planner)
+    distillation = build_action_distillation(config, env, planner)
     checkpoint = run.latest_checkpoint()
     model = load_controller(config.controller.algorithm, checkpoint, env, config.controller.device)
     feedback = build_feedback(config, env, planner, guidance)
@@ -115,7 +115,7 @@ def _learn(
     env: Any,
     planner: Any,
     guidance: SubgoalGuidance | None,
-    distillation: Distillation | None,
+    distillation: ActionDistillation | None,
     feedback: FeedbackLearning | None,
     progress: bool,
 ) -> TrainResult:
@@ -169,7 +169,7 @@ def _learn(
     )
 
 
-def _parts(*learned: Part | None) -> list[Part]:
+def _parts(*learned: Checkpointed | None) -> list[Checkpointed]:
     return [part for part in learned if part is not None]
 
 
@@ -177,7 +177,7 @@ def guidance_callbacks(
     config: HierConfig,
     env: HierarchicalVecEnv,
     guidance: SubgoalGuidance | None,
-    distillation: Distillation | None,
+    distillation: ActionDistillation | None,
     every: int,
 ) -> list[BaseCallback]:
     """What learns beside the controller.

@@ -53,11 +53,11 @@ class Fetch(Domain):
 
         return FetchTracker(n)
 
-    def outlook_sizes(self) -> tuple[int, int, int]:
-        """See :meth:`hier.perception.fetch.tracker.FetchTracker.outlook`."""
-        from hier.perception.fetch.tracker import outlook_sizes
+    def critic_state_sizes(self) -> tuple[int, int, int]:
+        """See :meth:`hier.perception.fetch.tracker.FetchTracker.critic_state`."""
+        from hier.perception.fetch.tracker import critic_state_sizes
 
-        return outlook_sizes()
+        return critic_state_sizes()
 
     def picture(self, percept: Any, name: str) -> NDArray[np.uint8]:
         """See :func:`hier.perception.fetch.collage.collage`."""
@@ -65,23 +65,23 @@ class Fetch(Domain):
 
         return collage(percept)
 
-    def walker(self) -> Any:
-        """See :class:`hier.perception.fetch.scripted_controller.FetchWalker`."""
-        from hier.perception.fetch.scripted_controller import FetchWalker
+    def scripted_controller(self) -> Any:
+        """See :class:`hier.perception.fetch.scripted_controller.FetchScriptedController`."""
+        from hier.perception.fetch.scripted_controller import FetchScriptedController
 
-        return FetchWalker()
+        return FetchScriptedController()
 
     def variations(self) -> Variations:
-        """None; every subgoal is known, and numbers up to a metre."""
+        """None; every subgoal is known, and numbers up to a meter."""
         from hier.envs.fetch.subgoals import ALL
 
         return Variations(words=(*map(str, ALL), *map(str, range(100))))
 
-    def relabelling(self) -> Any:
-        """See :class:`hier.perception.fetch.relabeling.FetchRelabelling`."""
-        from hier.perception.fetch.relabeling import FetchRelabelling
+    def relabeling(self) -> Any:
+        """See :class:`hier.perception.fetch.relabeling.FetchRelabeling`."""
+        from hier.perception.fetch.relabeling import FetchRelabeling
 
-        return FetchRelabelling()
+        return FetchRelabeling()
 
     def draw_scene(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hier.envs.domain import Observation, Relabelled
+from hier.envs.domain import Observation, Relabeled
 from hier.envs.fetch.subgoals import CELL, REACH_TARGET, FetchSubgoals, is_behind, is_there
 from hier.perception.fetch.tracker import SPEED, told_place
 from numpy.typing import NDArray
@@ -17,8 +17,8 @@ _REACH, _PUSH = (FetchSubgoals.verbs.index(verb) for verb in ("reach", "push"))
 _TARGETED = int(FetchSubgoals().encode(REACH_TARGET).nonzero()[0][-1])
 
 
-class FetchRelabelling:
-    """Moves the red target; implements :class:`hier.envs.domain.Relabelling`.
+class FetchRelabeling:
+    """Moves the red target; implements :class:`hier.envs.domain.Relabeling`.
 
     Only *reach the red target*, *push* and *carry* can be told of another: the block is where it
     is. *Push* cannot be told of one that the gripper is not behind the block from. Flat control
@@ -27,8 +27,8 @@ class FetchRelabelling:
 
     def relabel(
         self, observation: Observation, next_observation: Observation, reached: Observation
-    ) -> Relabelled:
-        """See :meth:`hier.envs.domain.Relabelling.relabel`; of ``state`` and ``subgoal``."""
+    ) -> Relabeled:
+        """See :meth:`hier.envs.domain.Relabeling.relabel`; of ``state`` and ``subgoal``."""
         goals, states = observation["subgoal"], reached["state"]
         flat = ~goals.any(axis=1)
         no_block = ~observation["state"][:, _BLOCK].any(axis=1)
@@ -38,7 +38,7 @@ class FetchRelabelling:
             _Moved(seen["state"], goals, own, target) for seen in (observation, next_observation)
         )
         possible = (goals[:, _PUSH] == 0) | (before.behind & after.behind)
-        return Relabelled(
+        return Relabeled(
             valid=(flat | (goals[:, _TARGETED] == 1)) & possible & ~before.there,
             observation=before.seen,
             next_observation=after.seen,

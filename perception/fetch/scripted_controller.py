@@ -15,13 +15,13 @@ from hier.envs.fetch.subgoals import (
 from hier.envs.subgoal import Subgoal
 from numpy.typing import NDArray
 
-_GAIN = 20.0  # actions per metre to go: a full one moves half that far
+_GAIN = 20.0  # actions per meter to go: a full one moves half that far
 _OPEN, _CLOSE = 1.0, -1.0
-_AT_BLOCK = 0.012  # metres from the block's centre at which the fingers close
+_AT_BLOCK = 0.012  # meters from the block's center at which the fingers close
 
 
-class FetchWalker:
-    """Moves the hand by what the percept tells; implements :class:`hier.envs.domain.Walker`."""
+class FetchScriptedController:
+    """Moves the hand by what the percept tells; implements :class:`.ScriptedController`."""
 
     actions: tuple[str, ...] = ()  # motions are no choice among a few
     patience = 25
@@ -44,7 +44,7 @@ class FetchWalker:
                 move = _push(hand, block, percept.target)
         return np.clip(np.append(move * _GAIN, fingers), -1, 1).astype(np.float32)
 
-    def slip(self, rng: np.random.Generator) -> NDArray[np.float32]:
+    def random_action(self, rng: np.random.Generator) -> NDArray[np.float32]:
         """Any motion."""
         return rng.uniform(-1, 1, 4).astype(np.float32)
 

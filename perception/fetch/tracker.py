@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 from gymnasium import spaces
-from hier.envs.domain import Imagined, Outlook
+from hier.envs.domain import CriticState, Imagined
 from hier.envs.errors import PerceptionError
 from hier.envs.fetch.camera import FRAME
 from hier.envs.fetch.env import FRAME_EVERY, STEP
@@ -33,14 +33,14 @@ OUTLOOK = 15  # cells a side of the map that a critic sees
 N_CODES = 4
 _TABLE, _BLOCK, _TARGET, _BEYOND = range(N_CODES)  # codes of its cells
 CENTRE = np.array([1.3, 0.75, 0.5], np.float32)  # of the space over the table
-SPEED = 0.5  # metres a second that the controller is told as 1
+SPEED = 0.5  # meters a second that the controller is told as 1
 N_STATE, N_PLACE = 16, 5
-LYING = 0.425  # metres of the block's centre on the table
+LYING = 0.425  # meters of the block's center on the table
 # Weights of what is expected, along x, y and z, beside a picture's 1: of a held block that it moves
 # with the hand, of any other that it lies on the table; between fingers that it stayed there, too.
 _HELD, _FREE, _BETWEEN = (0.3, 0.01, 0.01), (0.001, 0.001, 1.0), (0.1, 0.001, 1.0)
 _PAST_HAND = np.array([1.0, 0.0, 0.0])  # views: palm and fingers hide part of a block in the others
-_HAND = 0.06  # metres from the gripper within which they do
+_HAND = 0.06  # meters from the gripper within which they do
 
 
 class FetchTracker(PlaceTracker):
@@ -187,7 +187,7 @@ class FetchTracker(PlaceTracker):
         )
         return {"state": np.clip(np.concatenate(parts, axis=1), -20, 20).astype(np.float32)}
 
-    def outlook(self, percept: FetchPercept, subgoals: Sequence[Subgoal]) -> Outlook:
+    def critic_state(self, percept: FetchPercept, subgoals: Sequence[Subgoal]) -> CriticState:
         """How ``subgoals`` look from a percept; the map is the table from above, 5 cm a cell."""
         half = OUTLOOK // 2
         row, column = map_cell(percept.gripper)
@@ -198,7 +198,7 @@ class FetchTracker(PlaceTracker):
                 r, c = map_cell(place)
                 codes[OUTLOOK + r, OUTLOOK + c] = code
         top, left = OUTLOOK + row - half, OUTLOOK + column - half
-        return Outlook(
+        return CriticState(
             codes[top : top + OUTLOOK, left : left + OUTLOOK].copy(),
             mission_words(percept.mission),
             self._described(percept, subgoals),
@@ -226,6 +226,6 @@ def told_place(ahead: NDArray[np.floating], steps: NDArray[np.floating]) -> NDAr
     return np.concatenate([ahead, way[:, None], np.ones((len(ahead), 1))], axis=1, dtype=np.float32)
 
 
-def outlook_sizes() -> tuple[int, int, int]:
-    """Sizes of :meth:`FetchTracker.outlook`: cell codes, mission words, a candidate's numbers."""
+def critic_state_sizes() -> tuple[int, int, int]:
+    """Sizes of :meth:`FetchTracker.critic_state`: cell codes, words, a candidate's numbers."""
     return N_CODES, len(WORDS), FetchSubgoals.encoding_size + N_PLACE

@@ -1,4 +1,4 @@
-"""Where block and target are, by their colours in calibrated pictures (OpenCV)."""
+"""Where block and target are, by their colors in calibrated pictures (OpenCV)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hier.envs.fetch.camera import AXES, FIELD, MIDDLE, PIXELS, VIEWS
 from hier.envs.fetch.percept import SIDE
 from numpy.typing import ArrayLike, NDArray
 
-# Hue (OpenCV's half degrees), saturation and value: lowest and highest of each colour.
+# Hue (OpenCV's half degrees), saturation and value: lowest and highest of each color.
 _YELLOW = (((18, 110, 50), (36, 255, 255)),)
 _RED = (((0, 120, 60), (8, 255, 255)), ((172, 120, 60), (180, 255, 255)))  # at both ends
 _METRES = FIELD / PIXELS  # a pixel
@@ -23,7 +23,7 @@ class Sight(NamedTuple):
     """A thing as the cameras see it.
 
     Attributes:
-        points: ``(3, 2)`` float64 metres to the right and up of each picture's middle.
+        points: ``(3, 2)`` float64 meters to the right and up of each picture's middle.
         weights: ``(3,)`` float64: 1 where the whole thing shows, 0.1 for a part, 0 for nothing.
     """
 
@@ -90,7 +90,7 @@ def locate(
         trust: weights of that along x, y and z beside a picture's 1.
 
     Returns:
-        ``(3,)`` float32, metres of the simulator.
+        ``(3,)`` float32, meters of the simulator.
     """
     rows = AXES.reshape(-1, 3)
     weights = np.repeat(sight.weights, 2)

@@ -87,25 +87,25 @@ class Gridworld(Domain):
 
         return map_image(percept) if name == "map" else percept.frame
 
-    def wander(self, env: gym.Env, rng: np.random.Generator) -> int:
+    def random_action(self, env: gym.Env, rng: np.random.Generator) -> int:
         """Turns and steps ahead."""
         return int(rng.integers(3))
 
-    def outlook_sizes(self) -> tuple[int, int, int]:
-        """See :meth:`hier.perception.gridworld.tracker.GridTracker.outlook`."""
-        from hier.perception.gridworld.tracker import outlook_sizes
+    def critic_state_sizes(self) -> tuple[int, int, int]:
+        """See :meth:`hier.perception.gridworld.tracker.GridTracker.critic_state`."""
+        from hier.perception.gridworld.tracker import critic_state_sizes
 
-        return outlook_sizes()
+        return critic_state_sizes()
 
-    def walker(self) -> Any:
-        """See :class:`hier.perception.gridworld.scripted_controller.GridWalker`."""
-        from hier.perception.gridworld.scripted_controller import GridWalker
+    def scripted_controller(self) -> Any:
+        """See :class:`hier.perception.gridworld.scripted_controller.GridScriptedController`."""
+        from hier.perception.gridworld.scripted_controller import GridScriptedController
         from hier.perception.gridworld.tracker import MAP_SIZE
 
-        return GridWalker(MAP_SIZE)
+        return GridScriptedController(MAP_SIZE)
 
     def variations(self) -> Variations:
-        """Clutter, locks and other missions; other words for a mission; exchanged colours."""
+        """Clutter, locks and other missions; other words for a mission; exchanged colors."""
         from hier.envs.gridworld.missions import VOCABULARY
         from hier.envs.gridworld.symmetry import draw_symmetry
         from hier.envs.gridworld.variation import paraphrase, vary

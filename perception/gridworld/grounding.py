@@ -74,9 +74,9 @@ def ground(
 
     Args:
         cells, bounds, pose: a memory map.
-        subgoal: ``(4,)`` int64 verb, colour, kind, side (see ``GridworldSubgoals.as_integers``).
+        subgoal: ``(4,)`` int64 verb, color, kind, side (see ``GridworldSubgoals.as_integers``).
         kind_of, color_of, state_of, walkable, removable: tables per code.
-        targets, distance, queue: work space; ``targets`` holds the target mask afterwards.
+        targets, distance, queue: work space; ``targets`` holds the target mask afterward.
         planes: ``(2, 7, 7)`` float32 in the agent's frame, written: the target mask, and how much
             closer to the target each cell is than the agent's own (-1 six or more steps closer,
             0 as far, +1 six or more steps farther or no way).

@@ -78,7 +78,7 @@ def map_image(percept: GridPercept, cells: int = SHOWN) -> NDArray[np.uint8]:
 
 
 def code_words() -> list[tuple[str, ...]]:
-    """Per cell code the words for what it shows: kind, colour, state; none for what has no name."""
+    """Per cell code the words for what it shows: kind, color, state; none for what has no name."""
     return [
         tuple(word for word in cell if word) if NAMED[code] else ()
         for code, cell in enumerate(CELLS)

@@ -47,7 +47,7 @@ def extend_map(cells, pose, bounds, odometry, view, walkable, named):
     x, y = pose[0], pose[1]
     size = view.shape[0]
     half = size // 2
-    # Two cells stay free around the view so that neighbours of seen cells can be looked up.
+    # Two cells stay free around the view so that neighbors of seen cells can be looked up.
     reach = size + 1
     if x < reach or y < reach or x >= cells.shape[1] - reach or y >= cells.shape[0] - reach:
         return -1

@@ -104,7 +104,7 @@ def _enlarge(cells: NDArray, factor: int) -> NDArray:
 def _mark(pixels: NDArray[np.uint8], marked: NDArray[np.bool_]) -> None:
     """Tint the ``marked`` pixels and draw a line around each group of them.
 
-    Objects keep their colours: only grey is tinted, and the line runs outside, where the frame of
+    Objects keep their colors: only grey is tinted, and the line runs outside, where the frame of
     a door stays visible.
     """
     inside = pixels[marked]

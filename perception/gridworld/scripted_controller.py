@@ -18,7 +18,7 @@ LEFT, RIGHT, FORWARD, PICK_UP, DROP, TOGGLE = range(6)
 _ACTS = {"pick up": PICK_UP, "open": TOGGLE, "toggle": TOGGLE, "drop": DROP, "put next to": DROP}
 
 
-class GridWalker:
+class GridScriptedController:
     """Walks to where a subgoal points and does there what its verb says.
 
     Args:
@@ -52,6 +52,6 @@ class GridWalker:
             return LEFT if turn == 3 else RIGHT
         return FORWARD if best else _ACTS.get(subgoal.verb, FORWARD)
 
-    def slip(self, rng: np.random.Generator) -> int:
+    def random_action(self, rng: np.random.Generator) -> int:
         """Any of ``actions``."""
         return int(rng.integers(len(ACTIONS)))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from gymnasium import spaces
 from hier.envs.compiled import compiled
-from hier.envs.domain import Outlook
+from hier.envs.domain import CriticState
 from hier.envs.errors import PerceptionError
 from hier.envs.gridworld.cells import (
     COLOR_OF,
@@ -44,7 +44,7 @@ _FORWARD = 2
 MAP_SIZE = 80  # room for the largest registered level (25 cells) from any start, views included
 
 
-class Grounding(NamedTuple):
+class GridGrounding(NamedTuple):
     """Where the current subgoals are, for ``n`` environments.
 
     Attributes:
@@ -151,7 +151,7 @@ class GridTracker:
         self._subgoals = np.full((n, 4), -1, np.int64)
         self._work = work_space(map_size)
         self._subgoal_space = GridworldSubgoals()
-        self.grounding = Grounding(
+        self.grounding = GridGrounding(
             np.zeros((n, 2, VIEW, VIEW), np.float32),
             np.zeros((n, 4), np.float32),
             np.full(n, FAR, np.int64),
@@ -211,7 +211,9 @@ class GridTracker:
             bounds=tuple(self._bounds[i].tolist()),
         )
 
-    def steps_onto(self, actions: NDArray[np.integer], kinds: Sequence[str]) -> NDArray[np.bool_]:
+    def unsafe_actions(
+        self, actions: NDArray[np.integer], kinds: Sequence[str]
+    ) -> NDArray[np.bool_]:
         """Which actions would step onto a thing of these kinds, as far as is seen.
 
         Args:
@@ -225,7 +227,7 @@ class GridTracker:
         """Set the subgoal that :meth:`ground` places for environment ``i``; ``None`` for none."""
         self._subgoals[i] = -1 if subgoal is None else GridworldSubgoals.as_integers(subgoal)
 
-    def ground(self, which: Sequence[int] | None = None) -> Grounding:
+    def ground(self, which: Sequence[int] | None = None) -> GridGrounding:
         """Place the subgoals of ``which`` (all when omitted) on the current maps.
 
         Returns:
@@ -255,11 +257,11 @@ class GridTracker:
             "target": self.grounding.planes.copy(),
         }
 
-    def outlook(self, percept: GridPercept, subgoals: Sequence[Subgoal]) -> Outlook:
+    def critic_state(self, percept: GridPercept, subgoals: Sequence[Subgoal]) -> CriticState:
         """How ``subgoals`` look from a percept, an imagined one too; new arrays.
 
         The map is :func:`.map_codes`, so the agent looks up; a candidate is
-        told by its encoding, its place as in :class:`Grounding`, and how the mission names its
+        told by its encoding, its place as in :class:`GridGrounding`, and how the mission names its
         object (:func:`hier.envs.gridworld.missions.mentions`).
 
         Args:
@@ -276,7 +278,7 @@ class GridTracker:
             places,
         )  # fmt: skip
         named = np.array([mentions(percept.mission, subgoal) for subgoal in subgoals], np.float32)
-        return Outlook(
+        return CriticState(
             map_codes(percept, OUTLOOK),
             encode_mission(percept.mission),
             np.concatenate([np.stack(encodings), places, named], axis=1),
@@ -293,6 +295,6 @@ def _of_kinds(kinds: tuple[str, ...]) -> NDArray[np.bool_]:
     return np.isin(KIND_OF, [KINDS.index(kind) for kind in kinds])
 
 
-def outlook_sizes() -> tuple[int, int, int]:
-    """Sizes of :meth:`GridTracker.outlook`: cell codes, mission words, a candidate's numbers."""
+def critic_state_sizes() -> tuple[int, int, int]:
+    """Sizes of :meth:`GridTracker.critic_state`: cell codes, words, a candidate's numbers."""
     return N_CODES, len(VOCABULARY), GridworldSubgoals.encoding_size + 4 + N_MENTIONS

@@ -52,23 +52,23 @@ class PointMaze(Domain):
 
         return MazeTracker(n)
 
-    def outlook_sizes(self) -> tuple[int, int, int]:
-        """See :meth:`hier.perception.pointmaze.tracker.MazeTracker.outlook`."""
-        from hier.perception.pointmaze.tracker import outlook_sizes
+    def critic_state_sizes(self) -> tuple[int, int, int]:
+        """See :meth:`hier.perception.pointmaze.tracker.MazeTracker.critic_state`."""
+        from hier.perception.pointmaze.tracker import critic_state_sizes
 
-        return outlook_sizes()
+        return critic_state_sizes()
 
-    def relabelling(self) -> Any:
-        """See :class:`hier.perception.pointmaze.relabeling.MazeRelabelling`."""
-        from hier.perception.pointmaze.relabeling import MazeRelabelling
+    def relabeling(self) -> Any:
+        """See :class:`hier.perception.pointmaze.relabeling.MazeRelabeling`."""
+        from hier.perception.pointmaze.relabeling import MazeRelabeling
 
-        return MazeRelabelling()
+        return MazeRelabeling()
 
-    def walker(self) -> Any:
-        """See :class:`hier.perception.pointmaze.scripted_controller.MazeWalker`."""
-        from hier.perception.pointmaze.scripted_controller import MazeWalker
+    def scripted_controller(self) -> Any:
+        """See :class:`hier.perception.pointmaze.scripted_controller.MazeScriptedController`."""
+        from hier.perception.pointmaze.scripted_controller import MazeScriptedController
 
-        return MazeWalker()
+        return MazeScriptedController()
 
     def variations(self) -> Variations:
         """None; every number of a row or column is known."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hier.envs.domain import Observation, Relabelled
+from hier.envs.domain import Observation, Relabeled
 from hier.envs.pointmaze.maps import GOAL_RADIUS, SIZE
 from numpy.typing import NDArray
 
@@ -12,8 +12,8 @@ _POSITION, _TO_GOAL = slice(0, 2), slice(4, 6)
 _TENTH = 10  # cells to the goal are told in tenths
 
 
-class MazeRelabelling:
-    """Moves the red goal, for flat control; implements :class:`hier.envs.domain.Relabelling`.
+class MazeRelabeling:
+    """Moves the red goal, for flat control; implements :class:`hier.envs.domain.Relabeling`.
 
     What a controller is told of a subgoal's way depends on walls that it does not see, so under a
     planner nothing is valid; its bonuses and shaping make it unnecessary.
@@ -21,13 +21,13 @@ class MazeRelabelling:
 
     def relabel(
         self, observation: Observation, next_observation: Observation, reached: Observation
-    ) -> Relabelled:
-        """See :meth:`hier.envs.domain.Relabelling.relabel`; of ``state`` and ``subgoal``."""
+    ) -> Relabeled:
+        """See :meth:`hier.envs.domain.Relabeling.relabel`; of ``state`` and ``subgoal``."""
         goals = reached["state"][:, _POSITION]
         before, way = _moved(observation, goals)
         after, next_way = _moved(next_observation, goals)
         there, arrives = way <= GOAL_RADIUS, next_way <= GOAL_RADIUS
-        return Relabelled(
+        return Relabeled(
             valid=~observation["subgoal"].any(axis=1) & ~there,
             observation=before,
             next_observation=after,

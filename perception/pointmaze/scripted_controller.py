@@ -1,9 +1,9 @@
-"""A scripted controller for mazes: along the corridors, by force towards a wanted speed."""
+"""A scripted controller for mazes: along the corridors, by force toward a wanted speed."""
 
 from __future__ import annotations
 
 import numpy as np
-from hier.envs.pointmaze.maps import Cell, cell_at, centre, is_straight, neighbours, steps_to
+from hier.envs.pointmaze.maps import Cell, cell_at, center, is_straight, neighbors, steps_to
 from hier.envs.pointmaze.percept import MazePercept
 from hier.envs.pointmaze.subgoals import MazeSubgoals
 from hier.envs.subgoal import Subgoal
@@ -14,8 +14,8 @@ _FASTEST = 2.5  # cells a second; faster, it is thrown past corners
 _FORCE = 1.0  # of the actuator, per cell a second that is wanted beyond the present speed
 
 
-class MazeWalker:
-    """Pushes the ball where a subgoal points; implements :class:`hier.envs.domain.Walker`."""
+class MazeScriptedController:
+    """Pushes the ball where a subgoal points; implements :class:`.ScriptedController`."""
 
     actions: tuple[str, ...] = ()  # forces are no choice among a few
     patience = 150
@@ -28,7 +28,7 @@ class MazeWalker:
         force = _FORCE * (_FASTEST * wanted - percept.velocity)
         return np.clip(force * (1, -1), -1, 1).astype(np.float32)
 
-    def slip(self, rng: np.random.Generator) -> NDArray[np.float32]:
+    def random_action(self, rng: np.random.Generator) -> NDArray[np.float32]:
         """Any force."""
         return rng.uniform(-1, 1, 2).astype(np.float32)
 
@@ -43,8 +43,8 @@ class MazeWalker:
         steps = steps_to(walls, there)
         corner = here
         while corner != there:
-            onward = min(neighbours(walls, corner), key=lambda cell: steps[cell], default=corner)
+            onward = min(neighbors(walls, corner), key=lambda cell: steps[cell], default=corner)
             if steps[onward] >= steps[corner] or not is_straight(walls, here, onward):
                 break
             corner = onward
-        return centre(corner)
+        return center(corner)

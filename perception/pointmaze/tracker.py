@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 from gymnasium import spaces
-from hier.envs.domain import FAR, Imagined, Outlook
+from hier.envs.domain import FAR, CriticState, Imagined
 from hier.envs.errors import PerceptionError
 from hier.envs.pointmaze.camera import FRAME
 from hier.envs.pointmaze.env import FASTEST
@@ -122,14 +122,14 @@ class MazeTracker(PlaceTracker):
         )
         return {"state": np.clip(np.concatenate(parts, axis=1), -3.0, 3.0)}
 
-    def outlook(self, percept: MazePercept, subgoals: Sequence[Subgoal]) -> Outlook:
+    def critic_state(self, percept: MazePercept, subgoals: Sequence[Subgoal]) -> CriticState:
         """How ``subgoals`` look from a percept; the map is the 15 x 15 cells around the agent."""
         codes = np.where(percept.walls, _WALL, _FREE).astype(np.uint8)
         codes[percept.goal_cell] = _GOAL
         row, column = percept.cell
         half = OUTLOOK // 2
         around = np.pad(codes, half, constant_values=_WALL)
-        return Outlook(
+        return CriticState(
             around[row : row + OUTLOOK, column : column + OUTLOOK].copy(),
             np.arange(1, len(WORDS)),
             self._described(percept, subgoals),
@@ -145,6 +145,6 @@ class MazeTracker(PlaceTracker):
         return Imagined(there.snapshot(), round(way))
 
 
-def outlook_sizes() -> tuple[int, int, int]:
-    """Sizes of :meth:`MazeTracker.outlook`: cell codes, mission words, a candidate's numbers."""
+def critic_state_sizes() -> tuple[int, int, int]:
+    """Sizes of :meth:`MazeTracker.critic_state`: cell codes, words, a candidate's numbers."""
     return N_CODES, len(WORDS), MazeSubgoals.encoding_size + 4

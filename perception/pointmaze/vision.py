@@ -1,4 +1,4 @@
-"""What a picture from above shows, by colour: walls, goal and agent (OpenCV)."""
+"""What a picture from above shows, by color: walls, goal and agent (OpenCV)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hier.envs.pointmaze.camera import PIXELS
 from hier.envs.pointmaze.maps import SIZE, as_map
 from numpy.typing import NDArray
 
-# Hue (OpenCV's half degrees), saturation and value: lowest and highest of each colour.
+# Hue (OpenCV's half degrees), saturation and value: lowest and highest of each color.
 _WALL = ((8, 80, 60), (25, 255, 255))
 _AGENT = ((45, 60, 40), (75, 255, 255))
 _GOAL = (((0, 100, 40), (6, 255, 255)), ((165, 100, 40), (180, 255, 255)))

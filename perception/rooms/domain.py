@@ -24,7 +24,7 @@ _LEVELS = (
 class Rooms(Domain):
     """Rooms seen in the first person (:class:`hier.envs.rooms.env.RoomsEnv`)."""
 
-    name = "miniworld"
+    name = "rooms"
     source_levels: ClassVar[tuple[str, ...]] = _LEVELS
     planner = "rooms"
     pictures = MappingProxyType(
@@ -59,24 +59,24 @@ class Rooms(Domain):
 
         return RoomsTracker(n)
 
-    def outlook_sizes(self) -> tuple[int, int, int]:
-        """See :meth:`hier.perception.rooms.tracker.RoomsTracker.outlook`."""
-        from hier.perception.rooms.tracker import outlook_sizes
+    def critic_state_sizes(self) -> tuple[int, int, int]:
+        """See :meth:`hier.perception.rooms.tracker.RoomsTracker.critic_state`."""
+        from hier.perception.rooms.tracker import critic_state_sizes
 
-        return outlook_sizes()
+        return critic_state_sizes()
 
     def variations(self) -> Variations:
-        """None; every thing and side is known, and numbers of metres and their fractions."""
+        """None; every thing and side is known, and numbers of meters and their fractions."""
         from hier.envs.rooms.percept import COLORS, KINDS, WORDS
 
         others = ["explore", "m", "north", "south", "west", "east", "down"]
         return Variations(words=(*WORDS, *COLORS, *KINDS, *others, *map(str, range(100))))
 
-    def walker(self) -> Any:
-        """See :class:`hier.perception.rooms.scripted_controller.RoomsWalker`."""
-        from hier.perception.rooms.scripted_controller import RoomsWalker
+    def scripted_controller(self) -> Any:
+        """See :class:`hier.perception.rooms.scripted_controller.RoomsScriptedController`."""
+        from hier.perception.rooms.scripted_controller import RoomsScriptedController
 
-        return RoomsWalker()
+        return RoomsScriptedController()
 
     def picture(self, percept: Any, name: str) -> NDArray[np.uint8]:
         """See :func:`hier.perception.rooms.drawing.draw_map`; the view is the frame itself."""
@@ -103,7 +103,7 @@ class Rooms(Domain):
 class PrivilegedRooms(Rooms):
     """The same with what a picture would show told by the simulator; for ablations and trials."""
 
-    name = "miniworld-privileged"
+    name = "rooms-privileged"
     source_levels: ClassVar[tuple[str, ...]] = ()
     planner = ""
     pictures = MappingProxyType({})

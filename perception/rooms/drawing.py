@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from hier.envs.rooms.maps import CELL, SIZE, centre
+from hier.envs.rooms.maps import CELL, SIZE, center
 from hier.envs.rooms.percept import AGENT_RADIUS, RADIUS, RoomsPercept, Thing
 from hier.envs.rooms.subgoals import Explore, RoomsSubgoals
 from hier.envs.subgoal import Subgoal
@@ -68,7 +68,7 @@ def _plan(percept: RoomsPercept, subgoal: Subgoal | None, cell: int) -> NDArray[
     cv2.drawMarker(plan, start, _AGENT, cv2.MARKER_TILTED_CROSS, 2 * cell, 1)
     for candidate in _SPACE.candidates(percept):
         if isinstance(candidate, Explore):
-            middle = _pixel(centre((candidate.row, candidate.column)), cell)
+            middle = _pixel(center((candidate.row, candidate.column)), cell)
             cv2.circle(plan, middle, cell, _EDGE, -1, cv2.LINE_AA)
     for thing in percept.objects:
         _draw_thing(plan, thing.thing, thing.place, cell)

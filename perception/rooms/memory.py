@@ -16,7 +16,7 @@ from hier.envs.rooms.maps import (
     WALL,
     cell_at,
     cells_at,
-    centres,
+    centers,
     from_agent,
     to_map,
 )
@@ -35,18 +35,18 @@ from hier.envs.rooms.subgoals import ARRIVED
 from hier.envs.rooms.truth import DIRECTIONS, TANGENTS
 from numpy.typing import NDArray
 
-SEEN = 5.0  # metres up to which free floor is noted
-SURE = 4.0  # metres up to which a wall is noted: a row of pixels is a third of a metre there
-CLOSEST = 2.6  # metres: nearer, a wall's foot and an object's are out of the picture
+SEEN = 5.0  # meters up to which free floor is noted
+SURE = 4.0  # meters up to which a wall is noted: a row of pixels is a third of a meter there
+CLOSEST = 2.6  # meters: nearer, a wall's foot and an object's are out of the picture
 SURE_LOOKS = 3  # after which a grey spot is a thing
 MISSES = 4  # looks in vain after which an object is forgotten
 STOPS = 20  # of its steps that were stopped it remembers
-TOPS = {"ball": 1.6, "box": 1.6, "key": 2.4}  # metres: nearer, a thing's top is out of it too
-HERE = 0.2  # metres within which a step is stopped in the same headings
-INSIDE = 0.6  # metres: nearer to an object's middle than its side and the agent's allow
-_ALONG = np.arange(0.5, SEEN, 0.25)  # metres along a ray at which the floor is noted
+TOPS = {"ball": 1.6, "box": 1.6, "key": 2.4}  # meters: nearer, a thing's top is out of it too
+HERE = 0.2  # meters within which a step is stopped in the same headings
+INSIDE = 0.6  # meters: nearer to an object's middle than its side and the agent's allow
+_ALONG = np.arange(0.5, SEEN, 0.25)  # meters along a ray at which the floor is noted
 _BEARINGS = np.arctan2(DIRECTIONS[:, 1], DIRECTIONS[:, 0])  # of the rays
-_BUMPED = np.array([0.6, 0.0])  # metres ahead and left of the middle, where a body is stopped
+_BUMPED = np.array([0.6, 0.0])  # meters ahead and left of the middle, where a body is stopped
 _REACHED = np.array([(n, w) for n in (-1, 0, 1) for w in (-1, 0, 1)]) * CELL  # cells around
 
 
@@ -56,7 +56,7 @@ class _Known:
 
     color: str
     place: NDArray[np.float32]
-    view: float  # metres at the best view; less is better
+    view: float  # meters at the best view; less is better
     votes: NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(KINDS)))
     looks: int = 0
     misses: int = 0
@@ -72,7 +72,7 @@ class _Known:
 
 
 def _nearest(things: list[_Known], place: NDArray[np.floating]) -> tuple[_Known | None, float]:
-    """The thing nearest to a place, and the metres to it; ``None`` and infinity without any."""
+    """The thing nearest to a place, and the meters to it; ``None`` and infinity without any."""
     gaps = [float(np.hypot(*(thing.place - place))) for thing in things]
     if not gaps:
         return None, np.inf
@@ -134,7 +134,7 @@ class RoomMemory:
         )
 
     def move(self, odometry: NDArray[np.floating]) -> None:
-        """Add own motion: metres forward and left of the pose before, and radians to the left."""
+        """Add own motion: meters forward and left of the pose before, and radians to the left."""
         self.position = to_map(odometry[:2], self.position, self.heading)
         self.heading = float((self.heading + odometry[2] + np.pi) % (2 * np.pi) - np.pi)
         self.moved = bool(np.abs(odometry).max() > 1e-4)
@@ -252,18 +252,18 @@ class RoomMemory:
         row, column = cell_at(self.position)
         self._passed[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2] = True
         cells = cells_at(self.position + _REACHED)
-        away = centres(cells) - self.position
+        away = centers(cells) - self.position
         rows, columns = cells[np.hypot(away[:, 0], away[:, 1]) <= ARRIVED].T
         self._stood[rows, columns] = True
 
     def _hidden_walls(self, things: list[NDArray[np.float32]]) -> NDArray[np.floating]:
-        """Where walls must stand whose foot is below the picture, metres ahead and left ``(n, 2)``.
+        """Where walls must stand whose foot is below the picture, meters ahead and left ``(n, 2)``.
 
         A ray without floor meets a wall or a thing before the picture begins. If that is no wall or
         thing that is known, the first place on it that is not known may be taken for one.
 
         Args:
-            things: metres ahead and left to each that is known.
+            things: meters ahead and left to each that is known.
         """
         rays = self.reach == 0
         for forward, left in things:
@@ -290,7 +290,7 @@ class RoomMemory:
     def _note_object(
         self, color: str, kind: int, ahead: NDArray[np.float32], quality: float
     ) -> list[_Known]:
-        """Match an object to the nearest known one of its colour, or add it."""
+        """Match an object to the nearest known one of its color, or add it."""
         place = to_map(ahead, self.position, self.heading)
         away = float(np.hypot(*ahead))
         alike = [o for o in self._known if o.color == color]

@@ -12,13 +12,13 @@ ACTIONS = ("left", "right", "forward", "back", "pick up", "drop")  # MiniWorld's
 LEFT, RIGHT, FORWARD, BACK, PICK_UP, DROP = range(6)
 _STRAIGHT = 0.14  # radians off its way that it does not mind: half a turn and a little
 _FACED = 0.4  # radians off at which the hand reaches what lies there
-_HAND = 0.95  # metres from the agent's middle to the side of what the hand reaches
-_PUT = 2.75  # metres from what it was carried to at which a step may fail for touching it
+_HAND = 0.95  # meters from the agent's middle to the side of what the hand reaches
+_PUT = 2.75  # meters from what it was carried to at which a step may fail for touching it
 _SPACE = RoomsSubgoals()
 
 
-class RoomsWalker:
-    """Walks to where a subgoal points; implements :class:`hier.envs.domain.Walker`.
+class RoomsScriptedController:
+    """Walks to where a subgoal points; implements :class:`.ScriptedController`.
 
     Where something stops it that the percept does not show, it goes around by chance. It remembers
     that, its last action and the last percept, so it serves one episode.
@@ -45,7 +45,7 @@ class RoomsWalker:
         self._answer = self._next(percept, subgoal, rng)
         return self._answer
 
-    def slip(self, rng: np.random.Generator) -> int:
+    def random_action(self, rng: np.random.Generator) -> int:
         """A turn or a step; some levels have no other action."""
         return int(rng.choice((LEFT, RIGHT, FORWARD)))
 
@@ -54,7 +54,7 @@ class RoomsWalker:
             return DROP
         way = _SPACE.way(percept, subgoal)
         if way is None:
-            return self.slip(rng)
+            return self.random_action(rng)
         aims = np.stack([way.bend, way.place])
         ahead = from_agent(aims, percept.position, percept.heading)
         bend, aside = np.arctan2(ahead[:, 1], ahead[:, 0])

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 from gymnasium import spaces
-from hier.envs.domain import FAR, Imagined, Outlook
-from hier.envs.rooms.maps import CELL, FREE, UNKNOWN, WALL, cells_at, centres, from_agent, to_map
+from hier.envs.domain import FAR, CriticState, Imagined
+from hier.envs.rooms.maps import CELL, FREE, UNKNOWN, WALL, cells_at, centers, from_agent, to_map
 from hier.envs.rooms.percept import (
     AGENT_RADIUS,
     COLORS,
@@ -35,23 +35,23 @@ from numpy.typing import NDArray
 
 OUTLOOK = 15  # cells a side of the map that a critic sees
 N_CODES = 4  # unknown, free, wall, object
-NEAR = 2.5  # metres around the agent, most of them out of its picture, that a controller is told
+NEAR = 2.5  # meters around the agent, most of them out of its picture, that a controller is told
 SECTORS = np.arange(12) * np.pi / 6  # their directions, radians to the left
 _AROUND = math.ceil(NEAR / CELL)  # cells
 _PLACE = 11  # numbers that place a target
-HAND, GRASP = 0.6, 0.48  # metres ahead where the hand closes, and how wide
+HAND, GRASP = 0.6, 0.48  # meters ahead where the hand closes, and how wide
 
 
 class RoomsTracker(PlaceTracker):
     """Follows one agent per environment; implements :class:`hier.envs.domain.Tracker`.
 
-    Every picture gives objects by colour and the floor's edge; with the agent's own motion they
+    Every picture gives objects by color and the floor's edge; with the agent's own motion they
     become a map (:class:`hier.perception.rooms.memory.RoomMemory`). The privileged variant is told
     what a picture would show.
 
     A subgoal's place is sine and cosine of the bearing, the turns to the left until it is ahead,
-    and a third of the metres, to where the way to the target first bends; sine and cosine of the
-    bearing of the target, and the metres to it; 1; and what the hand would do (:meth:`_hand`); all
+    and a third of the meters, to where the way to the target first bends; sine and cosine of the
+    bearing of the target, and the meters to it; 1; and what the hand would do (:meth:`_hand`); all
     in [-3, 3]. Steps are actions to the target, turns and steps.
 
     Args:
@@ -126,7 +126,7 @@ class RoomsTracker(PlaceTracker):
         return np.clip(np.array(told, np.float32), -3.0, 3.0), actions_along(percept, way)
 
     def _hand(self, percept: RoomsPercept, subgoal: Subgoal) -> tuple[float, float, float]:
-        """Whether the hand would do it now, and the metres that the target and others are off it.
+        """Whether the hand would do it now, and the meters that the target and others are off it.
 
         Off the hand's reach for *pick up*, off what is carried for *put next to*; from -1 to 1, and
         1 where there is none.
@@ -149,9 +149,9 @@ class RoomsTracker(PlaceTracker):
     def controller_spaces(self, observation_space: spaces.Dict) -> dict[str, spaces.Space]:
         """``state`` ``(54,)`` float32 in [-3, 3].
 
-        A third of the metres of free floor along each of the 16 rays; how near the next wall or
-        object of the map is in each of 12 sectors around, from 0 at 2.5 m to 1; for each colour
-        whether an object of it is known and a fifth of the metres forward and left to the nearest;
+        A third of the meters of free floor along each of the 16 rays; how near the next wall or
+        object of the map is in each of 12 sectors around, from 0 at 2.5 m to 1; for each color
+        whether an object of it is known and a fifth of the meters forward and left to the nearest;
         whether something is carried; whether the last action moved or turned the agent, or its hand
         felt something; which motions were stopped since one was not; and sine and cosine of the
         heading.
@@ -178,10 +178,10 @@ class RoomsTracker(PlaceTracker):
             rows.append(np.concatenate([memory.reach / 3, near, known.ravel(), told]))
         return {"state": np.clip(np.array(rows, np.float32), -3.0, 3.0)}
 
-    def outlook(self, percept: RoomsPercept, subgoals: Sequence[Subgoal]) -> Outlook:
+    def critic_state(self, percept: RoomsPercept, subgoals: Sequence[Subgoal]) -> CriticState:
         """How ``subgoals`` look from a percept.
 
-        The map is 15 x 15 m around the agent, a cell for each metre: the most telling of the four
+        The map is 15 x 15 m around the agent, a cell for each meter: the most telling of the four
         cells of the percept's map.
         """
         codes = percept.cells.copy()
@@ -192,7 +192,7 @@ class RoomsTracker(PlaceTracker):
         around = np.pad(codes, OUTLOOK, constant_values=UNKNOWN)
         around = around[row : row + 2 * OUTLOOK, column : column + 2 * OUTLOOK]
         words = [WORDS.index(word) for word in percept.mission.split()]
-        return Outlook(
+        return CriticState(
             around.reshape(OUTLOOK, 2, OUTLOOK, 2).max(axis=(1, 3)),
             np.array(words + [0] * (MISSION_LENGTH - len(words))),
             self._described(percept, subgoals),
@@ -241,14 +241,14 @@ def nearness(
 
     Args:
         percept: with the map.
-        ahead: ``(n, 2)`` metres forward and left to the middles of its objects.
-        radii: ``(n,)`` metres, theirs.
+        ahead: ``(n, 2)`` meters forward and left to the middles of its objects.
+        radii: ``(n,)`` meters, theirs.
     """
     row, column = percept.cell
     top, left = max(row - _AROUND, 0), max(column - _AROUND, 0)
     walls = percept.cells[top : row + _AROUND + 1, left : column + _AROUND + 1] == WALL
     rows, columns = np.nonzero(walls)
-    middles = centres(np.stack([rows + top, columns + left], -1))
+    middles = centers(np.stack([rows + top, columns + left], -1))
     walls_ahead = from_agent(middles, percept.position, percept.heading)
     all_ahead = np.concatenate([ahead, walls_ahead])
     all_radii = np.concatenate([radii, np.full(len(walls_ahead), CELL / 2)])
@@ -260,6 +260,6 @@ def nearness(
     return (1 - np.minimum(gaps.min(1, initial=NEAR), NEAR) / NEAR).astype(np.float32)
 
 
-def outlook_sizes() -> tuple[int, int, int]:
-    """Sizes of :meth:`RoomsTracker.outlook`: cell codes, mission words, a candidate's numbers."""
+def critic_state_sizes() -> tuple[int, int, int]:
+    """Sizes of :meth:`RoomsTracker.critic_state`: cell codes, words, a candidate's numbers."""
     return N_CODES, len(WORDS), RoomsSubgoals.encoding_size + _PLACE

@@ -1,4 +1,4 @@
-"""What one first-person picture shows: objects by colour, and how far the floor is free (OpenCV).
+"""What one first-person picture shows: objects by color, and how far the floor is free (OpenCV).
 
 The camera looks level from a known height, so a row below the horizon is a distance on the floor.
 """
@@ -15,12 +15,12 @@ from hier.envs.rooms.truth import FARTHEST, MAX_SIGHTINGS, TANGENTS
 from numpy.typing import NDArray
 
 _HORIZON = FRAME[0] // 2
-_HEIGHT = {"ball": 0.9, "box": 0.8, "key": 0.35}  # metres; most boxes are within a tenth of it
+_HEIGHT = {"ball": 0.9, "box": 0.8, "key": 0.35}  # meters; most boxes are within a tenth of it
 _DEPTH = {"ball": 0.0, "box": 0.4, "key": 0.2}  # from the nearest edge at the foot to the middle
 # Hue in OpenCV's half degrees, lowest and highest; red lies at both ends, grey has none.
 _HUES = {"blue": (112, 127), "green": (50, 70), "purple": (128, 165), "yellow": (22, 38)}
 _SMALLEST = 4  # pixels of an object
-_NARROWEST = 0.3  # metres across; a key from its end is narrower, but then one saw it before
+_NARROWEST = 0.3  # meters across; a key from its end is narrower, but then one saw it before
 _BLOCK = np.ones((3, 3), np.uint8)
 
 
@@ -29,10 +29,10 @@ class Sight(NamedTuple):
 
     Attributes:
         sightings: ``(8, 5)`` float32, a row for each object, the largest first, zeros for none:
-            1 + index of its colour, index of its kind, metres forward and left to its middle, and
+            1 + index of its color, index of its kind, meters forward and left to its middle, and
             how well it was seen: 1 from foot to top, 0.5 where the picture's lower edge or another
             thing hides its foot, 0 where a side is cut off too, or most of it must be hidden.
-        reach: ``(16,)`` float32 metres of free floor along each ray; 0 where none is seen.
+        reach: ``(16,)`` float32 meters of free floor along each ray; 0 where none is seen.
     """
 
     sightings: NDArray[np.float32]
@@ -81,10 +81,10 @@ def _reach(floor: NDArray[np.bool_]) -> NDArray[np.float32]:
 def _blobs(
     mask: NDArray[np.bool_], color: str, things: NDArray[np.bool_]
 ) -> list[tuple[float, ...]]:
-    """Area, then a row of :attr:`Sight.sightings`, of each connected part of a colour's mask.
+    """Area, then a row of :attr:`Sight.sightings`, of each connected part of a color's mask.
 
     Args:
-        mask: where that colour is.
+        mask: where that color is.
         color: which it is.
         things: where any is.
     """

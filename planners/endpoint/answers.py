@@ -100,7 +100,7 @@ def _tokens_of(logprobs: Any) -> tuple[AnswerToken, ...] | None:
     return tokens if tokens and known else None
 
 
-def candidate_log_probs(
+def answer_log_probs(
     tokens: Sequence[AnswerToken], sentences: Sequence[str], answer: int
 ) -> NDArray[np.float32] | None:
     """A distribution over all candidates from the tokens of the one that was answered.
@@ -115,7 +115,7 @@ def candidate_log_probs(
     - what remains goes on with the answer's token, until the answer is the only candidate left.
 
     So the numbers are exact where every candidate parts from the answer with a listed token of its
-    own, and too even among candidates that part from the answer together. All is normalised at
+    own, and too even among candidates that part from the answer together. All is normalized at
     the end: the distribution is conditional on the model naming a candidate.
 
     Args:
@@ -124,7 +124,7 @@ def candidate_log_probs(
         answer: index of the candidate that was answered.
 
     Returns:
-        ``(len(sentences),)`` normalised natural logarithms, at least about -20; ``None`` if the
+        ``(len(sentences),)`` normalized natural logarithms, at least about -20; ``None`` if the
         tokens do not spell the answer.
     """
     mass = np.zeros(len(sentences))

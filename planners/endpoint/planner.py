@@ -17,7 +17,7 @@ from hier.envs.errors import ConfigError, UnknownNameError
 from hier.envs.registry import default_domain
 from hier.envs.subgoal import Subgoal, SubgoalSyntaxError
 from hier.planners.endpoint.answer_cache import AnswerCache
-from hier.planners.endpoint.answers import ChatAnswer, candidate_log_probs
+from hier.planners.endpoint.answers import ChatAnswer, answer_log_probs
 from hier.planners.endpoint.chat_request import COMPLAINT, RequestFormat, conversation, picture_url
 from hier.planners.endpoint.chat_server import ChatServer, ServerError
 from hier.planners.endpoint.server_check import ServerCheck
@@ -62,7 +62,7 @@ class EndpointPlanner:
     decides. A lone candidate is not asked about.
 
     Where the server gives log-probabilities they become a distribution over the candidates, see
-    :func:`.candidate_log_probs`; elsewhere the answer gets ``confidence`` and the
+    :func:`.answer_log_probs`; elsewhere the answer gets ``confidence`` and the
     others share the rest.
 
     When the server does not answer (see :class:`.ChatServer`) training goes on
@@ -253,7 +253,7 @@ class EndpointPlanner:
     ) -> NDArray[np.float32]:
         if answer.tokens is not None:
             sentences = [str(candidate).lower() for candidate in among]
-            found = candidate_log_probs(answer.tokens, sentences, choice)
+            found = answer_log_probs(answer.tokens, sentences, choice)
             if found is not None:
                 return found
         n = len(among)

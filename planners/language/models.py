@@ -19,7 +19,12 @@ import transformers
 from hier.envs.domain import Domain
 from hier.envs.errors import ConfigError, UnknownNameError
 from hier.envs.files import recover_folder, replace_folder
-from hier.planners.language.processors import explained, load_processor, load_tokenizer, quiet
+from hier.planners.language.processors import (
+    load_processor,
+    load_tokenizer,
+    quiet,
+    translate_errors,
+)
 from hier.planners.protocol import PlannerError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -113,7 +118,7 @@ class PlannerModel:
         if self.adapted:
             from peft import set_peft_model_state_dict
 
-            with explained(str(folder)):
+            with translate_errors(str(folder)):
                 state = load_file(Path(folder) / "adapter_model.safetensors", str(self.device))
                 set_peft_model_state_dict(self.module, state)
             return
@@ -245,7 +250,7 @@ def load_model(
         lora, name = name, _base_of(name)
     config = _load_config(name)
     auto = _auto_class(name, config, images)
-    with explained(name):
+    with translate_errors(name):
         processor = load_processor(name, config) if images else load_tokenizer(name)
         if images and not hasattr(processor, "image_processor"):
             raise PlannerError(
@@ -324,7 +329,7 @@ def _load_config(name: str) -> Any:
             f"planner model {name!r} holds no config.json, so it is no transformers checkpoint; "
             "give a folder saved by save_pretrained"
         )
-    with explained(name):
+    with translate_errors(name):
         return transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
 
 
@@ -357,7 +362,7 @@ def add_adapter(network: Any, lora: int | str | Mapping[str, Any]) -> Any:
     except ImportError:
         raise PlannerError("planner.options.lora needs peft; pip install peft") from None
     if isinstance(lora, str):
-        with explained(lora):
+        with translate_errors(lora):
             return peft.PeftModel.from_pretrained(network, lora, is_trainable=True)
     options: dict[str, Any] = (
         {"r": lora, "lora_alpha": 2 * lora} if isinstance(lora, int) else dict(lora)
@@ -388,5 +393,5 @@ def _load_value_head(model: PlannerModel, folder: Path) -> None:
     file = folder / VALUE_HEAD
     if not file.is_file():
         return
-    with explained(str(file)):
+    with translate_errors(str(file)):
         model.add_value_head().load_state_dict(load_file(file, str(model.device)))

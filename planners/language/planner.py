@@ -195,7 +195,7 @@ class LanguagePlanner:
                 :data:`.ACTIONS` and ``done``, which no demonstration takes.
 
         Returns:
-            Per query ``(len(actions),)`` float32, normalised natural logarithms.
+            Per query ``(len(actions),)`` float32, normalized natural logarithms.
         """
         prompts = [
             self.prompt(query, WHICH_ACTION.format(subgoal=subgoal))

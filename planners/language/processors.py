@@ -94,7 +94,7 @@ def quiet(*, bars: bool = False) -> Iterator[None]:
 
 
 @contextmanager
-def explained(name: str) -> Iterator[None]:
+def translate_errors(name: str) -> Iterator[None]:
     """Turn the library's errors while loading ``name`` into a :class:`PlannerError`."""
     try:
         yield

@@ -39,7 +39,7 @@ Encode = Callable[[Sequence[Prompt]], Mapping[str, Any]]
 STRATEGIES = ("tree", "expand", "plain")
 _AGREEMENT = 1e-4  # between strategies, per token
 _AGREEMENT_HALF = 0.1  # bfloat16 keeps two to three digits of logits around 10
-_ROWS = 512  # rows of logits normalised at a time, in float32
+_ROWS = 512  # rows of logits normalized at a time, in float32
 _strategies: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
 
 
@@ -48,7 +48,7 @@ class Scores(NamedTuple):
 
     Attributes:
         log_probs: per query ``(n_answers,)`` float32: log p(answer | prompt), the sum over its
-            tokens of natural logarithms; not normalised over the answers.
+            tokens of natural logarithms; not normalized over the answers.
         hidden: ``(n_queries, hidden_size)``, the last hidden state of each prompt's last token,
             where asked for.
     """
@@ -121,7 +121,7 @@ def score_naive(
                 )
                 logits = outputs.logits[0, length - 1 : -1]
                 chosen = logits.gather(1, new.T).squeeze(1).float()
-                totals.append((chosen - _normaliser(logits)).sum())
+                totals.append((chosen - _normalizer(logits)).sum())
             log_probs.append(torch.stack(totals))
             if hidden:
                 states.append(outputs.hidden_states[-1][0, length - 1])
@@ -258,8 +258,8 @@ def _score_trees(model: Any, prefix: _Prefix, trees: Sequence[TokenTree]) -> Ten
         prefix.logits[query, token],
         logits[query, (source - 1).clamp(min=0), token],
     )
-    normaliser = torch.cat([_normaliser(prefix.logits)[:, None], _normaliser(logits)], dim=1)
-    log_probs = chosen.float() - normaliser[query, source]
+    normalizer = torch.cat([_normalizer(prefix.logits)[:, None], _normalizer(logits)], dim=1)
+    log_probs = chosen.float() - normalizer[query, source]
     answer, edge = torch.from_numpy(packed.steps).to(device)
     totals = torch.zeros(sum(packed.counts), dtype=torch.float32, device=device)
     return totals.index_add(0, answer, log_probs[edge])
@@ -272,7 +272,7 @@ def _score_expanded(
     flat = [(i, list(answer)) for i, some in enumerate(answers) for answer in some]
     query = torch.tensor([i for i, _ in flat], device=device)
     first = torch.tensor([answer[0] for _, answer in flat], device=device)
-    totals = prefix.logits[query, first].float() - _normaliser(prefix.logits)[query]
+    totals = prefix.logits[query, first].float() - _normalizer(prefix.logits)[query]
     parts = []
     for start in range(0, len(flat), max_rows):
         rows = query[start : start + max_rows]
@@ -299,7 +299,7 @@ def _score_expanded(
         behind = torch.arange(1, n + 1, device=device).expand(len(rows), n)
         logits = _go_on(model, repeated, _repeated(prefix.cache, rows), fed, mask, behind)
         chosen = logits.gather(2, wanted.clamp(min=0)[..., None]).squeeze(2).float()
-        parts.append(((chosen - _normaliser(logits)) * (wanted >= 0)).sum(dim=1))
+        parts.append(((chosen - _normalizer(logits)) * (wanted >= 0)).sum(dim=1))
     return totals + torch.cat(parts)
 
 
@@ -334,7 +334,7 @@ def _extended(model: Any, inputs: dict[str, Any], n: int) -> dict[str, Any]:
     return inputs
 
 
-def _normaliser(logits: Tensor) -> Tensor:
+def _normalizer(logits: Tensor) -> Tensor:
     """Log of the sum of exponentials over the vocabulary in float32, ``(..., V)`` to ``(...)``."""
     rows = logits.flatten(0, -2).split(_ROWS)
     return torch.cat([row.float().logsumexp(-1) for row in rows]).view(logits.shape[:-1])

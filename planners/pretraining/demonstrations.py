@@ -48,7 +48,7 @@ class Mistakes:
     """
 
     subgoal: float = 0.15
-    slip: float = 0.1
+    random_action: float = 0.1
     start: float = 0.3
     impatience: float = 0.1
     midway: float = 0.08
@@ -95,7 +95,7 @@ class Demonstrator:
         variation: factor on the odds that a level is changed, in [0, 1]; 0 plays it as it is.
         max_steps, max_subgoals: an episode is cut off after as many; some mistakes cannot be made
             good, and then the expert goes round in circles. By default about six times as many
-            steps as the walker gives a subgoal, and 20 subgoals for 40 of those.
+            steps as the scripted controller gives a subgoal, and 20 subgoals for 40 of those.
     """
 
     def __init__(
@@ -112,8 +112,8 @@ class Demonstrator:
         self.mistakes = mistakes or Mistakes()
         self.variation = variation
         self._domain = domain
-        self._walker = domain.walker()
-        self._pace = self._walker.patience / _PACE
+        self._scripted_controller = domain.scripted_controller()
+        self._pace = self._scripted_controller.patience / _PACE
         self.max_steps = round(250 * self._pace) if max_steps is None else max_steps
         self.max_subgoals = round(20 * self._pace) if max_subgoals is None else max_subgoals
         self.env = make_env(level)
@@ -147,14 +147,16 @@ class Demonstrator:
                 query = replace(query, expert=self._expert())
             (reply,) = ask(planner, [query])
             subgoal = query.candidates[int(np.argmax(reply.log_probs))]
-            history.append((subgoal, self._pursue(subgoal, self._walker.patience, rng)))
+            history.append(
+                (subgoal, self._pursue(subgoal, self._scripted_controller.patience, rng))
+            )
         return self._success
 
     def _pursue(self, subgoal: Subgoal, limit: int, rng: np.random.Generator) -> str:
         """Pursue a subgoal for at most ``limit`` steps; how it ended."""
         for _ in range(limit):
             before = self.tracker.percept(0)
-            self._step(self._walker.action(before, subgoal, rng))
+            self._step(self._scripted_controller.action(before, subgoal, rng))
             outcome = self._outcome(subgoal, before, self.tracker.percept(0))
             if outcome or self._ended:
                 return outcome or TIMEOUT
@@ -183,7 +185,9 @@ class Demonstrator:
                 paraphrase = self._variations.paraphrase
                 if paraphrase and self.variation and self._rng.random() < 0.4:
                     mission = paraphrase(mission, self._rng)
-            step_to = self._walker.action(query.percept, query.candidates[pursued], self._rng)
+            step_to = self._scripted_controller.action(
+                query.percept, query.candidates[pursued], self._rng
+            )
             found.append(
                 Demonstration(
                     level=self.level,
@@ -194,7 +198,7 @@ class Demonstrator:
                     candidates=[str(candidate) for candidate in query.candidates],
                     answer=answer,
                     pursued=pursued,
-                    action=step_to if self._walker.actions else None,
+                    action=step_to if self._scripted_controller.actions else None,
                     scene=self.space.describe(query.percept),
                     shown=self._shown(query.percept),
                 )
@@ -208,11 +212,11 @@ class Demonstrator:
         self._rng = rng = np.random.default_rng(seed)
         mistakes = self.mistakes
         self._reset(seed)
-        slip = mistakes.slip if rng.random() < 0.5 else 0.0
+        random_action = mistakes.random_action if rng.random() < 0.5 else 0.0
         if rng.random() < mistakes.start:
             for _ in range(int(rng.integers(1, round(_WALK * self._pace) + 1))):
                 if not self._ended:
-                    self._step(self._walker.slip(rng))
+                    self._step(self._scripted_controller.random_action(rng))
         history: list[tuple[Subgoal, str]] = []
         while not self._ended and self._steps < self.max_steps and len(history) < self.max_subgoals:
             before = self.tracker.percept(0)
@@ -226,16 +230,18 @@ class Demonstrator:
                 query = self._query(before, candidates, history)
                 yield query, answer, pursued, self._steps
             subgoal = candidates[pursued]
-            limit = self._walker.patience
+            limit = self._scripted_controller.patience
             if rng.random() < mistakes.impatience:
                 limit = int(rng.integers(1, round(_HASTE * self._pace) + 1))
             midway = mistakes.midway / self._pace
             for duration in range(1, limit + 1):
                 if duration > 1 and rng.random() < midway:
                     yield from self._midway(subgoal, history)
-                slipped = rng.random() < slip
+                slipped = rng.random() < random_action
                 self._step(
-                    self._walker.slip(rng) if slipped else self._walker.action(before, subgoal, rng)
+                    self._scripted_controller.random_action(rng)
+                    if slipped
+                    else self._scripted_controller.action(before, subgoal, rng)
                 )
                 after = self.tracker.percept(0)
                 outcome = self._outcome(subgoal, before, after)
@@ -289,7 +295,7 @@ class Demonstrator:
             options = {"vary": change}
         observation, _ = self.env.reset(seed=seed, options=options)
         self._ended, self._success, self._reward, self._steps = False, False, 0.0, 0
-        self._walker = self._domain.walker()
+        self._scripted_controller = self._domain.scripted_controller()
         self.tracker.reset({key: value[None] for key, value in observation.items()})
 
     def _step(self, action: Any) -> None:

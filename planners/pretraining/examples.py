@@ -219,7 +219,7 @@ class Examples:
             ids=torch.from_numpy(ids),
             positions=torch.from_numpy(positions),
             mask=mask.masked_fill_(torch.from_numpy(~sees), torch.finfo(mask.dtype).min),
-            pixels=normalised(pixels),
+            pixels=normalized(pixels),
             codes=None if codes is None else torch.from_numpy(codes.astype(np.int64)),
             last=torch.from_numpy(length - 1),
             edges=torch.from_numpy(edges),
@@ -253,7 +253,7 @@ class Examples:
         return (answers[right], *(answers[i] for i in sorted(others))), 0
 
 
-def normalised(pictures: NDArray[np.uint8]) -> Tensor:
+def normalized(pictures: NDArray[np.uint8]) -> Tensor:
     """What SigLIP's image processor makes of pictures of its own size.
 
     Args:

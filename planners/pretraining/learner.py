@@ -19,7 +19,7 @@ _EMBEDDINGS = re.compile(r"embed|lm_head")  # what Muon is not made for
 
 
 class Learner:
-    """A model being trained, with its optimisers: Muon for matrices, AdamW for the rest.
+    """A model being trained, with its optimizers: Muon for matrices, AdamW for the rest.
 
     An example's loss is the cross-entropy of the expert's answer under the softmax over the closed
     set of log p(answer | prompt), which is what :class:`.LanguagePlanner` answers;
@@ -30,7 +30,7 @@ class Learner:
     ``sight_steps`` have the map reader's loss alone.
 
     Args:
-        network: a LLaVA, in ``train`` mode afterwards.
+        network: a LLaVA, in ``train`` mode afterward.
         value_head: linear, from the prompt's last hidden state to one number.
         reader: what the vision encoder is taught to see; ``None`` for pictures that are no maps,
             with which there are no ``sight_steps``.
@@ -38,7 +38,7 @@ class Learner:
             zero along a cosine, once for the steps of sight and once for the others.
         sight_steps: see above.
         learning_rate: the highest.
-        weight_decay: of both optimisers.
+        weight_decay: of both optimizers.
         word_weight, value_weight, sight_weight: see above.
     """
 

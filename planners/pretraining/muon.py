@@ -15,7 +15,7 @@ class Muon(torch.optim.Optimizer):
     """Momentum made orthogonal (Jordan et al. 2024), with AdamW's size of step.
 
     As ``torch.optim.Muon(nesterov=True, adjust_lr_fn="match_rms_adamw")``, but for the precision:
-    that one orthogonalises in bfloat16, which a processor without it takes longer for than for the
+    that one orthogonalizes in bfloat16, which a processor without it takes longer for than for the
     whole rest of a step.
 
     Args:

@@ -18,11 +18,11 @@ class MapReader(nn.Module):
     """Two losses on image tokens, for every patch of every picture. Dropped after training.
 
     The expert's answers say too little about what is in a picture: trained on them alone for
-    350,000 examples, an encoder told where things are but neither their colours nor which door is
+    350,000 examples, an encoder told where things are but neither their colors nor which door is
     open, and the decoder chose between doors by chance.
 
     - *Cells*: a linear layer names the code of each cell of the patch, so that nothing is lost.
-    - *Words*: the token points towards the decoder's own embeddings of the words for what is in the
+    - *Words*: the token points toward the decoder's own embeddings of the words for what is in the
       patch (*yellow*, *door*, *locked*), by a scaled cosine. So what copies a word from the mission
       copies it from the picture too; it takes about a fifth of the examples to tell doors apart.
 

@@ -8,7 +8,7 @@ from hier.controllers.guided import (
     AnnealGuidance,
     GuidedPolicy,
     GuidedRolloutBuffer,
-    divergence,
+    kl_divergence,
     log_ratios,
     reference_space,
 )
@@ -69,8 +69,8 @@ def values(model):
 
 
 def softmax(logits):
-    unnormalised = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return unnormalised / unnormalised.sum(axis=1, keepdims=True)
+    unnormalized = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return unnormalized / unnormalized.sum(axis=1, keepdims=True)
 
 
 def forward_optimum(lambda_a):
@@ -137,7 +137,7 @@ def test_the_loss_forms_gradient_is_that_of_the_summed_loss():
     _, plain, _ = policy.evaluate_actions(observation, actions)
     assert torch.equal(plain, log_prob)
     log_pi = policy.get_distribution(observation).distribution.probs.log()
-    further = divergence(log_pi, observation[REFERENCE], "reverse").mean()
+    further = kl_divergence(log_pi, observation[REFERENCE], "reverse").mean()
     theirs = gradients((weights * plain).mean() + 3.0 * further)
     assert len(ours) == len(theirs)
     for a, b in zip(ours, theirs, strict=True):
@@ -149,9 +149,9 @@ def test_divergences_are_those_of_distributions_of_torch():
     pi, reference = (torch.randn(5, 4).log_softmax(-1) for _ in range(2))
     p, q = (torch.distributions.Categorical(logits=x) for x in (pi, reference))
     kl = torch.distributions.kl_divergence
-    torch.testing.assert_close(divergence(pi, reference, "forward"), kl(q, p))
-    torch.testing.assert_close(divergence(pi, reference, "reverse"), kl(p, q))
-    assert torch.equal(divergence(pi, pi, "forward"), torch.zeros(5))
+    torch.testing.assert_close(kl_divergence(pi, reference, "forward"), kl(q, p))
+    torch.testing.assert_close(kl_divergence(pi, reference, "reverse"), kl(p, q))
+    assert torch.equal(kl_divergence(pi, pi, "forward"), torch.zeros(5))
 
 
 @pytest.mark.parametrize("algorithm", [PPO, A2C])

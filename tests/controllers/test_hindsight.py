@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 from hier.controllers.hindsight import PAYS, Hindsight, HindsightReplayBuffer
-from hier.envs.domain import Relabelled
+from hier.envs.domain import Relabeled
 from hier.envs.errors import ConfigError
 
 from hier.config import HierConfig
@@ -26,7 +26,7 @@ class Line:
             seen.append({"x": np.stack([one["x"][:, 0], target], 1), "subgoal": one["subgoal"]})
         before, after = (np.abs(one["x"][:, 0] - target) for one in seen)
         done = after < 0.5
-        return Relabelled(before >= 0.5, *seen, before, after, done, done.astype(float), done)
+        return Relabeled(before >= 0.5, *seen, before, after, done, done.astype(float), done)
 
 
 def buffer_of(share, size=40, n_envs=1):
@@ -84,14 +84,14 @@ def test_without_a_share_everything_is_as_it_was_stored():
     assert (got["reward"] == -7).all() and (got["target"] == 50).all() and not got["done"].any()
 
 
-def test_a_share_of_the_samples_is_relabelled():
+def test_a_share_of_the_samples_is_relabeled():
     buffer = buffer_of(0.25)
     walk(buffer, list(range(20)), outcome="done")
     assert 0.2 < (sampled(buffer, 2000)["target"] != 50).mean() < 0.3
 
 
 @pytest.mark.parametrize(
-    ("outcome", "pays", "places", "relabelled"),
+    ("outcome", "pays", "places", "relabeled"),
     [
         (None, BONUS, [0, 1, 2], set()),  # pursued still
         ("done", None, [0, 1, 2], set()),  # paid before
@@ -101,12 +101,12 @@ def test_a_share_of_the_samples_is_relabelled():
         ("done", BONUS, [3, 3, 3], set()),  # was there
     ],
 )
-def test_what_hindsight_cannot_know_is_left_alone(outcome, pays, places, relabelled):
+def test_what_hindsight_cannot_know_is_left_alone(outcome, pays, places, relabeled):
     buffer = buffer_of(1.0)
     walk(buffer, places, outcome=outcome, pays=pays)
     got = sampled(buffer)
     changed = got["target"] != 50
-    assert set(got["from"][changed]) == relabelled
+    assert set(got["from"][changed]) == relabeled
     assert (got["reward"][~changed] == -7).all()
 
 
@@ -186,7 +186,7 @@ def test_the_wrapper_would_have_paid_the_same(planner):
     bonus = config.subgoal.bonus if planner == "oracle" else 0.0
     reached = first[-1][1]
     for (before, after, _, _), (told, next_told, paid, ended) in zip(first, second, strict=False):
-        new = hindsight.relabelling.relabel(before, after, reached)
+        new = hindsight.relabeling.relabel(before, after, reached)
         assert new.valid.all() and bool(new.done[0]) == ended == bool(new.terminal[0])
         for mine, theirs in ((new.observation, told), (new.next_observation, next_told)):
             for key in theirs:

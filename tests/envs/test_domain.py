@@ -87,7 +87,7 @@ def test_an_unknown_domain_names_the_nearest():
         envs.domain_named("gridwrold")
 
 
-@pytest.mark.parametrize("what", ["outlook_sizes", "walker"])
+@pytest.mark.parametrize("what", ["critic_state_sizes", "scripted_controller"])
 def test_what_a_domain_does_not_supply_is_told_with_a_remedy(what):
     domain = envs.domain_named(PATH)
     with pytest.raises(ConfigError, match=r"the domain 'corridor' has no .*; .*Corridor$"):
@@ -100,6 +100,6 @@ def test_what_a_domain_does_not_supply_is_told_with_a_remedy(what):
 
 def test_aimless_play_draws_from_the_action_space_and_can_be_repeated():
     domain, env = envs.domain_named(PATH), Walk()
-    draws = [domain.wander(env, np.random.default_rng(seed)) for seed in (0, 0, 1)]
+    draws = [domain.random_action(env, np.random.default_rng(seed)) for seed in (0, 0, 1)]
     assert env.action_space.contains(draws[0])
     assert draws[0] == draws[1] != draws[2]

@@ -39,7 +39,7 @@ def play(level, seed, steps=60):
     tracker.reset(batch)
     found = [(observation, tracker.percept(0).snapshot())]
     for _ in range(steps):
-        observation, _, terminated, truncated, info = env.step(domain.wander(env, rng))
+        observation, _, terminated, truncated, info = env.step(domain.random_action(env, rng))
         tracker.update({key: value[None] for key, value in observation.items()})
         found.append((observation, tracker.percept(0).snapshot()))
         if terminated or truncated:
@@ -101,9 +101,12 @@ def test_what_a_controller_sees_lies_in_its_space(level):
     )
     assert seen.keys() == spaces.keys()
     assert all(spaces[key].contains(seen[key][0]) for key in seen)
-    outlook, sizes = tracker.outlook(tracker.percept(0), [subgoal]), domain.outlook_sizes()
-    assert outlook.map.shape == (15, 15) and outlook.map.max() < sizes[0]
-    assert outlook.mission.max() < sizes[1] and outlook.subgoals.shape == (1, sizes[2])
+    critic_state, sizes = (
+        tracker.critic_state(tracker.percept(0), [subgoal]),
+        domain.critic_state_sizes(),
+    )
+    assert critic_state.map.shape == (15, 15) and critic_state.map.max() < sizes[0]
+    assert critic_state.mission.max() < sizes[1] and critic_state.subgoals.shape == (1, sizes[2])
 
 
 def test_a_moment_can_be_drawn(level):

@@ -9,7 +9,7 @@ from hier.envs.pointmaze.expert import MazeExpert
 from hier.envs.pointmaze.maps import (
     as_map,
     cell_at,
-    centre,
+    center,
     is_straight,
     next_stops,
     steps_to,
@@ -35,7 +35,7 @@ FREE = [(int(r), int(c)) for r, c in np.argwhere(~WALLS)]
 
 def percept_at(position, goal):
     frame = np.zeros((120, 120, 3), np.uint8)
-    return MazePercept(frame, WALLS, centre(position), np.zeros(2, np.float32), centre(goal))
+    return MazePercept(frame, WALLS, center(position), np.zeros(2, np.float32), center(goal))
 
 
 class TestSubgoals(SubgoalSpaceContract):
@@ -61,13 +61,13 @@ def test_lines_of_sight_run_along_rows_and_columns():
 
 
 def test_a_way_falls_steadily_while_it_is_walked():
-    target = centre((3, 4))
+    target = center((3, 4))
     assert steps_to(WALLS, (3, 4))[5, 1] == 9
     corners = [(5, 1), (1, 1), (1, 3), (3, 3), (3, 4)]
     lengths = []
     for start, end in pairwise(corners):
         for share in np.linspace(0, 1, 20, endpoint=False):
-            lengths.append(way_to(WALLS, (1 - share) * centre(start) + share * centre(end), target))
+            lengths.append(way_to(WALLS, (1 - share) * center(start) + share * center(end), target))
     assert lengths[0] == pytest.approx(9.0) and lengths[-1] == pytest.approx(0.05)
     steps = -np.diff(lengths)
     assert (steps > 0).all() and steps.max() < 0.25
@@ -75,13 +75,13 @@ def test_a_way_falls_steadily_while_it_is_walked():
 
 def test_a_place_in_a_wall_counts_to_the_nearest_free_cell():
     assert cell_at(WALLS, np.array([2.1, 2.5])) == (2, 1)
-    assert way_to(WALLS, np.array([11.0, 11.0]), centre((1, 1))) < FAR
+    assert way_to(WALLS, np.array([11.0, 11.0]), center((1, 1))) < FAR
 
 
 def test_what_is_walled_off_has_no_way():
     walls = WALLS.copy()
     walls[5, 4] = walls[1, 2] = True
-    assert way_to(walls, centre((5, 1)), centre((5, 7))) == FAR
+    assert way_to(walls, center((5, 1)), center((5, 7))) == FAR
 
 
 @pytest.mark.parametrize("goal", FREE[::3])

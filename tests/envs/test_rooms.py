@@ -11,7 +11,7 @@ from hier.envs.rooms.maps import (
     SIZE,
     WALL,
     cell_at,
-    centre,
+    center,
     from_agent,
     frontiers,
     to_map,
@@ -54,7 +54,7 @@ class TestSubgoals(SubgoalSpaceContract):
 def test_places_cells_and_views_agree():
     rng = np.random.default_rng(0)
     for place in rng.uniform(-15, 15, (50, 2)):
-        assert np.abs(centre(cell_at(place)) - place).max() <= 0.25 + 1e-5
+        assert np.abs(center(cell_at(place)) - place).max() <= 0.25 + 1e-5
         position, heading = rng.uniform(-5, 5, 2), float(rng.uniform(-3, 3))
         back = to_map(from_agent(place, position, heading), position, heading)
         np.testing.assert_allclose(back, place, atol=1e-4)
@@ -140,7 +140,7 @@ def test_the_edge_of_what_is_known_can_be_explored_until_it_is_seen():
     assert not space.is_complete(subgoal, before, before)
     assert space.is_complete(subgoal, before, after)
     assert space.is_complete(subgoal, percept(objects=()), percept())  # something was found
-    arrived = percept(position=tuple(centre((34, 40))))
+    arrived = percept(position=tuple(center((34, 40))))
     assert space.is_complete(subgoal, before, arrived)
 
 

@@ -9,8 +9,8 @@ from hier.controllers.hindsight import HindsightReplayBuffer
 from hier.envs import ConfigError, PerceptionError, SimulatorError
 from hier.envs.fetch.percept import CARRY_TASK, PUSH_TASK, REACH_TASK, mission_words
 from hier.envs.fetch.subgoals import CARRY, GRASP, NEAR, PUSH, REACH_TARGET, FetchSubgoals
-from hier.perception.fetch.relabeling import FetchRelabelling
-from hier.perception.fetch.scripted_controller import FetchWalker
+from hier.perception.fetch.relabeling import FetchRelabeling
+from hier.perception.fetch.scripted_controller import FetchScriptedController
 from hier.perception.fetch.tracker import CENTRE, FetchTracker
 from hier.perception.fetch.vision import locate, see_block, see_target
 
@@ -57,7 +57,7 @@ def test_one_picture_fixes_a_place_near_the_expected_one():
 def test_an_expert_followed_by_a_scripted_hand_succeeds(level):
     env = made(level)
     tracker, space = FetchTracker(1), envs.domain_of(level).subgoal_space()
-    walker, rng = FetchWalker(), np.random.default_rng(0)
+    scripted_controller, rng = FetchScriptedController(), np.random.default_rng(0)
     tolerance = 1e-5 if level.startswith("privileged") else 0.03
     for seed in range(2):
         observation, _ = env.reset(seed=seed)
@@ -67,7 +67,7 @@ def test_an_expert_followed_by_a_scripted_hand_succeeds(level):
             before = tracker.percept(0)
             if subgoal is None:
                 subgoal = env.expert().subgoal(before, space.candidates(before))
-            action = walker.action(before, subgoal, rng)
+            action = scripted_controller.action(before, subgoal, rng)
             observation, reward, terminated, truncated, info = env.step(action)
             tracker.update(batched(observation))
             after, ended = tracker.percept(0), terminated or truncated
@@ -126,7 +126,7 @@ def test_hindsight_shows_what_the_tracker_would_with_the_target_moved(mission, s
 
     before, after, later = scene(), scene(), scene()
     later[0][: n // 2], later[1][: n // 2] = after[0][: n // 2], after[1][: n // 2]
-    new = FetchRelabelling().relabel(
+    new = FetchRelabeling().relabel(
         *(seen_with(*moment, mission, subgoals)[0] for moment in (before, after, later))
     )
     if subgoal == GRASP:
@@ -162,10 +162,10 @@ def test_hindsight_without_a_planner_moves_the_target_of_the_mission(mission):
         {"state": state[None], "subgoal": np.zeros((1, 13), np.float32)}
         for state in tracker.controller_entries(seen)["state"]
     )
-    new = FetchRelabelling().relabel(first, second, last)
+    new = FetchRelabeling().relabel(first, second, last)
     assert new.valid.all() and not new.done.any() and not new.observation["subgoal"].any()
     np.testing.assert_allclose(new.steps, [2.0], atol=1e-4)  # of 10 cm
-    arrived = FetchRelabelling().relabel(first, last, last)
+    arrived = FetchRelabeling().relabel(first, last, last)
     assert arrived.done.all() and arrived.terminal.all() and arrived.reward == 1
 
 

@@ -7,7 +7,7 @@ import pytest
 from hier.envs import ConfigError, PerceptionError, SimulatorError
 from hier.envs.pointmaze.maps import GOAL_RADIUS
 from hier.envs.pointmaze.subgoals import REACH
-from hier.perception.pointmaze.relabeling import MazeRelabelling
+from hier.perception.pointmaze.relabeling import MazeRelabeling
 from hier.perception.pointmaze.tracker import MazeTracker
 from hier.perception.pointmaze.vision import see_agent, see_scene
 
@@ -69,7 +69,7 @@ def test_hindsight_shows_what_the_tracker_would_with_the_goal_moved():
     states = rng.uniform(1, 11, (3, n, 6)).astype(np.float32)
     states[2, :, :2] = states[0, :, :2] + rng.normal(0, 0.5, (n, 2))  # near, so that some arrive
     states[1, :, :2] = states[2, :, :2] + rng.normal(0, 0.5, (n, 2))
-    new = MazeRelabelling().relabel(*map(seen, states))
+    new = MazeRelabeling().relabel(*map(seen, states))
     states[:2, :, 4:] = states[2, :, :2]
     for mine, state in ((new.observation, states[0]), (new.next_observation, states[1])):
         np.testing.assert_allclose(mine["state"], seen(state)["state"], atol=1e-5)
@@ -79,7 +79,7 @@ def test_hindsight_shows_what_the_tracker_would_with_the_goal_moved():
     assert new.done.any() and new.valid.any() and not new.done.all()
     under_a_planner = seen(states[0])
     under_a_planner["subgoal"][:, 0] = 1
-    assert not MazeRelabelling().relabel(under_a_planner, *map(seen, states[1:])).valid.any()
+    assert not MazeRelabeling().relabel(under_a_planner, *map(seen, states[1:])).valid.any()
 
 
 def test_a_discrete_controller_is_refused_in_a_maze():

@@ -1,4 +1,4 @@
-"""What is seen of rooms, held against the simulator; and a walker that reaches what is asked."""
+"""What is seen of rooms, compared with the simulator, and the scripted controller."""
 
 import sys
 from dataclasses import replace
@@ -27,7 +27,7 @@ from hier.perception.rooms.scripted_controller import (
     LEFT,
     PICK_UP,
     RIGHT,
-    RoomsWalker,
+    RoomsScriptedController,
 )
 from hier.perception.rooms.tracker import RoomsTracker, nearness
 
@@ -40,9 +40,9 @@ PICKUP, PUT = "MiniWorld-PickupObjects-v0", "MiniWorld-PutNext-v0"
 
 
 def follow(env, level, seed, each_step=lambda *_: None):
-    """Whether a walker that follows the expert's subgoals succeeds, by the domain's interface."""
+    """Whether the scripted controller succeeds when it follows the expert's subgoals."""
     tracker, space = RoomsTracker(1), envs.domain_of(level).subgoal_space()
-    walker, rng = RoomsWalker(), np.random.default_rng(seed)
+    scripted_controller, rng = RoomsScriptedController(), np.random.default_rng(seed)
     subgoal, duration = None, 0
     observation, _ = env.reset(seed=seed)
     tracker.reset({key: value[None] for key, value in observation.items()})
@@ -52,7 +52,7 @@ def follow(env, level, seed, each_step=lambda *_: None):
             candidates = space.candidates(before)
             subgoal, duration = env.expert().subgoal(before, candidates) or candidates[0], 0
             tracker.pursue(0, subgoal)
-        action = walker.action(before, subgoal, rng)
+        action = scripted_controller.action(before, subgoal, rng)
         observation, _, terminated, truncated, info = env.step(action)
         tracker.update({key: value[None] for key, value in observation.items()})
         after, duration = tracker.percept(0), duration + 1
@@ -61,7 +61,7 @@ def follow(env, level, seed, each_step=lambda *_: None):
             return info["is_success"]
         ended = space.is_complete(subgoal, before, after)
         ended |= space.is_interrupted(subgoal, before, after) or not tracker.ground().found[0]
-        subgoal = None if ended or duration >= walker.patience else subgoal
+        subgoal = None if ended or duration >= scripted_controller.patience else subgoal
 
 
 def on_map(env, place):
@@ -163,7 +163,7 @@ def test_two_levels_in_one_process_keep_their_own_walls():
 
 
 def test_what_was_reached_and_not_seen_beyond_is_explored():
-    memory, row, column = RoomMemory(), 38, 40  # a metre north of the start
+    memory, row, column = RoomMemory(), 38, 40  # a meter north of the start
     there = to_map(np.array([0.75, -0.25]), memory.position, memory.heading)
     assert cell_at(there) == (row, column)
     memory._evidence[row, column] = 1  # seen once, and nothing beyond it
@@ -284,7 +284,7 @@ def test_the_environment_tells_which_motion_was_stopped():
 
 
 def told(carrying, objects, subgoal):
-    """The last three numbers that place a subgoal: does it, metres off, metres to others."""
+    """The last three numbers that place a subgoal: does it, meters off, meters to others."""
     seen = percept(PUT_NEXT, carrying, objects)
     return RoomsTracker(1)._place(seen, subgoal)[0][-3:]
 
@@ -362,38 +362,52 @@ class TestWalker:
             (4.0, 0.5, "right"), (4.0, -0.5, "left"), (4.0, 0.1, "forward"), (1.4, 0.0, "pick up"),
         ):  # fmt: skip
             seen = replace(self.facing(away), heading=heading)
-            walker = RoomsWalker()
-            assert walker.actions[walker.action(seen, self.RED, self.RNG)] == action
+            scripted_controller = RoomsScriptedController()
+            assert (
+                scripted_controller.actions[scripted_controller.action(seen, self.RED, self.RNG)]
+                == action
+            )
 
     def test_who_asks_again_is_told_the_same(self):
-        walker, seen = RoomsWalker(), self.facing(1.4)
-        first = [walker.action(seen, self.RED, self.RNG) for _ in range(4)]
+        scripted_controller, seen = RoomsScriptedController(), self.facing(1.4)
+        first = [scripted_controller.action(seen, self.RED, self.RNG) for _ in range(4)]
         assert set(first) == {PICK_UP}
         # Where the hand felt nothing it goes nearer.
-        assert walker.action(self.facing(1.4), self.RED, self.RNG) == FORWARD
+        assert scripted_controller.action(self.facing(1.4), self.RED, self.RNG) == FORWARD
 
     def test_it_goes_around_what_stops_it(self):
-        walker, goal = RoomsWalker(), explore((30, 40))
-        actions = [walker.action(percept(objects=()), goal, self.RNG) for _ in range(2)]
+        scripted_controller, goal = RoomsScriptedController(), explore((30, 40))
+        actions = [
+            scripted_controller.action(percept(objects=()), goal, self.RNG) for _ in range(2)
+        ]
         assert actions[0] == FORWARD and actions[1] in (LEFT, RIGHT)
 
     def test_it_steps_back_where_what_it_carries_keeps_it_from_turning(self):
-        walker, goal = RoomsWalker(), PutNext("put", "blue", "box", "", "red", "box")
+        scripted_controller, goal = (
+            RoomsScriptedController(),
+            PutNext("put", "blue", "box", "", "red", "box"),
+        )
         seen = {"carrying": ("blue", "box")}
         stuck = [replace(self.facing(4.0, **seen), heading=1.5) for _ in range(2)]
-        assert [walker.action(p, goal, self.RNG) for p in stuck] == [RIGHT, BACK]
+        assert [scripted_controller.action(p, goal, self.RNG) for p in stuck] == [RIGHT, BACK]
 
     def test_it_lets_go_where_it_touches_what_it_was_sent_to(self):
-        walker, goal = RoomsWalker(), PutNext("put", "blue", "box", "", "red", "box")
+        scripted_controller, goal = (
+            RoomsScriptedController(),
+            PutNext("put", "blue", "box", "", "red", "box"),
+        )
         touching = [self.facing(2.2, carrying=("blue", "box")) for _ in range(2)]
-        assert [walker.action(p, goal, self.RNG) for p in touching] == [FORWARD, DROP]
+        assert [scripted_controller.action(p, goal, self.RNG) for p in touching] == [FORWARD, DROP]
 
     def test_it_puts_down_what_it_holds(self):
         held = percept(carrying=("blue", "box"))
-        assert RoomsWalker().action(held, Subgoal("put down", "blue", "box"), self.RNG) == DROP
+        assert (
+            RoomsScriptedController().action(held, Subgoal("put down", "blue", "box"), self.RNG)
+            == DROP
+        )
 
     def test_it_slips_by_actions_that_every_level_has(self):
-        slips = {RoomsWalker().slip(self.RNG) for _ in range(30)}
+        slips = {RoomsScriptedController().random_action(self.RNG) for _ in range(30)}
         assert slips == {LEFT, RIGHT, FORWARD}
 
 

@@ -114,8 +114,8 @@ def test_a_mistaken_planner_makes_its_mistake_wherever_it_can(mistake, meant, sa
 
 
 def test_an_unknown_mistake_is_refused():
-    with pytest.raises(UnknownNameError, match=r"mistake 'colour'.*did you mean 'color'"):
-        build_planner("mistaken", mistake="colour")
+    with pytest.raises(UnknownNameError, match=r"mistake 'colr'.*did you mean 'color'"):
+        build_planner("mistaken", mistake="colr")
 
 
 def test_oracle_without_an_expert_says_what_to_do(queries):
@@ -185,9 +185,9 @@ def test_an_unusable_reply_is_an_error_that_names_the_planner(reply, complaint, 
         check_reply(reply, queries[0], EagerPlanner())
 
 
-def test_nan_and_unnormalised_replies_are_refused(queries):
+def test_nan_and_unnormalized_replies_are_refused(queries):
     n = len(queries[0].candidates)
     for log_probs in (np.full(n, np.nan), np.zeros(n) + 1.0):
-        with pytest.raises(PlannerError, match="normalise log_probs"):
+        with pytest.raises(PlannerError, match="normalize log_probs"):
             check_reply(PlannerReply(log_probs.astype(np.float32)), queries[0], EagerPlanner())
     assert check_reply(uniform_over(n), queries[0], EagerPlanner())

@@ -1,7 +1,7 @@
 """What subgoals earned, as losses on the planner's distribution over candidates.
 
 The planner draws from a closed set, so its policy is log p(g|s), the scores of whole answers
-normalised over the candidates, and every gradient below goes through that. Prompts and whatever
+normalized over the candidates, and every gradient below goes through that. Prompts and whatever
 the environment says are never scored, so no gradient reaches their tokens as targets.
 
 ===============  ====================================================  =================
@@ -20,12 +20,12 @@ from __future__ import annotations
 from hier.envs.errors import UnknownNameError
 from hier.feedback.objectives.archer import Archer
 from hier.feedback.objectives.awr import AWR
-from hier.feedback.objectives.base import Lessons, Objective, kl_to_reference
+from hier.feedback.objectives.base import LessonBatch, Objective, kl_to_reference
 from hier.feedback.objectives.grpo import GRPO
 from hier.feedback.objectives.inverse_rl import InverseRL
 from hier.feedback.objectives.step_dpo import StepDPO
 
-__all__ = ["OBJECTIVES", "Lessons", "Objective", "kl_to_reference", "objective_class"]
+__all__ = ["OBJECTIVES", "LessonBatch", "Objective", "kl_to_reference", "objective_class"]
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "awr": AWR,

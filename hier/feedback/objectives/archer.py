@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from hier.feedback.objectives.base import Lessons, Objective
+from hier.feedback.objectives.base import LessonBatch, Objective
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Archer(Objective):
 
     ArCHer draws subgoals afresh from its actor. Ours form a closed set, so where the critic is at
     hand the expectation is exact: every candidate is weighed, also those never pursued. Stored
-    lessons have the advantage of what was pursued alone, under the behaviour μ; there
+    lessons have the advantage of what was pursued alone, under the behavior μ; there
     ``L = -E[c A(s,g) log p(g|s)]`` with ``c = min(p / μ, most)`` held constant, which has the same
     gradient where c is not cut.
 
@@ -25,11 +25,11 @@ class Archer(Objective):
 
     most: float = 5.0
 
-    def loss(self, lessons: Lessons) -> Tensor:
+    def loss(self, lessons: LessonBatch) -> Tensor:
         """See the class."""
         if lessons.values is not None:
             # What is subtracted from Q alike for all candidates has no gradient.
             return -lessons.mean(lessons.values).mean()
         log_p = lessons.of(lessons.choice)
-        correction = (log_p.detach() - lessons.behaviour).exp().clamp(max=self.most)
+        correction = (log_p.detach() - lessons.behavior).exp().clamp(max=self.most)
         return -(correction * lessons.advantage * log_p).mean()

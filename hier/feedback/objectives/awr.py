@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from hier.feedback.objectives.base import Lessons, Objective
+from hier.feedback.objectives.base import LessonBatch, Objective
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class AWR(Objective):
     beta: float = 0.3
     most: float = 20.0
 
-    def loss(self, lessons: Lessons) -> Tensor:
+    def loss(self, lessons: LessonBatch) -> Tensor:
         """See the class."""
         weight = (lessons.advantage / self.beta).exp().clamp(max=self.most)
         return -(weight * lessons.of(lessons.choice)).mean()

@@ -11,15 +11,15 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class Lessons:
+class LessonBatch:
     """A batch of closed subgoals, for the planner to learn from.
 
     Attributes:
-        log_probs: ``(n, m)`` log p(g|s) of the planner, with a graph; normalised over the
+        log_probs: ``(n, m)`` log p(g|s) of the planner, with a graph; normalized over the
             candidates, minus infinity where a state has fewer than ``m``.
         reference: ``(n, m)`` the same of the frozen reference.
         choice: ``(n,)`` int64, the candidate that was pursued.
-        behaviour: ``(n,)`` log-probability of the choice when it was made.
+        behavior: ``(n,)`` log-probability of the choice when it was made.
         advantage: ``(n,)`` what the choice earned beyond the state's value.
         gain: ``(n,)`` how its episode fared beside the others of its group, in their standard
             deviations, see :func:`hier.feedback.objectives.grpo.relative`.
@@ -32,7 +32,7 @@ class Lessons:
     log_probs: Tensor
     reference: Tensor
     choice: Tensor
-    behaviour: Tensor
+    behavior: Tensor
     advantage: Tensor
     gain: Tensor
     rival: Tensor
@@ -62,11 +62,11 @@ class Objective(ABC):
     """Whether it learns from advantages."""
 
     @abstractmethod
-    def loss(self, lessons: Lessons) -> Tensor:
+    def loss(self, lessons: LessonBatch) -> Tensor:
         """A scalar, without the KL to the reference (:func:`kl_to_reference`)."""
 
 
-def kl_to_reference(lessons: Lessons) -> Tensor:
+def kl_to_reference(lessons: LessonBatch) -> Tensor:
     """Mean KL(p ‖ p_ref) in nats over the candidates, exact."""
     absent = ~lessons.there
     log_p = lessons.log_probs.masked_fill(absent, 0.0)

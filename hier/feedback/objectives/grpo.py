@@ -1,4 +1,4 @@
-"""Group-relative policy optimisation."""
+"""Group-relative policy optimization."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from hier.feedback.objectives.base import Lessons, Objective
+from hier.feedback.objectives.base import LessonBatch, Objective
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,8 @@ class GRPO(Objective):
     ``Â = (G - mean G) / std G`` (arXiv 2402.03300, eq. 3; Agent-R1, 2511.14460).
 
     G is the discounted return of the whole episode, and a group are episodes of one level
-    (``Lessons.gain`` is Â). A group of one, or in which all fared alike, teaches nothing. The ratio
-    is that of whole answers. No critic is needed.
+    (``LessonBatch.gain`` is Â). A group of one, or in which all fared alike, teaches nothing. The
+    ratio is that of whole answers. No critic is needed.
 
     Attributes:
         clip: ε.
@@ -27,9 +27,9 @@ class GRPO(Objective):
     clip: float = 0.2
     needs_critic: ClassVar[bool] = False
 
-    def loss(self, lessons: Lessons) -> Tensor:
+    def loss(self, lessons: LessonBatch) -> Tensor:
         """See the class."""
-        ratio = (lessons.of(lessons.choice) - lessons.behaviour).exp()
+        ratio = (lessons.of(lessons.choice) - lessons.behavior).exp()
         held = ratio.clamp(1 - self.clip, 1 + self.clip)
         return -torch.minimum(ratio * lessons.gain, held * lessons.gain).mean()
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 from torch.nn import functional
 
-from hier.feedback.objectives.base import Lessons, Objective
+from hier.feedback.objectives.base import LessonBatch, Objective
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class InverseRL(Objective):
     most: float = 5.0
     needs_critic: ClassVar[bool] = False
 
-    def loss(self, lessons: Lessons) -> Tensor:
+    def loss(self, lessons: LessonBatch) -> Tensor:
         """See the class."""
         return -lessons.mean(lessons.appeal.clamp(-self.most, self.most)).mean()
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hier.feedback.objectives.base import Lessons, Objective
+from hier.feedback.objectives.base import LessonBatch, Objective
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,11 @@ class StepDPO(Objective):
 
     beta: float = 0.5
 
-    def loss(self, lessons: Lessons) -> Tensor:
+    def loss(self, lessons: LessonBatch) -> Tensor:
         """See the class."""
         gain = self._moved(lessons, lessons.choice) - self._moved(lessons, lessons.rival)
         return -functional.logsigmoid(self.beta * torch.sign(lessons.margin) * gain).mean()
 
     @staticmethod
-    def _moved(lessons: Lessons, which: Tensor) -> Tensor:
+    def _moved(lessons: LessonBatch, which: Tensor) -> Tensor:
         return lessons.of(which) - lessons.of(which, lessons.reference)

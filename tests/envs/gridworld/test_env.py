@@ -171,7 +171,7 @@ def test_moved_things_are_judged_as_by_minigrid(level):
     wins = drops = 0
     for seed in range(8):
         official.reset(seed=seed)
-        for _, action, _, _ in play.follow_expert(seed, slip=0.2):
+        for _, action, _, _ in play.follow_expert(seed, random_action=0.2):
             drops += action == DROP
             _, reward, terminated, truncated, _ = official.step(action)
             assert (play.reward, play.ended) == (reward, terminated or truncated)

@@ -63,12 +63,12 @@ def points_at(percept, subgoal, x, y, second_best):
             open_still = second_best or keeps_ways_open(percept, x, y)
             return code == EMPTY and not underfoot and open_still
         case "put next to":
-            beside = any(
+            draw_side_by_side = any(
                 is_named(int(percept.map[y + dy, x + dx]), subgoal)
                 and on_side(percept, subgoal, x + dx, y + dy)
                 for dx, dy in HEADINGS
             )
-            return code == EMPTY and beside and (second_best or not underfoot)
+            return code == EMPTY and draw_side_by_side and (second_best or not underfoot)
         case "open":
             states = ("closed", "locked") if second_best else ("closed",)
             right = CELLS[code].state in states
@@ -142,7 +142,7 @@ def test_in_a_corridor_a_dead_end_is_best_and_else_any_free_cell_will_do():
     assert targets(between_doors, "drop") == {(0, 1), (0, -1), (0, -2)}
 
 
-def test_a_closed_door_is_opened_before_a_locked_one_of_its_colour():
+def test_a_closed_door_is_opened_before_a_locked_one_of_its_color():
     drawing = """
         # # # # #
         {} . ^ . {}

@@ -36,7 +36,7 @@ def test_memory_from_the_parameters_is_that_of_the_model(dtype):
     assert expected["parameters"] == sum(w.numel() for w in layers) > 1_000_000
     weights = sum(w.numel() * w.element_size() for w in layers)
     assert expected["weights_gb"] == expected["memory_gb"] == weights / 1e9
-    # The optimiser's own account of an adapter's weights, gradients and moments.
+    # The optimizer's own account of an adapter's weights, gradients and moments.
     optimizer = torch.optim.AdamW(adapter)
     for weight in adapter:
         weight.grad = torch.zeros_like(weight)

@@ -13,7 +13,7 @@ import torch
 from hier.envs import make_env
 from hier.envs.errors import ConfigError, RunFolderError
 from hier.envs.gridworld.subgoals import GridworldSubgoals
-from hier.perception.gridworld.tracker import GridTracker, Outlook
+from hier.perception.gridworld.tracker import CriticState, GridTracker
 from hier.planners import PlannerError, PlannerQuery
 from hier.planners.language.pictures import as_png
 from hier.planners.language.planner import VLMPlanner
@@ -43,7 +43,7 @@ def lesson(**given):
     defaults = {
         "question": "Mission: go to the red ball\nWhich subgoal now?", "pictures": (),
         "candidates": ("explore", "go to the red ball"), "log_probs": (-0.7, -0.7), "choice": 1,
-        "behaviour": -0.7, "reward": 0.0, "discount": 0.5, "duration": 3, "outcome": "done",
+        "behavior": -0.7, "reward": 0.0, "discount": 0.5, "duration": 3, "outcome": "done",
         "version": 0,
     }  # fmt: skip
     return Lesson(**{**defaults, **given})
@@ -155,7 +155,7 @@ def tried(real):
             lessons.append(
                 lesson(
                     question=question, pictures=pictures, candidates=candidates,
-                    log_probs=log_probs, choice=choice, behaviour=math.log(1 / len(candidates)),
+                    log_probs=log_probs, choice=choice, behavior=math.log(1 / len(candidates)),
                     returned=gain, score=gain, advantage=gain, level=question,
                 )
             )  # fmt: skip
@@ -302,12 +302,12 @@ class TestUnits:
 
     def test_a_critic_goes_first(self, real):
         class Critic:
-            def values(self, outlooks):
-                return [np.array(outlook, np.float32) for outlook in outlooks]
+            def values(self, critic_states):
+                return [np.array(critic_state, np.float32) for critic_state in critic_states]
 
         lessons, learns = tried(real), learner(Archer(), critic=Critic())[1]
         for one in lessons:
-            one.outlook = [0.0, 0.1, 0.2, 0.6]
+            one.critic_state = [0.0, 0.1, 0.2, 0.6]
         batch = learns._batch(lessons, _Scale.of(lessons))
         unit = np.std([one.returned for one in lessons])
         p = batch.log_probs.detach().exp().numpy()
@@ -332,13 +332,13 @@ def test_the_discriminator_finds_what_successful_episodes_pursue():
     for number in range(200):
         subgoals = np.eye(3, 6, dtype=np.float32)
         success = number % 2 == 0
-        outlook = Outlook(
+        critic_state = CriticState(
             rng.integers(0, 9, (15, 15)).astype(np.uint8), np.zeros(80, np.int64), subgoals
         )
         lessons.append(
             lesson(
                 candidates=("a", "b", "c"), log_probs=(math.log(1 / 3),) * 3, success=success,
-                choice=2 if success else 0, outlook=outlook,
+                choice=2 if success else 0, critic_state=critic_state,
             )
         )  # fmt: skip
     found = Discriminator((9, 5, 6), batch_size=32)

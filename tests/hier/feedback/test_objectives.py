@@ -12,7 +12,7 @@ from hier.feedback.objectives import (
     OBJECTIVES,
     Archer,
     InverseRL,
-    Lessons,
+    LessonBatch,
     StepDPO,
     kl_to_reference,
     objective_class,
@@ -32,14 +32,14 @@ def lessons(logits, choices, **given):
     chosen = log_p.detach().gather(1, choice[:, None]).squeeze(1)
     defaults = {
         "reference": LOGITS[: logits.shape[0]].log_softmax(0).expand(n, -1),
-        "behaviour": chosen,
+        "behavior": chosen,
         "advantage": torch.zeros(n, dtype=logits.dtype),
         "gain": torch.zeros(n, dtype=logits.dtype),
         "margin": torch.zeros(n, dtype=logits.dtype),
         "rival": torch.zeros(n, dtype=torch.int64),
         "appeal": torch.zeros(n, logits.shape[0], dtype=logits.dtype),
     }
-    return Lessons(log_probs=log_p, choice=choice, **{**defaults, **given})
+    return LessonBatch(log_probs=log_p, choice=choice, **{**defaults, **given})
 
 
 def descend(make, steps=3000, rate=0.1, logits=LOGITS):
@@ -57,7 +57,7 @@ def gradient(loss, logits):
     return torch.autograd.grad(loss, logits)[0]
 
 
-def test_awr_ends_at_the_behaviour_weighed_by_the_advantage():
+def test_awr_ends_at_the_behavior_weighed_by_the_advantage():
     """Subgoals drawn from μ = (1/2, 1/4, 1/4): p ∝ μ exp(A / β)."""
     choices, beta = [0, 0, 1, 2], 0.5
     advantage = ADVANTAGE[torch.tensor(choices)]
@@ -77,8 +77,8 @@ def test_awr_weights_are_bounded():
 def test_archers_gradient_is_that_of_the_expected_advantage():
     """Every candidate once, drawn from a uniform μ: the mean over μ of c A ∇log p is ∇E_p[A]."""
     logits = LOGITS.clone().requires_grad_()
-    behaviour = torch.full((3,), -math.log(3), dtype=torch.float64)
-    batch = lessons(logits, [0, 1, 2], advantage=ADVANTAGE, behaviour=behaviour)
+    behavior = torch.full((3,), -math.log(3), dtype=torch.float64)
+    batch = lessons(logits, [0, 1, 2], advantage=ADVANTAGE, behavior=behavior)
     found = gradient(Archer(most=100.0).loss(batch), logits)
     expected = gradient(-(logits.softmax(0) * ADVANTAGE).sum(), logits)
     assert found.tolist() == pytest.approx(expected.tolist(), abs=1e-9)
@@ -98,7 +98,7 @@ def test_archers_correction_is_bounded():
     rare = torch.tensor([-20.0], dtype=torch.float64)
     one = torch.ones(1, dtype=torch.float64)
     found = gradient(
-        Archer(most=2.0).loss(lessons(logits, [1], advantage=one, behaviour=rare)), logits
+        Archer(most=2.0).loss(lessons(logits, [1], advantage=one, behavior=rare)), logits
     )
     expected = gradient(-2.0 * logits.log_softmax(0)[1], logits)
     assert found.tolist() == pytest.approx(expected.tolist())
@@ -124,7 +124,7 @@ class TestGRPO:
         gain = torch.tensor([1.0, -1.0], dtype=torch.float64)
         # The better is already likelier than before by more than ε, the worse less likely.
         before = torch.stack([log_p[0] - 0.5, log_p[1] + 0.5])
-        batch = lessons(logits, [0, 1], gain=gain, behaviour=before)
+        batch = lessons(logits, [0, 1], gain=gain, behavior=before)
         assert gradient(GRPO(clip=0.2).loss(batch), logits).abs().max() == 0
 
 
@@ -209,9 +209,9 @@ def test_states_with_fewer_candidates_are_masked(name):
             wide[key] = torch.nn.functional.pad(getattr(batch, key), (0, pad))
         rest = {
             key: getattr(batch, key)
-            for key in ("choice", "behaviour", "advantage", "gain", "margin", "rival")
+            for key in ("choice", "behavior", "advantage", "gain", "margin", "rival")
         }
-        padded = Lessons(**wide, **rest)
+        padded = LessonBatch(**wide, **rest)
         loss = objective_class(name)().loss(padded) + kl_to_reference(padded)
         found = gradient(loss, logits).tolist()
         losses.append(float(loss.detach()))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hier.perception.gridworld.tracker import Outlook
+from hier.perception.gridworld.tracker import CriticState
 
 from hier.guidance.critic import MAX_CANDIDATES, SubgoalCritic, Transition
 from hier.guidance.soft_choice import soft_value
@@ -15,7 +15,7 @@ K = 6  # width of a candidate's vector
 def state(number, n=2):
     """A state told by the map, with ``n`` candidates told by their vectors."""
     map_ = np.full((15, 15), number, np.uint8)
-    return Outlook(map_, np.array([1, 2, 0]), np.eye(K, dtype=np.float32)[:n])
+    return CriticState(map_, np.array([1, 2, 0]), np.eye(K, dtype=np.float32)[:n])
 
 
 def critic(**options):
@@ -94,7 +94,7 @@ class TestValues:
         assert found.values([state(0)])[0][1] == pytest.approx(0.5, abs=0.03)
 
 
-class TestBehaviour:
+class TestBehavior:
     def test_it_has_no_say_without_data(self):
         found = critic(warmup=10)
         assert not found.ready and found.learn(5, 1.0) == {}
@@ -128,7 +128,7 @@ class TestBehaviour:
         found = critic(capacity=100)
         many = MAX_CANDIDATES + 8
         vectors = np.zeros((many, K), np.float32)
-        after = Outlook(np.zeros((15, 15), np.uint8), np.array([1, 2, 0]), vectors)
+        after = CriticState(np.zeros((15, 15), np.uint8), np.array([1, 2, 0]), vectors)
         log_p = np.full(many, -np.log(many), np.float32)
         for i in range(250):
             found.add(Transition(state(0), 0, float(i), 0.5, after, log_p))

@@ -16,10 +16,16 @@ from hier.planners.protocol import PlannerQuery, PlannerReply
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from hier import HierConfig, evaluate, load, resume, train
-from hier.guidance.actions import build_distillation
+from hier.guidance.actions import build_action_distillation
 from hier.guidance.learning import MEMBER
-from hier.guidance.selection import GuidedChoice, PlannerChoice, Requery
-from hier.guidance.soft_choice import Doubt, Temperature, doubted, soft_choice, soft_value
+from hier.guidance.selection import GuidedSelector, PlannerSelector, Requery
+from hier.guidance.soft_choice import (
+    PriorSmoothing,
+    Temperature,
+    smoothed_prior,
+    soft_choice,
+    soft_value,
+)
 from hier.run.folder import RunFolder, add_member
 from hier.run.setup import build_env, build_planner_of, open_trained
 from hier.run.training import TrainingError
@@ -52,8 +58,8 @@ class FixedCritic:
         self.ready = ready
         self._values = np.array(values, np.float32)
 
-    def values(self, outlooks):
-        return [self._values for _ in outlooks]
+    def values(self, critic_states):
+        return [self._values for _ in critic_states]
 
 
 def query():
@@ -67,8 +73,8 @@ def decide(choice, planner, n=1):
 class TestChoice:
     def test_without_a_ready_critic_it_is_the_planners_own_draw(self):
         critic = FixedCritic([0, 0, 0, 9], ready=False)
-        guided = GuidedChoice(critic, Temperature("fixed", 0.1), Requery(3), seed=4)
-        alone = PlannerChoice(seed=4)
+        guided = GuidedSelector(critic, Temperature("fixed", 0.1), Requery(3), seed=4)
+        alone = PlannerSelector(seed=4)
         for _ in range(5):
             one, other = decide(guided, FixedPlanner(), 8), decide(alone, FixedPlanner(), 8)
             assert [d.choice for d in one] == [d.choice for d in other]
@@ -76,7 +82,7 @@ class TestChoice:
 
     def test_choices_follow_the_soft_optimum(self):
         values = [0.0, 0.1, 0.3, 0.2]
-        choice = GuidedChoice(FixedCritic(values), Temperature("fixed", 0.2), seed=0)
+        choice = GuidedSelector(FixedCritic(values), Temperature("fixed", 0.2), seed=0)
         decisions = decide(choice, FixedPlanner(), 20_000)
         share = np.bincount([d.choice for d in decisions], minlength=4) / len(decisions)
         assert share == pytest.approx(np.exp(soft_choice(LOG_P, np.array(values), 0.2)), abs=0.015)
@@ -93,18 +99,20 @@ class TestChoice:
     )  # fmt: skip
     def test_a_planner_that_repeats_what_failed_is_doubted_more(self, recent, share):
         tried = [(SUBGOALS[["explore", "go to the red ball"].index(g)], how) for g, how in recent]
-        choice = GuidedChoice(
-            FixedCritic([0, 0, 0, 0]), Temperature("fixed", 1.0), doubt=Doubt(0.0, again=0.8)
+        choice = GuidedSelector(
+            FixedCritic([0, 0, 0, 0]),
+            Temperature("fixed", 1.0),
+            doubt=PriorSmoothing(0.0, again=0.8),
         )
         asked = [replace(query(), recent=tried)] * 4000
         decisions = choice.decide(FixedPlanner(), asked, [None] * 4000)
         found = np.bincount([d.choice for d in decisions], minlength=4) / 4000
-        assert found == pytest.approx(np.exp(doubted(LOG_P, share)), abs=0.03)
+        assert found == pytest.approx(np.exp(smoothed_prior(LOG_P, share)), abs=0.03)
 
     def test_where_it_is_not_trusted_the_planner_is_obeyed(self):
         """The critic then only values; it asks nothing again and moves no temperature."""
         values, temperature = [0.0, 0.1, 0.3, 9.0], Temperature("tuned", 0.1)
-        choice = GuidedChoice(
+        choice = GuidedSelector(
             FixedCritic(values), temperature, Requery(3, -0.01), tune=True, guides=lambda: False
         )
         assert not choice.guides()
@@ -118,7 +126,7 @@ class TestChoice:
     def test_a_tuned_temperature_moves_in_training_only(self):
         for tune in (True, False):
             temperature = Temperature("tuned", 1.0, target_kl=2.0)
-            choice = GuidedChoice(FixedCritic([0, 1, 2, 3]), temperature, tune=tune)
+            choice = GuidedSelector(FixedCritic([0, 1, 2, 3]), temperature, tune=tune)
             decide(choice, FixedPlanner(), 10)
             assert (temperature.value < 1.0) == tune
 
@@ -126,7 +134,7 @@ class TestChoice:
 class TestRequery:
     def read(self, values, rounds, threshold=-0.1, n=1):
         planner = FixedPlanner()
-        choice = GuidedChoice(
+        choice = GuidedSelector(
             FixedCritic(values), Temperature("fixed", math.inf), Requery(rounds, threshold)
         )
         return decide(choice, planner, n), planner
@@ -372,7 +380,7 @@ class TestActions:
 
     def distillation(self, config):
         planner = build_planner_of(config)
-        return build_distillation(config, build_env(config, planner), planner)
+        return build_action_distillation(config, build_env(config, planner), planner)
 
     def test_a_checkpoint_without_the_answers_or_with_others_says_so(self, tmp_path):
         config = HierConfig.load("demo", [*ACTIONS, "guidance.actions=loss", "env.n_envs=2"])
@@ -402,11 +410,11 @@ class TestValue:
             env = build_env(shaped, build_planner_of(shaped))
             env.seed(3)
             env.reset()
-            first = [lane.pursuit.decision.value for lane in env.hierarchy.lanes]
+            first = [lane.active.decision.value for lane in env.hierarchy.lanes]
             rng, pay, going = np.random.default_rng(0), np.zeros(2), np.ones(2, bool)
             last = np.zeros(2)
             for step in range(40):
-                held = [lane.pursuit.decision.value for lane in env.hierarchy.lanes]
+                held = [lane.active.decision.value for lane in env.hierarchy.lanes]
                 _, rewards, dones, infos = env.step(rng.integers(6, size=2))
                 pay += going * rewards * env.gamma**step
                 for i in np.flatnonzero(dones & going):

@@ -13,8 +13,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from hier import HierConfig, train
 from hier.guidance.learning import build_guidance
 from hier.guidance.lookahead import LOOKAHEAD_WIDTH, Future, LookAhead
-from hier.guidance.selection import GuidedChoice, Requery
-from hier.guidance.soft_choice import Doubt, Temperature, doubted, soft_choice, soft_value
+from hier.guidance.selection import GuidedSelector, Requery
+from hier.guidance.soft_choice import (
+    PriorSmoothing,
+    Temperature,
+    smoothed_prior,
+    soft_choice,
+    soft_value,
+)
 from hier.run.setup import build_env, build_planner_of, open_trained
 
 GAMMA, LAMBDA = 0.9, 0.3
@@ -44,9 +50,9 @@ class Process:
         self.asked.append([query.percept for query in queries])
         return [PlannerReply(np.log(self.p[q.percept]).astype(np.float32)) for q in queries]
 
-    def values(self, outlooks):
-        self.valued.append(list(outlooks))
-        return [self.q[outlook] for outlook in outlooks]
+    def values(self, critic_states):
+        self.valued.append(list(critic_states))
+        return [self.q[critic_state] for critic_state in critic_states]
 
     def imagine(self, query, subgoal):
         k = SUBGOALS.index(subgoal)
@@ -57,8 +63,8 @@ class Process:
         return PlannerQuery(percept="s", candidates=SUBGOALS, space=None)
 
     def choice(self, lookahead=True, **options):
-        return GuidedChoice(
-            self, Temperature("fixed", LAMBDA), doubt=Doubt(0.1),
+        return GuidedSelector(
+            self, Temperature("fixed", LAMBDA), doubt=PriorSmoothing(0.1),
             lookahead=LookAhead(GAMMA) if lookahead else None, **options,
         )  # fmt: skip
 
@@ -68,7 +74,7 @@ class Process:
 
 def expected(process, width):
     """Values two deep by the definition, and which candidates they look past."""
-    prior = doubted(np.log(process.p["s"]), 0.1)
+    prior = smoothed_prior(np.log(process.p["s"]), 0.1)
     policy = np.exp(soft_choice(prior, process.q["s"], LAMBDA))
     values, looked = process.q["s"].astype(float).copy(), []
     for g in sorted(range(len(SUBGOALS)), key=lambda g: -policy[g])[:width]:
@@ -82,7 +88,7 @@ def expected(process, width):
 
 class TestValue:
     def deepen(self, process, n=1, width=LOOKAHEAD_WIDTH):
-        prior = doubted(np.log(process.p["s"]), 0.1)
+        prior = smoothed_prior(np.log(process.p["s"]), 0.1)
         queries, q = [process.query()] * n, process.q["s"]
         return LookAhead(GAMMA, width).deepen(
             process, process, queries, [prior] * n, [q] * n,
@@ -211,7 +217,7 @@ class TestTraining:
                     assert future.query.recent[-1] == (subgoal, "done")
                     assert len(future.query.recent) <= 8 and future.duration >= 1
                     assert Subgoal("drop") not in future.query.candidates
-                    assert len(future.outlook.subgoals) == len(future.query.candidates)
+                    assert len(future.critic_state.subgoals) == len(future.query.candidates)
         assert told > 100
 
     @pytest.mark.parametrize("planner", ["oracle", "noisy"])

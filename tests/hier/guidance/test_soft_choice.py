@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from hier.guidance.soft_choice import (
-    Doubt,
+    GuidanceBandit,
+    PriorSmoothing,
     Temperature,
-    Trust,
     divergence,
-    doubted,
+    smoothed_prior,
     soft_choice,
     soft_value,
 )
@@ -26,7 +26,7 @@ COEFS = (0.001, 0.05, 1.0, 100.0)
 
 @pytest.mark.parametrize(("log_p", "q"), CASES)
 class TestSoftChoice:
-    def test_it_maximises_value_minus_divergence(self, log_p, q):
+    def test_it_maximizes_value_minus_divergence(self, log_p, q):
         for kl_coef in COEFS:
             log_pi = soft_choice(log_p, q, kl_coef)
             assert np.exp(log_pi).sum() == pytest.approx(1)
@@ -78,10 +78,10 @@ def test_what_the_planner_rules_out_is_never_chosen():
 def test_doubt_lets_a_sure_planner_be_overruled():
     log_p, q = np.log([1 - 3e-9, 1e-9, 1e-9, 1e-9]), np.array([0.0, 0.0, 0.1, 0.0])
     assert np.exp(soft_choice(log_p, q, 0.01))[2] < 1e-4
-    assert np.exp(soft_choice(doubted(log_p, 0.1), q, 0.01))[2] > 0.99
-    assert np.exp(doubted(log_p, 0.1)) == pytest.approx([0.925, 0.025, 0.025, 0.025])
-    assert doubted(log_p, 0.0) == pytest.approx(log_p)
-    assert np.exp(doubted(log_p, 1.0)) == pytest.approx([0.25] * 4)
+    assert np.exp(soft_choice(smoothed_prior(log_p, 0.1), q, 0.01))[2] > 0.99
+    assert np.exp(smoothed_prior(log_p, 0.1)) == pytest.approx([0.925, 0.025, 0.025, 0.025])
+    assert smoothed_prior(log_p, 0.0) == pytest.approx(log_p)
+    assert np.exp(smoothed_prior(log_p, 1.0)) == pytest.approx([0.25] * 4)
 
 
 class TestTemperature:
@@ -89,7 +89,7 @@ class TestTemperature:
         temperature = Temperature("annealed", 1.0, end=0.01, steps=100)
         found = []
         for steps in (0, 50, 100, 500):
-            temperature.at(steps)
+            temperature.anneal(steps)
             found.append(temperature.value)
         assert found == pytest.approx([1, 0.1, 0.01, 0.01])
 
@@ -97,51 +97,51 @@ class TestTemperature:
         log_p, q = np.log([0.5, 0.3, 0.2]), np.array([0.0, 0.5, 1.0])
         temperature = Temperature("tuned", 10.0, target_kl=0.3, rate=0.05)
         for _ in range(2000):
-            temperature.saw(divergence(soft_choice(log_p, q, temperature.value), log_p))
+            temperature.update(divergence(soft_choice(log_p, q, temperature.value), log_p))
         kl = divergence(soft_choice(log_p, q, temperature.value), log_p)
         assert kl == pytest.approx(0.3, abs=0.01)
 
     def test_a_fixed_one_stays(self):
         temperature = Temperature("fixed", 0.2)
-        temperature.at(10**6)
-        temperature.saw(5.0)
+        temperature.anneal(10**6)
+        temperature.update(5.0)
         assert temperature.value == 0.2
 
 
 def test_doubt_falls_as_plans_succeed():
-    doubt = Doubt(0.2, again=0.8)
+    doubt = PriorSmoothing(0.2, again=0.8)
     assert (doubt.share(), doubt.share(again=True)) == (0.2, 0.8)
     for _ in range(400):
-        doubt.saw(True)
+        doubt.update(True)
     assert doubt.share() < 1e-3 and doubt.share(again=True) < 1e-3
     for _ in range(400):
-        doubt.saw(False)
+        doubt.update(False)
     assert doubt.share() == pytest.approx(0.2, abs=1e-3)
-    assert Doubt(0.3, again=0.1).share(again=True) == 0.3
+    assert PriorSmoothing(0.3, again=0.1).share(again=True) == 0.3
 
 
 class TestTrust:
     @pytest.mark.parametrize(("obeyed", "guided"), [(0.8, 0.4), (0.3, 0.7)])
     def test_the_way_that_succeeds_more_is_taken_more(self, obeyed, guided):
-        trust, rng, taken = Trust(seed=0), np.random.default_rng(1), []
+        trust, rng, taken = GuidanceBandit(seed=0), np.random.default_rng(1), []
         for _ in range(2000):
             arm = trust.draw()
-            trust.saw(arm, rng.random() < (guided if arm else obeyed))
+            trust.update(arm, rng.random() < (guided if arm else obeyed))
             taken.append(arm)
         share = np.mean(taken[200:])
         assert share > 0.8 if guided > obeyed else share < 0.2
         assert trust.best() == (guided > obeyed)
 
     def test_what_was_once_worse_is_tried_again(self):
-        trust, rng = Trust(seed=0), np.random.default_rng(1)
+        trust, rng = GuidanceBandit(seed=0), np.random.default_rng(1)
         for _ in range(300):
             arm = trust.draw()
-            trust.saw(arm, not arm and rng.random() < 0.6)
+            trust.update(arm, not arm and rng.random() < 0.6)
         assert not trust.best()
         for _ in range(600):  # the critic has learned
             arm = trust.draw()
-            trust.saw(arm, rng.random() < (1.0 if arm else 0.6))
+            trust.update(arm, rng.random() < (1.0 if arm else 0.6))
         assert trust.best()
 
     def test_without_any_episode_guidance_has_its_say(self):
-        assert Trust().best() and Trust().rates() == (0.5, 0.5)
+        assert GuidanceBandit().best() and GuidanceBandit().rates() == (0.5, 0.5)

@@ -90,7 +90,7 @@ class TestSubgoals:
         config = HierConfig.load("demo", ["planner.type=random", "safety.forbid=['*']"])
         env = build_env(config, build_planner_of(config))
         env.reset()
-        assert all(lane.pursuit.subgoal for lane in env.hierarchy.lanes)
+        assert all(lane.active.subgoal for lane in env.hierarchy.lanes)
 
     @pytest.mark.parametrize(
         "line", ["safety.forbid=['pikc up *']", "subgoal.bonuses={'pick upp *': 0, 'pikc*': 0}"]

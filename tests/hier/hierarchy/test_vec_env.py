@@ -63,7 +63,7 @@ def walk_to_target(env):
 def pursue(env, final_action):
     """Walk to the current target and act on it; returns pay beyond the environment's reward."""
     paid, start = 0.0, env.hierarchy.steps_to_target(0)
-    subgoal = env.hierarchy.lanes[0].pursuit.subgoal
+    subgoal = env.hierarchy.lanes[0].active.subgoal
     for _ in range(60):
         targets = env.hierarchy.tracker.grounding.planes[0, 0]
         action = final_action if targets[5, 3] else walk_to_target(env)
@@ -81,7 +81,7 @@ def key_level_seed():
         env = build(Scripted("pick up"))
         env.seed(seed)
         env.reset()
-        if str(env.hierarchy.lanes[0].pursuit.subgoal).startswith("pick up"):
+        if str(env.hierarchy.lanes[0].active.subgoal).startswith("pick up"):
             return seed
     raise AssertionError("no such level")
 

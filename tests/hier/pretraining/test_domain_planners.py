@@ -11,7 +11,7 @@ from hier.planners.language.models import SHIPPED
 from hier.planners.language.planner import VLMPlanner
 from hier.planners.language.prompts import Prompt, PromptFormat
 from hier.planners.pretraining.demonstrations import Demonstrator, Mistakes, collect, load
-from hier.planners.pretraining.examples import TASKS, Examples, normalised, turns
+from hier.planners.pretraining.examples import TASKS, Examples, normalized, turns
 from hier.planners.pretraining.learner import Learner
 from hier.planners.pretraining.tiny_vlm import TinyVLM, build_tiny_vlm
 from hier.planners.scripted import OraclePlanner
@@ -176,7 +176,7 @@ class TestExamples:
     def test_pixels_are_those_of_the_image_processor(self, demonstrations, tiny):
         picture = demonstrations[0].shown
         inputs = tiny[1].encode([Prompt("go", (picture,))], torch.device("cpu"), torch.float32)
-        assert torch.allclose(inputs["pixel_values"], normalised(picture[None]), atol=1e-6)
+        assert torch.allclose(inputs["pixel_values"], normalized(picture[None]), atol=1e-6)
 
     def test_it_learns_without_a_reader_of_maps(self, demonstrations, tiny):
         network, form = tiny

@@ -115,7 +115,7 @@ def test_a_loaded_run_is_an_sb3_like_agent(run):
             break
         action, state = agent.predict(observation, state)
         assert env.action_space.contains(int(action))
-    assert state.hierarchy.lanes[0].pursuit.subgoal is not None
+    assert state.hierarchy.lanes[0].active.subgoal is not None
     venv = DummyVecEnv([lambda: make_env("BabyAI-GoToObjS4-v0")] * 3)
     returns, _ = evaluate_policy(
         load(run.folder, env=venv), venv, n_eval_episodes=6, return_episode_rewards=True, warn=False
@@ -304,7 +304,7 @@ class TestCommandLine:
         ],
     )
     def test_wrong_input_is_one_line_and_status_2(self, args, complaint):
-        done = hier(*args, cwd=Path(__file__).resolve().parents[2])
+        done = hier(*args, cwd=Path(__file__).resolve().parents[3])
         assert done.returncode == 2
         assert complaint in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1

@@ -46,7 +46,7 @@ def uniform(n: int) -> np.ndarray:
 
 
 def accented(picture: Image.Image) -> np.ndarray:
-    """Which pixels have the accent colour exactly."""
+    """Which pixels have the accent color exactly."""
     return (np.asarray(picture) == ACCENT).all(axis=2)
 
 
@@ -244,11 +244,11 @@ def test_gif_reopens_with_its_frames_and_holds_the_last(tmp_path, episode) -> No
             gif.seek(k)
             durations.append(gif.info["duration"])
             difference = np.abs(np.asarray(gif.convert("RGB")).astype(int) - frame)
-            assert difference.mean() < 2, "colours survive the palette"
+            assert difference.mean() < 2, "colors survive the palette"
     assert durations == [200] * (len(episode) - 1) + [1000]
 
 
-def test_gif_keeps_rare_colours() -> None:
+def test_gif_keeps_rare_colors() -> None:
     frame = np.zeros((64, 64, 3), np.uint8)
     frame[..., :] = np.arange(64, dtype=np.uint8)[:, None] * 3  # many greys
     frame[..., 1] += np.arange(64, dtype=np.uint8)[None]

@@ -40,7 +40,7 @@ MISSING = "transformers serve needs fastapi and uvicorn: pip install fastapi uvi
 def build_models(hub: Path) -> None:
     """Put three tiny models into a Hugging Face cache, so that a server finds them by name.
 
-    ``tiny/random`` is a Llama as initialised, which babbles. ``tiny/sure`` is a Llama whose weights
+    ``tiny/random`` is a Llama as initialized, which babbles. ``tiny/sure`` is a Llama whose weights
     spell *explore* after any prompt; ``tiny/seeing`` is a LLaVA around it.
     """
     import torch

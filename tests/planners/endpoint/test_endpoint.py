@@ -21,7 +21,7 @@ from hier.perception.gridworld.map_image import map_image
 from hier.perception.gridworld.tracker import GridTracker
 from hier.planners import PlannerError, PlannerQuery, build_planner
 from hier.planners.endpoint.answer_cache import AnswerCache
-from hier.planners.endpoint.answers import AnswerToken, ChatAnswer, candidate_log_probs
+from hier.planners.endpoint.answers import AnswerToken, ChatAnswer, answer_log_probs
 from hier.planners.endpoint.chat_request import COMPLAINT, IMAGE_SIZE, RequestFormat, conversation
 from hier.planners.endpoint.planner import EndpointPlanner
 from hier.planners.language.models import SHIPPED
@@ -782,7 +782,7 @@ class TestLogProbs:
     COLOR = {" red": 0.6, " blue": 0.3, " green": 0.1}  # noqa: RUF012
 
     def distribution(self, steps, answer, sentences=SENTENCES):
-        log_probs = candidate_log_probs(tokens(*steps), sentences, answer)
+        log_probs = answer_log_probs(tokens(*steps), sentences, answer)
         assert log_probs.dtype == np.float32
         assert np.exp(log_probs.astype(float)).sum() == pytest.approx(1.0, abs=1e-6)
         return np.exp(log_probs)
@@ -835,10 +835,10 @@ class TestLogProbs:
 
     def test_tokens_that_do_not_spell_the_answer_are_not_believed(self):
         spelled = tokens(("\u2581go", {"\u2581go": 1.0}))
-        assert candidate_log_probs(spelled, self.SENTENCES, 1) is None
+        assert answer_log_probs(spelled, self.SENTENCES, 1) is None
 
     def test_impossible_tokens_stay_finite(self):
-        found = candidate_log_probs([AnswerToken("explore", -9999.0, [])], self.SENTENCES, 0)
+        found = answer_log_probs([AnswerToken("explore", -9999.0, [])], self.SENTENCES, 0)
         assert np.isfinite(found).all()
 
     def test_a_servers_log_probabilities_reach_the_reply(self, server, queries):

@@ -1,4 +1,4 @@
-"""Tiny, randomly initialised checkpoints of many model families, built without a network.
+"""Tiny, randomly initialized checkpoints of many model families, built without a network.
 
 They know nothing; they stand for the hub's models because they take the same code path: the Auto
 classes, the family's own processor, its chat template, its cache and its attention.
@@ -368,7 +368,7 @@ LLM: dict[str, Callable[[], tuple[Any, Any]]] = {
 def build_checkpoint(family: str, folder: Path) -> Path:
     """Write a random checkpoint of ``family`` to ``folder``, weights drawn large enough to matter.
 
-    With a family's own initialisation the outputs of such a small network hardly depend on what it
+    With a family's own initialization the outputs of such a small network hardly depend on what it
     attends to, and a wrong mask would pass.
     """
     config, processor = {**VLM, **LLM}[family]()

@@ -233,7 +233,7 @@ def test_a_family_that_needs_num2words_says_so(tmp_path):
     assert "needs num2words, which is not installed; pip install num2words" in text
 
 
-def test_quantisation_without_its_library_says_so(original):
+def test_quantization_without_its_library_says_so(original):
     text = refusal(original("llama"), images=False, quantization={"load_in_4bit": True})
     assert "bitsandbytes" in text and "pip install" in text
     assert "cannot be loaded" in refusal(original("llama"), False, quantization={"bits": 3})

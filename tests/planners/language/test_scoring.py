@@ -95,7 +95,7 @@ def test_every_strategy_gives_the_same_numbers(family, planner_of, queries):
     assert torch.allclose(
         scored(planner, queries, "expand", max_rows=5), truth, rtol=0, atol=TOLERANCE
     )
-    if family == "lfm2":  # convolutions mix neighbours in a row, whatever the mask
+    if family == "lfm2":  # convolutions mix neighbors in a row, whatever the mask
         assert (scored(planner, queries, "tree") - truth).abs().max() > 0.1
     else:
         assert torch.allclose(scored(planner, queries, "tree"), truth, rtol=0, atol=TOLERANCE)

@@ -16,7 +16,7 @@ from hier.planners.accuracy import measure, states_of
 from hier.planners.language.prompts import Prompt, PromptFormat
 from hier.planners.language.scoring import candidate_log_probs
 from hier.planners.pretraining.demonstrations import Demonstrator, Mistakes, collect, load, save
-from hier.planners.pretraining.examples import TASKS, Examples, middle, normalised, turns
+from hier.planners.pretraining.examples import TASKS, Examples, middle, normalized, turns
 from hier.planners.pretraining.learner import Learner
 from hier.planners.pretraining.sight import MapReader
 from hier.planners.pretraining.tiny_vlm import TinyVLM, build_tiny_vlm
@@ -63,12 +63,12 @@ class TestDemonstrations:
             assert all((a.shown == b.shown).all() for a, b in zip(first, other, strict=True))
 
     def test_without_mistakes_and_variation_the_expert_wins(self):
-        never = Mistakes(subgoal=0, slip=0, start=0, impatience=0, midway=0)
+        never = Mistakes(subgoal=0, random_action=0, start=0, impatience=0, midway=0)
         player = Demonstrator(LEVELS[0], never)
         for seed in range(10):
             found = player.demonstrate(seed)
             assert [d.pursued for d in found] == [d.answer for d in found]
-            # The value is the discounted reward: it rises towards the end.
+            # The value is the discounted reward: it rises toward the end.
             values = [d.value for d in found]
             assert values == sorted(values) and 0.2 < values[0] < values[-1] < 1
 
@@ -154,7 +154,7 @@ class TestExamples:
         query = next(Demonstrator(LEVELS[0]).play(0))[0]
         picture = map_image(query.percept)
         inputs = form.encode([Prompt("go", (picture,))], torch.device("cpu"), torch.float32)
-        assert torch.allclose(inputs["pixel_values"], normalised(picture[None]), atol=1e-6)
+        assert torch.allclose(inputs["pixel_values"], normalized(picture[None]), atol=1e-6)
 
     def test_the_loss_is_that_of_exact_scoring(self, tiny, demonstrations):
         """Prompt and trie in one pass give what scoring gives from prompt, cache and trie."""
