@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from gymnasium import spaces
-from hier.controllers.features import INPUTS, SubgoalFeatures
-from hier.controllers.guided import FORMS, Guidance, GuidedPolicy, GuidedRolloutBuffer
-from hier.controllers.hindsight import Hindsight, HindsightReplayBuffer
-from hier.envs.errors import ConfigError, RunFolderError, UnknownNameError
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
+
+from hier.controllers.features import INPUTS, SubgoalFeatures
+from hier.controllers.guided import FORMS, Guidance, GuidedPolicy, GuidedRolloutBuffer
+from hier.controllers.hindsight import Hindsight, HindsightReplayBuffer
+from hier.envs.errors import ConfigError, RunFolderError, UnknownNameError
 
 # Name to (module, class, policy); imported when asked for.
 ALGORITHMS: dict[str, tuple[str, str, str]] = {

@@ -25,13 +25,14 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium import spaces
-from hier.envs.errors import ConfigError, UnknownNameError
 from numpy.typing import NDArray
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.distributions import CategoricalDistribution
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import MultiInputActorCriticPolicy
+
+from hier.envs.errors import ConfigError, UnknownNameError
 
 REFERENCE = "reference_log_probs"  # observation key: log π_ref(a|s,g), (n_actions,) float32
 FORMS = ("reward", "loss")

@@ -22,12 +22,14 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
-from hier.controllers.shaping import shaping_reward
-from hier.envs.domain import Relabeling
 from numpy.typing import NDArray
 from stable_baselines3.common.buffers import DictReplayBuffer
 from stable_baselines3.common.type_aliases import DictReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
+
+from hier.controllers.shaping import shaping_reward
+from hier.envs.domain import Relabeling
+from hier.envs.subgoal import Outcome
 
 PAYS = "subgoal_pays"  # info: what completing the present subgoal pays; None once it was paid
 _OPEN = -1  # in place of the end of a subgoal that is pursued still
@@ -94,7 +96,7 @@ class HindsightReplayBuffer(DictReplayBuffer):
         for i, info in enumerate(infos):
             record = info.get("subgoal")
             # A subgoal that failed or timed out is followed by one that hindsight cannot know.
-            gave_up = record is not None and record.outcome in ("failed", "timeout")
+            gave_up = record is not None and record.outcome in (Outcome.FAILED, Outcome.TIMEOUT)
             bonus = None if gave_up else info.get(PAYS, 0.0)
             self._bonuses[at, i] = np.nan if bonus is None else bonus
             self._lengths[i] += 1

@@ -10,10 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from gymnasium import spaces
-from hier.controllers.features import INPUTS, SubgoalFeatures
-from hier.controllers.guided import check_log_probs, kl_divergence
-from hier.envs.errors import ConfigError, RunFolderError
-from hier.envs.files import atomic_write
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -26,6 +22,11 @@ from stable_baselines3.common.preprocessing import (
 from stable_baselines3.common.utils import get_device
 from stable_baselines3.common.vec_env import VecTransposeImage
 from torch import nn
+
+from hier.controllers.features import INPUTS, SubgoalFeatures
+from hier.controllers.guided import check_log_probs, kl_divergence
+from hier.envs.errors import ConfigError, RunFolderError
+from hier.envs.files import atomic_write
 
 _HELD_OUT = 10  # one answer in so many is never trained on
 _TARGETS = "log_probs"

@@ -14,10 +14,11 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+from numpy.typing import NDArray
+
 from hier.envs.errors import ConfigError
 from hier.envs.subgoal import Subgoal, SubgoalSpace
 from hier.envs.variations import Variations
-from numpy.typing import NDArray
 
 FAR = 1 << 20  # a distance to where no way is known; compiled code keeps it: do not change
 

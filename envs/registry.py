@@ -12,6 +12,7 @@ import inspect
 from functools import lru_cache
 
 import gymnasium as gym
+
 from hier.envs.domain import Domain
 from hier.envs.errors import ConfigError, UnknownNameError
 

@@ -11,6 +11,7 @@ import sys
 from typing import Any
 
 import gymnasium as gym
+
 from hier.envs.errors import SimulatorError
 
 

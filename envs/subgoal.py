@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Protocol
 
 import numpy as np
-from hier.envs.errors import UserError
 from numpy.typing import NDArray
+
+from hier.envs.errors import UserError
 
 
 class SubgoalSyntaxError(UserError, ValueError):
@@ -47,6 +49,15 @@ class Subgoal:
         }[self.where]
         noun = f" the {self.color} {self.kind}" if self.kind else ""
         return f"{self.verb}{noun}{place}"
+
+
+class Outcome(StrEnum):
+    """How a subgoal ended."""
+
+    DONE = "done"
+    FAILED = "failed"  # its target is gone, or the world changed in a way that it did not ask for
+    TIMEOUT = "timeout"
+    EPISODE_END = "episode end"
 
 
 class Percept(Protocol):
@@ -94,7 +105,8 @@ class SubgoalSpace(Protocol):
     def is_repeatable(self, subgoal: Subgoal, percept: Any) -> bool:
         """Whether achieving ``subgoal`` again in one episode is progress again.
 
-        What can be undone is not: who drops a thing to take it again would be paid for the way.
+        What can be undone is not: otherwise an agent could collect the shaping reward again and
+        again by dropping and picking up an object.
         """
 
     def describe(self, percept: Any) -> str:
@@ -109,3 +121,33 @@ class Expert(Protocol):
 
     def subgoal(self, percept: Any, candidates: Sequence[Subgoal]) -> Subgoal | None:
         """The subgoal to pursue now, from the simulator's own state; ``None`` if it knows none."""
+
+
+def outcome_of_step(
+    space: SubgoalSpace,
+    subgoal: Subgoal,
+    before: Any,
+    after: Any,
+    *,
+    found: bool,
+    duration: int,
+    max_duration: int,
+) -> Outcome | None:
+    """How the step from percept ``before`` to ``after`` ended ``subgoal``; ``None`` if it did not.
+
+    This is the one rule for training, evaluation and demonstrations.
+
+    Args:
+        space: the domain's subgoals.
+        subgoal: what is pursued.
+        before: percept before the step.
+        after: percept after it.
+        found: whether perception still knows a target for the subgoal.
+        duration: steps spent on the subgoal, this one included.
+        max_duration: steps after which it times out.
+    """
+    if space.is_complete(subgoal, before, after):
+        return Outcome.DONE
+    if not found or space.is_interrupted(subgoal, before, after):
+        return Outcome.FAILED
+    return Outcome.TIMEOUT if duration >= max_duration else None

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+
 from hier.envs import Domain, SimulatorError, Subgoal, SubgoalSyntaxError
 from hier.envs.domain import FAR
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+
 from hier.envs.domain import FAR
 from hier.envs.subgoal import Subgoal, SubgoalSpace
-from numpy.typing import NDArray
 
 
 class PlaceGrounding(NamedTuple):

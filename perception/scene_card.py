@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from hier.envs.subgoal import Subgoal
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+
+from hier.envs.subgoal import Subgoal
 
 PAPER, INK, MUTED = (246, 246, 243), (33, 35, 41), (122, 124, 130)
 MARGIN = 12

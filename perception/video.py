@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hier.envs.errors import UserError
-from hier.envs.files import atomic_write
 from numpy.typing import NDArray
 from PIL import Image
+
+from hier.envs.errors import UserError
+from hier.envs.files import atomic_write
 
 Frames = Sequence[NDArray[np.uint8]]
 

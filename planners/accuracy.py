@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+
 from hier.planners.pretraining.demonstrations import Demonstrator, Mistakes
 from hier.planners.protocol import Planner, PlannerQuery
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from hier.envs.errors import UserError
-from hier.envs.subgoal import Expert, Subgoal, SubgoalSpace
 from numpy.typing import NDArray
 
+from hier.envs.errors import UserError
+from hier.envs.subgoal import Expert, Outcome, Subgoal, SubgoalSpace
+
 RECENT = 8  # past subgoals a planner is told about
-DONE, FAILED, TIMEOUT = "done", "failed", "timeout"  # how a subgoal ends
 
 
 class PlannerError(UserError, RuntimeError):
@@ -28,8 +28,7 @@ class PlannerQuery:
         candidates: the closed set to score, at least one.
         space: the domain's subgoals, for planners that read the scene as text (``describe``) or
             answer in words (``parse``).
-        recent: subgoals already tried in this episode, oldest first, with how each ended
-            (``done``, ``failed`` or ``timeout``).
+        recent: subgoals already tried in this episode, oldest first, with how each ended.
         expert: privileged; set only for planners with ``privileged = True``.
         rejected: proposals already made for this choice, oldest first, and the advantages for which
             a critic turned them down, in environment reward; none is a candidate any more.
@@ -39,7 +38,7 @@ class PlannerQuery:
     percept: Any
     candidates: Sequence[Subgoal]
     space: SubgoalSpace
-    recent: Sequence[tuple[Subgoal, str]] = ()
+    recent: Sequence[tuple[Subgoal, Outcome]] = ()
     expert: Expert | None = None
     rejected: Sequence[tuple[Subgoal, float]] = ()
     offered: Sequence[Subgoal] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+
 from hier.envs.errors import ConfigError, UnknownNameError
 from hier.planners.protocol import (
     PlannerError,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from hier.envs.gridworld.env import GridworldEnv
 from minigrid.core.grid import Grid
 from minigrid.core.mission import MissionSpace
 from minigrid.core.world_object import Ball, Box, Door, Floor, Goal, Key, Lava, Wall, WorldObj
 from minigrid.minigrid_env import MiniGridEnv
 
+from hier.envs.gridworld.env import GridworldEnv
 from tests.scripted_play import Play
 
 _COLORS = {"r": "red", "g": "green", "b": "blue", "p": "purple", "y": "yellow", "e": "grey"}

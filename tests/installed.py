@@ -3,9 +3,9 @@
 from importlib.util import find_spec
 
 import pytest
-from hier.envs import SimulatorError
 
 from hier import envs
+from hier.envs import SimulatorError
 
 
 def made(level):

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from minigrid.minigrid_env import MiniGridEnv
+from numpy.typing import NDArray
+
+from hier import envs
 from hier.envs.gridworld.env import GridworldEnv
 from hier.envs.gridworld.percept import GridPercept
 from hier.envs.gridworld.subgoals import GridworldSubgoals
 from hier.envs.subgoal import Subgoal
 from hier.perception.gridworld.scripted_controller import GridScriptedController
 from hier.perception.gridworld.tracker import MAP_SIZE, GridTracker
-from minigrid.minigrid_env import MiniGridEnv
-from numpy.typing import NDArray
-
-from hier import envs
 
 SPACE = GridworldSubgoals()
 LEFT, RIGHT, FORWARD, PICK_UP, DROP, TOGGLE, DONE = range(7)

@@ -10,8 +10,9 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from hier.envs.robotics import build_simulator, open_renderer
 from numpy.typing import NDArray
+
+from hier.envs.robotics import build_simulator, open_renderer
 
 PIXELS = 128  # a side of each picture
 FIELD = 0.9  # meters seen each way

@@ -7,12 +7,13 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+from numpy.typing import NDArray
+
 from hier.envs.fetch.camera import FRAME, camera_of
 from hier.envs.fetch.expert import FetchExpert
 from hier.envs.fetch.percept import N_WORDS, TASKS, WORDS, mission_words
 from hier.envs.fetch.plan import draw_plan
 from hier.envs.fetch.subgoals import is_there
-from numpy.typing import NDArray
 
 FRAME_EVERY = 2  # control steps (of 40 ms) between two pictures
 STEP = 0.04  # seconds a control step takes

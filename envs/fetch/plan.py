@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from hier.envs.fetch.percept import SIDE
 from numpy.typing import NDArray
+
+from hier.envs.fetch.percept import SIDE
 
 PLAN = 240  # pixels a side of each of the two
 _SCALE = 270  # pixels a meter

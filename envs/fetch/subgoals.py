@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+
 from hier.envs.fetch.percept import PUSH_TASK, REACH_TASK, FetchPercept
 from hier.envs.subgoal import Subgoal, SubgoalSyntaxError
-from numpy.typing import NDArray
 
 CELL = 0.1  # meters; the unit of ways
 NEAR = 0.05  # meters from the target at which the simulator takes it for reached

@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from hier.envs.errors import SimulatorError
 from minigrid.core.constants import COLOR_TO_IDX, OBJECT_TO_IDX, STATE_TO_IDX
 from minigrid.core.world_object import WorldObj
+
+from hier.envs.errors import SimulatorError
 
 COLORS = tuple(sorted(COLOR_TO_IDX, key=lambda name: COLOR_TO_IDX[name]))
 DOOR_STATES = tuple(sorted(STATE_TO_IDX, key=lambda name: STATE_TO_IDX[name]))

@@ -7,6 +7,15 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 import numpy as np
+from minigrid.envs.babyai.core.verifier import (
+    GoToInstr,
+    Instr,
+    OpenInstr,
+    PickupInstr,
+    PutNextInstr,
+    SeqInstr,
+)
+
 from hier.envs.errors import SimulatorError
 from hier.envs.gridworld.cells import EMPTY
 from hier.envs.gridworld.env import GridworldEnv
@@ -16,14 +25,6 @@ from hier.envs.gridworld.percept import GridPercept
 from hier.envs.gridworld.subgoals import GridworldSubgoals
 from hier.envs.gridworld.targets import VERBS
 from hier.envs.registry import make_env
-from minigrid.envs.babyai.core.verifier import (
-    GoToInstr,
-    Instr,
-    OpenInstr,
-    PickupInstr,
-    PutNextInstr,
-    SeqInstr,
-)
 
 STEPS, EVERY = 30, 5  # random actions per seed, and how often the expert is asked on the way
 

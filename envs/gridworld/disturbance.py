@@ -7,15 +7,16 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from minigrid.core.world_object import WorldObj
+from minigrid.envs.babyai.core.verifier import Instr, SeqInstr
+from numpy.typing import NDArray
+
 from hier.envs.errors import UnknownNameError
 from hier.envs.gridworld.cells import KIND_OF, WALKABLE, code_of
 from hier.envs.gridworld.env import GridworldEnv
 from hier.envs.gridworld.instructions import next_clause
 from hier.envs.gridworld.percept import HEADINGS
 from hier.envs.gridworld.targets import keeps_ways_open
-from minigrid.core.world_object import WorldObj
-from minigrid.envs.babyai.core.verifier import Instr, SeqInstr
-from numpy.typing import NDArray
 
 Place = tuple[int, int]
 

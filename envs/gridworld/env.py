@@ -10,12 +10,13 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+from minigrid.minigrid_env import MiniGridEnv
+from numpy.typing import NDArray
+
 from hier.envs.errors import SimulatorError
 from hier.envs.gridworld.expert import GridExpert
 from hier.envs.gridworld.missions import MAX_TOKENS, VOCABULARY, encode_mission
 from hier.envs.gridworld.rendering import FrameRenderer
-from minigrid.minigrid_env import MiniGridEnv
-from numpy.typing import NDArray
 
 VIEW_SIZE = 7
 

@@ -12,10 +12,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from hier.envs.gridworld.cells import UNSEEN
-from hier.envs.gridworld.instructions import ReachGoalInstr, instruction_of, next_clause
-from hier.envs.gridworld.percept import HEADINGS, GridPercept
-from hier.envs.subgoal import Subgoal
 from minigrid.core.world_object import WorldObj
 from minigrid.envs.babyai.core.verifier import (
     GoToInstr,
@@ -27,6 +23,11 @@ from minigrid.envs.babyai.core.verifier import (
 )
 from minigrid.minigrid_env import MiniGridEnv
 from minigrid.utils import baby_ai_bot as bots
+
+from hier.envs.gridworld.cells import UNSEEN
+from hier.envs.gridworld.instructions import ReachGoalInstr, instruction_of, next_clause
+from hier.envs.gridworld.percept import HEADINGS, GridPercept
+from hier.envs.subgoal import Subgoal
 
 
 class GridExpert:

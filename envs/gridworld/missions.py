@@ -10,9 +10,10 @@ import re
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
+
 from hier.envs.errors import SimulatorError
 from hier.envs.subgoal import Subgoal
-from numpy.typing import NDArray
 
 _WORDS = """
 , a after and at avoid ball behind blue box door end fetch find from front get go goal green grey

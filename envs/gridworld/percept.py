@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from hier.envs.gridworld.cells import EMPTY
 from numpy.typing import NDArray
+
+from hier.envs.gridworld.cells import EMPTY
 
 HEADINGS = ((1, 0), (0, 1), (-1, 0), (0, -1))  # (dx, dy) for headings 0..3, clockwise
 

@@ -12,11 +12,12 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from hier.envs.compiled import compiled
-from hier.envs.gridworld.cells import EMPTY, N_CODES, TRANSPARENT, UNSEEN, WALL, code_of, object_of
 from minigrid.core.grid import Grid
 from minigrid.minigrid_env import MiniGridEnv
 from numpy.typing import NDArray
+
+from hier.envs.compiled import compiled
+from hier.envs.gridworld.cells import EMPTY, N_CODES, TRANSPARENT, UNSEEN, WALL, code_of, object_of
 
 TILE = 8  # pixels per tile side
 AGENT_HEADING_IN_VIEW = 3  # the agent looks up in its own view

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 import numpy as np
+from numpy.typing import NDArray
+
 from hier.envs.gridworld.cells import (
     CARRYABLE,
     CELLS,
@@ -20,7 +22,6 @@ from hier.envs.gridworld.cells import (
 from hier.envs.gridworld.percept import HEADINGS, GridPercept
 from hier.envs.gridworld.targets import ANY, VERBS, WHERE, mark_targets, new_mask
 from hier.envs.subgoal import Subgoal, SubgoalSyntaxError
-from numpy.typing import NDArray
 
 _OBJECT_KINDS = ("door", "key", "ball", "box", "goal")
 _NO_OBJECT = ("explore", "drop")

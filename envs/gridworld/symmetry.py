@@ -7,6 +7,7 @@ does a mirror, with left and right exchanged, and balls for boxes where no box i
 from __future__ import annotations
 
 import numpy as np
+
 from hier.envs.gridworld.cells import CELLS, CODE, COLORS, N_CODES
 from hier.envs.variations import Symmetry
 

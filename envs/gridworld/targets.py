@@ -7,6 +7,7 @@ perception's grounding (all environments at every step).
 from __future__ import annotations
 
 import numpy as np
+
 from hier.envs.compiled import compiled
 from hier.envs.gridworld.cells import DOOR_STATES, EMPTY, KINDS, UNSEEN
 

@@ -11,8 +11,6 @@ import re
 from typing import Any
 
 import numpy as np
-from hier.envs.gridworld.cells import COLORS
-from hier.envs.gridworld.instructions import ReachGoalInstr
 from minigrid.core.world_object import Ball, Box, Goal, Key, WorldObj
 from minigrid.envs.babyai.core.roomgrid_level import RejectSampling
 from minigrid.envs.babyai.core.verifier import (
@@ -27,6 +25,9 @@ from minigrid.envs.babyai.core.verifier import (
     PickupInstr,
     PutNextInstr,
 )
+
+from hier.envs.gridworld.cells import COLORS
+from hier.envs.gridworld.instructions import ReachGoalInstr
 
 MOST_CLUTTER = 7
 _MOVABLE = {"key": Key, "ball": Ball, "box": Box}

@@ -6,8 +6,9 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from hier.envs.robotics import build_simulator, open_renderer
 from numpy.typing import NDArray
+
+from hier.envs.robotics import build_simulator, open_renderer
 
 PIXELS = 10  # a meter, which is a cell
 FIELD = 12  # meters seen each way, around the middle of the maze

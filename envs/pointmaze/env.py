@@ -8,11 +8,12 @@ import cv2
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+from numpy.typing import NDArray
+
 from hier.envs.pointmaze.camera import FRAME, camera_of
 from hier.envs.pointmaze.expert import MazeExpert
 from hier.envs.pointmaze.maps import SIZE, as_map
 from hier.envs.pointmaze.percept import WORDS
-from numpy.typing import NDArray
 
 FRAME_EVERY = 20  # control steps (of 10 ms) between two pictures
 FASTEST = 5.0  # meters a second, the simulator's own limit

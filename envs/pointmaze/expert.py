@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
+
 from hier.envs.pointmaze.maps import Cell, cell_at, steps_to
 from hier.envs.pointmaze.percept import MazePercept
 from hier.envs.pointmaze.subgoals import REACH, GoToCell
 from hier.envs.subgoal import Subgoal
-from numpy.typing import NDArray
 
 
 class MazeExpert:

@@ -10,8 +10,9 @@ from collections import deque
 from functools import lru_cache
 
 import numpy as np
-from hier.envs.domain import FAR
 from numpy.typing import NDArray
+
+from hier.envs.domain import FAR
 
 SIZE = 12  # rows and columns of a map: the largest maze (9 x 12) and room to spare
 GOAL_RADIUS = 0.45  # meters at which the simulator takes the goal for reached

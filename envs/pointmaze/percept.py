@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from hier.envs.pointmaze.maps import Cell, cell_at
 from numpy.typing import NDArray
+
+from hier.envs.pointmaze.maps import Cell, cell_at
 
 MISSION = "reach the red goal"
 WORDS = ("", *MISSION.split())  # word ids; 0 is padding

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+
 from hier.envs.pointmaze.maps import (
     GOAL_RADIUS,
     SIZE,
@@ -16,7 +18,6 @@ from hier.envs.pointmaze.maps import (
 )
 from hier.envs.pointmaze.percept import MazePercept
 from hier.envs.subgoal import Subgoal, SubgoalSyntaxError
-from numpy.typing import NDArray
 
 ARRIVED = 0.35  # meters from a cell's center at which it is reached
 _PATTERN = re.compile(r"go to row (\d+) column (\d+)")

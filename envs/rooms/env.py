@@ -7,6 +7,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+from numpy.typing import NDArray
+
 from hier.envs.rooms.expert import RoomsExpert
 from hier.envs.rooms.percept import (
     GO_TO,
@@ -20,7 +22,6 @@ from hier.envs.rooms.percept import (
 )
 from hier.envs.rooms.simulator import FRAME, build, mute, picture, plan
 from hier.envs.rooms.truth import FARTHEST, MAX_SIGHTINGS, RoomsTruth, turned
-from numpy.typing import NDArray
 
 MISSIONS = {
     "MiniWorld-FourRooms-v0": GO_TO,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
+
 from hier.envs.domain import FAR
 from hier.envs.rooms.maps import center
 from hier.envs.rooms.percept import PICK_UP, PUT_NEXT, RoomsPercept, Thing
@@ -13,7 +15,6 @@ from hier.envs.rooms.subgoals import Explore, PutNext, RoomsSubgoals
 from hier.envs.rooms.truth import RoomsTruth, turned
 from hier.envs.rooms.ways import way_to
 from hier.envs.subgoal import Subgoal
-from numpy.typing import NDArray
 
 RED, YELLOW = ("red", "box"), ("yellow", "box")
 MISTAKEN = 1.5  # meters by which an object may be seen wrongly and still be meant

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from hier.envs.rooms.maps import Cell, cell_at
 from numpy.typing import NDArray
+
+from hier.envs.rooms.maps import Cell, cell_at
 
 COLORS = ("blue", "green", "grey", "purple", "red", "yellow")
 KINDS = ("ball", "box", "key")

@@ -10,8 +10,9 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from hier.envs.errors import SimulatorError
 from numpy.typing import NDArray
+
+from hier.envs.errors import SimulatorError
 
 FRAME = (60, 80, 3)
 FOCAL = FRAME[0] / 2 / np.tan(np.deg2rad(30))  # pixels: the camera sees 60 degrees up and down

@@ -8,11 +8,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
+
 from hier.envs.domain import FAR
 from hier.envs.rooms.maps import CELL, from_agent
 from hier.envs.rooms.percept import AGENT_RADIUS, RADIUS, RoomsPercept, SeenObject, carried_ahead
 from hier.envs.rooms.ways import Way
-from numpy.typing import NDArray
 
 STEP = 0.15  # meters ahead by one action
 TURN = math.pi / 12  # radians by one action

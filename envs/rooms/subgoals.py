@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+
 from hier.envs.rooms.maps import (
     CELL,
     FREE,
@@ -33,7 +35,6 @@ from hier.envs.rooms.percept import (
 from hier.envs.rooms.steering import cannot_turn, clear_heading, toward
 from hier.envs.rooms.ways import Way, way_to
 from hier.envs.subgoal import Subgoal, SubgoalSyntaxError
-from numpy.typing import NDArray
 
 ARRIVED = 0.6  # meters from a place to explore at which it is explored
 _BITS = 7  # of a row or column

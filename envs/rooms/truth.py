@@ -7,10 +7,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from hier.envs.rooms.maps import CELL, FREE, SIZE, WALL
 from hier.envs.rooms.percept import COLORS, KINDS, RAYS, Thing, carried_ahead
 from hier.envs.rooms.simulator import FOCAL, FRAME
-from numpy.typing import NDArray
 
 FARTHEST = 10.0  # meters: nothing is told of what lies beyond
 MAX_SIGHTINGS = 8  # objects seen at once

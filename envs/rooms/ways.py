@@ -11,11 +11,12 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from hier.envs.compiled import compiled
 from hier.envs.domain import FAR
 from hier.envs.rooms.maps import CELL, SIZE, UNKNOWN, WALL
 from hier.envs.rooms.percept import AGENT_RADIUS
-from numpy.typing import ArrayLike, NDArray
 
 FINE = CELL / 2  # meters a side of the cells of ways
 _MARGIN = 4  # cells searched around what is known

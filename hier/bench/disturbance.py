@@ -14,9 +14,8 @@ from hier.bench.runs import kept_parent, side_by_side, success_figures, train_al
 from hier.config import HierConfig
 from hier.envs.gridworld.disturbance import DISTURBANCES, Disturbed
 from hier.envs.registry import make_env
-from hier.envs.subgoal import Subgoal
+from hier.envs.subgoal import Outcome, Subgoal
 from hier.planners.protocol import (
-    DONE,
     Planner,
     PlannerQuery,
     PlannerReply,
@@ -52,7 +51,7 @@ class FixedPlan:
         """See :class:`hier.planners.protocol.Planner`; for one environment and one episode."""
         (query,) = queries
         last = len(self.plan) - 1
-        if query.recent and query.recent[-1] == (self.plan[self._now], DONE):
+        if query.recent and query.recent[-1] == (self.plan[self._now], Outcome.DONE):
             self._now = min(self._now + 1, last)
         left = [i for i in range(self._now, last + 1) if self.plan[i] in query.candidates]
         if not left:

@@ -12,7 +12,7 @@ import torch
 
 from hier.bench import Row
 from hier.envs.registry import domain_named, make_env
-from hier.envs.subgoal import Subgoal
+from hier.envs.subgoal import Outcome, Subgoal
 from hier.planners.language.planner import VLMPlanner
 from hier.planners.language.scoring import candidate_log_probs, score_naive
 from hier.planners.protocol import PlannerQuery
@@ -134,6 +134,6 @@ def make_queries(seed: int) -> list[PlannerQuery]:
             tracker.update({key: value[None] for key, value in observation.items()})
         percept = tracker.percept(0).snapshot()
         candidates = list(dict.fromkeys([*space.candidates(percept), *spare]))[:CANDIDATES]
-        tried = tuple((subgoal, "done") for subgoal in candidates[: i % 3])
+        tried = tuple((subgoal, Outcome.DONE) for subgoal in candidates[: i % 3])
         queries.append(PlannerQuery(percept, candidates, space, tried))
     return queries

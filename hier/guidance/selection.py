@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hier.envs.domain import CriticState
-from hier.envs.subgoal import Subgoal
+from hier.envs.subgoal import Outcome, Subgoal
 from hier.guidance.critic import SubgoalCritic
 from hier.guidance.lookahead import Imagine, LookAhead
 from hier.guidance.soft_choice import (
@@ -22,7 +22,7 @@ from hier.guidance.soft_choice import (
     soft_choice,
     soft_value,
 )
-from hier.planners.protocol import DONE, Planner, PlannerQuery, PlannerReply, ask
+from hier.planners.protocol import Planner, PlannerQuery, PlannerReply, ask
 
 
 @dataclass(slots=True)
@@ -217,8 +217,8 @@ class GuidedSelector:
     def _prior(self, query: PlannerQuery, reply: PlannerReply) -> NDArray[np.float64]:
         """The planner's opinion, doubted."""
         favourite = query.candidates[int(np.argmax(reply.log_probs))]
-        last = next((how for g, how in reversed(query.recent) if g == favourite), DONE)
-        return smoothed_prior(reply.log_probs, self.doubt.share(again=last != DONE))
+        last = next((how for g, how in reversed(query.recent) if g == favourite), Outcome.DONE)
+        return smoothed_prior(reply.log_probs, self.doubt.share(again=last != Outcome.DONE))
 
     def _ask_again(self, planner: Planner, states: Sequence[_Deliberation], kl_coef: float) -> None:
         threshold = self.requery.threshold

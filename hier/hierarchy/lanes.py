@@ -13,15 +13,13 @@ from numpy.typing import NDArray
 
 from hier.controllers.guided import REFERENCE
 from hier.envs.domain import FAR, CriticState, Tracker
-from hier.envs.subgoal import Expert, Percept, Subgoal, SubgoalSpace
+from hier.envs.subgoal import Expert, Outcome, Percept, Subgoal, SubgoalSpace, outcome_of_step
 from hier.guidance.lookahead import Future
 from hier.guidance.selection import Decision, PlannerSelector, SubgoalSelector
-from hier.planners.protocol import DONE, FAILED, RECENT, TIMEOUT, Planner, PlannerQuery
+from hier.planners.protocol import RECENT, Planner, PlannerQuery
 
 if TYPE_CHECKING:
     from hier.planners.language.prompts import Prompt  # which imports torch
-
-EPISODE_END = "episode end"  # the episode ended first
 
 
 @dataclass(slots=True)
@@ -59,7 +57,7 @@ class Lane:
 
     active: ActiveSubgoal = field(default_factory=ActiveSubgoal)
     percept: Percept | None = None
-    history: list[tuple[Subgoal, str]] = field(default_factory=list)
+    history: list[tuple[Subgoal, Outcome]] = field(default_factory=list)
     queries: int = 0
     guided: bool = False
 
@@ -155,7 +153,7 @@ class Hierarchy:
         self.seconds["perception"] += time.perf_counter() - started
         self.plan(which)
 
-    def advance(self, observation: dict[str, NDArray]) -> list[str | None]:
+    def advance(self, observation: dict[str, NDArray]) -> list[Outcome | None]:
         """Take in one step of every environment; nothing is re-planned yet.
 
         Returns:
@@ -164,7 +162,7 @@ class Hierarchy:
         """
         started = time.perf_counter()
         self.tracker.update(observation)
-        outcomes: list[str | None] = [None] * len(self.lanes)
+        outcomes: list[Outcome | None] = [None] * len(self.lanes)
         if self.planner is not None:
             found = self.tracker.ground().found
             for i, lane in enumerate(self.lanes):
@@ -173,19 +171,17 @@ class Hierarchy:
         self.seconds["perception"] += time.perf_counter() - started
         return outcomes
 
-    def _outcome(self, i: int, lane: Lane, found: int) -> str | None:
+    def _outcome(self, i: int, lane: Lane, found: int) -> Outcome | None:
         before, after = lane.percept, self.tracker.percept(i)
         lane.percept = after
         active = lane.active
         assert before is not None and active.subgoal is not None
-        if self.space.is_complete(active.subgoal, before, after):
-            return DONE
-        # Something nobody asked for happened, or the target is gone: think again.
-        if not found or self.space.is_interrupted(active.subgoal, before, after):
-            return FAILED
-        return TIMEOUT if active.duration >= self.max_duration else None
+        return outcome_of_step(
+            self.space, active.subgoal, before, after,
+            found=bool(found), duration=active.duration, max_duration=self.max_duration,
+        )  # fmt: skip
 
-    def close(self, i: int, outcome: str) -> ActiveSubgoal:
+    def close(self, i: int, outcome: Outcome) -> ActiveSubgoal:
         """Note that environment ``i``'s subgoal ended; returns what was pursued."""
         lane = self.lanes[i]
         if lane.active.subgoal is not None:
@@ -243,7 +239,7 @@ class Hierarchy:
         if found is None:
             return None
         candidates = self._candidates(found.percept)
-        recent = (*query.recent, (subgoal, DONE))[-RECENT:]
+        recent = (*query.recent, (subgoal, Outcome.DONE))[-RECENT:]
         return Future(
             replace(query, percept=found.percept, candidates=candidates, recent=recent),
             self.tracker.critic_state(found.percept, candidates),

@@ -18,9 +18,9 @@ from hier.controllers.hindsight import PAYS
 from hier.controllers.shaping import shaping_reward
 from hier.envs.domain import CriticState
 from hier.envs.errors import ConfigError
-from hier.envs.subgoal import Expert, Subgoal
+from hier.envs.subgoal import Expert, Outcome, Subgoal
 from hier.guidance.selection import Decision
-from hier.hierarchy.lanes import DONE, EPISODE_END, FAILED, Hierarchy
+from hier.hierarchy.lanes import Hierarchy
 
 if TYPE_CHECKING:
     from hier.planners.language.prompts import Prompt  # which imports torch
@@ -52,7 +52,7 @@ class SubgoalRecord:
     duration: int
     discount: float
     reward: float
-    outcome: str
+    outcome: Outcome
     terminal: bool
     planner_version: int
 
@@ -212,7 +212,9 @@ class HierarchicalVecEnv(VecEnvWrapper):
                 infos[i][PAYS] = self._pays(i)
                 rewards[i] += self._pay(i, outcome)
                 if outcome is not None or dones[i]:
-                    infos[i]["subgoal"] = self._record(i, outcome or EPISODE_END, bool(dones[i]))
+                    infos[i]["subgoal"] = self._record(
+                        i, outcome or Outcome.EPISODE_END, bool(dones[i])
+                    )
                     closed.append(i)
         if ended:
             final = self.hierarchy.controller_observation(latest)
@@ -243,19 +245,19 @@ class HierarchicalVecEnv(VecEnvWrapper):
             return None
         return self.rewards.bonus_of(subgoal)
 
-    def _pay(self, i: int, outcome: str | None) -> float:
+    def _pay(self, i: int, outcome: Outcome | None) -> float:
         """Bonus, penalty and shaping for the step just taken."""
         account, lane = self._accounts[i], self.hierarchy.lanes[i]
         subgoal, again = lane.active.subgoal, self.hierarchy.space.is_repeatable
         assert subgoal is not None
         pay = 0.0
         new = subgoal not in account.paid or again(subgoal, lane.percept)
-        if outcome == DONE and subgoal not in account.paid:
+        if outcome == Outcome.DONE and subgoal not in account.paid:
             account.paid.add(subgoal)
             pay += self.rewards.bonus_of(subgoal)
-        if outcome == FAILED and self.hierarchy.tracker.grounding.found[i]:
+        if outcome == Outcome.FAILED and self.hierarchy.tracker.grounding.found[i]:
             pay -= self.rewards.penalty
-        potential = 0.0 if outcome == DONE else self._potential(i)
+        potential = 0.0 if outcome == Outcome.DONE else self._potential(i)
         if new and potential is not None and account.potential is not None:
             pay += self.rewards.shaping_gamma * potential - account.potential
         account.potential = potential
@@ -291,7 +293,7 @@ class HierarchicalVecEnv(VecEnvWrapper):
             )
         return np.array(values)
 
-    def _record(self, i: int, outcome: str, terminal: bool) -> SubgoalRecord:
+    def _record(self, i: int, outcome: Outcome, terminal: bool) -> SubgoalRecord:
         account, active = self._accounts[i], self.hierarchy.close(i, outcome)
         assert active.subgoal is not None and active.decision is not None
         assert self.hierarchy.planner is not None

@@ -124,10 +124,10 @@ class Agent:
     ) -> None:
         if not starts.all():
             outcomes = hierarchy.advance(observation)
-            closed = [i for i, outcome in enumerate(outcomes) if outcome and not starts[i]]
-            for i in closed:
-                hierarchy.close(i, str(outcomes[i]))
-            hierarchy.plan(closed)
+            closed = {i: how for i, how in enumerate(outcomes) if how and not starts[i]}
+            for i, outcome in closed.items():
+                hierarchy.close(i, outcome)
+            hierarchy.plan(list(closed))
         if starts.any():
             hierarchy.begin(observation, np.flatnonzero(starts).tolist())
 

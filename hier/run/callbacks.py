@@ -15,10 +15,11 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import HParam, TensorBoardOutputFormat
 
 from hier.config import HierConfig
+from hier.envs.subgoal import Outcome
 from hier.guidance.learning import NOT_TEXT_LOGS, SubgoalGuidance
 from hier.hierarchy.vec_env import HierarchicalVecEnv, SubgoalRecord
 from hier.perception.video import gif_bytes, write_gif
-from hier.planners.protocol import DONE, Planner
+from hier.planners.protocol import Planner
 from hier.run.evaluation import Evaluation, evaluate_model
 from hier.run.folder import Checkpointed, RunFolder
 from hier.run.recording import record_episodes
@@ -82,10 +83,10 @@ class HierarchyLogger(BaseCallback):
         for record in self._records:
             by_verb[record.subgoal.verb].append(record)
         for verb, records in by_verb.items():
-            done = np.mean([record.outcome == DONE for record in records])
+            done = np.mean([record.outcome == Outcome.DONE for record in records])
             self.logger.record(f"subgoal/completion_rate/{verb.replace(' ', '_')}", done)
         if self._records:
-            done = np.mean([record.outcome == DONE for record in self._records])
+            done = np.mean([record.outcome == Outcome.DONE for record in self._records])
             self.logger.record("subgoal/completion_rate", done)
             self.logger.record("subgoal/duration", np.mean([r.duration for r in self._records]))
             self.logger.record(

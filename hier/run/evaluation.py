@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from hier.config import HierConfig
 from hier.envs.errors import ConfigError
+from hier.envs.subgoal import Outcome
 from hier.guidance.learning import SubgoalGuidance
 from hier.planners.protocol import Planner
 from hier.run.setup import build_env, build_planner_of, open_trained
@@ -59,7 +60,7 @@ class Evaluation:
     @property
     def completion_rate(self) -> float:
         """Share of subgoals that were completed, NaN without a planner."""
-        outcomes = [outcome == "done" for e in self.episodes for *_, outcome in e.plan]
+        outcomes = [outcome == Outcome.DONE for e in self.episodes for *_, outcome in e.plan]
         return float(np.mean(outcomes)) if outcomes else float("nan")
 
     def summary(self) -> dict[str, float]:

@@ -14,9 +14,9 @@ from hier.config import HierConfig
 from hier.envs.domain import Domain
 from hier.envs.errors import ConfigError, RunFolderError
 from hier.envs.registry import domain_of, make_env
-from hier.envs.subgoal import Subgoal
+from hier.envs.subgoal import Outcome, Subgoal
 from hier.guidance.learning import SubgoalGuidance
-from hier.hierarchy.lanes import EPISODE_END, Hierarchy
+from hier.hierarchy.lanes import Hierarchy
 from hier.perception.video import write_gif, write_mp4
 from hier.planners.protocol import Planner, PlannerQuery, PlannerReply, ask
 from hier.run.folder import RunFolder
@@ -106,7 +106,7 @@ def _record(
         if ended:
             success = bool(info["is_success"])
             caption += ": success" if success else ": no success"
-            hierarchy.close(0, outcome or EPISODE_END)
+            hierarchy.close(0, outcome or Outcome.EPISODE_END)
         elif outcome:
             hierarchy.close(0, outcome)
             hierarchy.plan([0])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
+
 from hier.envs.fetch.camera import AXES, FIELD, MIDDLE, PIXELS
 from hier.envs.fetch.percept import FetchPercept
-from numpy.typing import NDArray
 
 VIEW = 96  # pixels a side of each quarter
 _NEAR = 24  # pixels a side of what is enlarged: 17 cm

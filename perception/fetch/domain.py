@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
+from numpy.typing import NDArray
+
 from hier.envs.domain import Domain
 from hier.envs.robotics import build_simulator
 from hier.envs.subgoal import Subgoal
 from hier.envs.variations import Variations
-from numpy.typing import NDArray
 
 _LEVELS = ("FetchPickAndPlace-v4", "FetchPush-v4", "FetchReach-v4")
 

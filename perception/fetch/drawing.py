@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
 from hier.envs.fetch.percept import FetchPercept
 from hier.envs.fetch.plan import PLAN, draw_plan
 from hier.envs.fetch.subgoals import FetchSubgoals
 from hier.envs.subgoal import Subgoal
 from hier.perception.scene_card import LEVEL_TITLE, MARGIN, MUTED, PAPER, write_card
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
 
 _WIDTH, _CAMERAS, _CARD, _TITLE = 2 * PLAN, 160, 300, 28
 _SPACE = FetchSubgoals()

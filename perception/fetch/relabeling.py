@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
+
 from hier.envs.domain import Observation, Relabeled
 from hier.envs.fetch.subgoals import CELL, REACH_TARGET, FetchSubgoals, is_behind, is_there
 from hier.perception.fetch.tracker import SPEED, told_place
-from numpy.typing import NDArray
 
 # Where these lie in the controller's ``state``; places and vectors in units of 10 cm.
 _GRIPPER, _VELOCITY = slice(0, 3), slice(3, 6)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
+
 from hier.envs.fetch.percept import FetchPercept
 from hier.envs.fetch.subgoals import (
     CARRY,
@@ -13,7 +15,6 @@ from hier.envs.fetch.subgoals import (
     direction,
 )
 from hier.envs.subgoal import Subgoal
-from numpy.typing import NDArray
 
 _GAIN = 20.0  # actions per meter to go: a full one moves half that far
 _OPEN, _CLOSE = 1.0, -1.0

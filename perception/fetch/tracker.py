@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 from gymnasium import spaces
+from numpy.typing import NDArray
+
 from hier.envs.domain import CriticState, Imagined
 from hier.envs.errors import PerceptionError
 from hier.envs.fetch.camera import FRAME
@@ -27,7 +29,6 @@ from hier.envs.fetch.subgoals import (
 from hier.envs.subgoal import Subgoal
 from hier.perception.fetch.vision import locate, see_block, see_target
 from hier.perception.places import PlaceTracker
-from numpy.typing import NDArray
 
 OUTLOOK = 15  # cells a side of the map that a critic sees
 N_CODES = 4

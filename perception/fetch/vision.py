@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from hier.envs.fetch.camera import AXES, FIELD, MIDDLE, PIXELS, VIEWS
 from hier.envs.fetch.percept import SIDE
-from numpy.typing import ArrayLike, NDArray
 
 # Hue (OpenCV's half degrees), saturation and value: lowest and highest of each color.
 _YELLOW = (((18, 110, 50), (36, 255, 255)),)

@@ -6,11 +6,12 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+
 from hier.envs.compiled import compiled
 from hier.envs.errors import PerceptionError
 from hier.envs.gridworld.cells import CARRYABLE, EMPTY, N_CODES
 from hier.envs.gridworld.rendering import TILE, tile_atlas
-from numpy.typing import NDArray
 
 UNKNOWN = 255  # code of a tile the atlas does not hold
 _SLOTS = 1024

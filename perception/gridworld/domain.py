@@ -10,11 +10,12 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from numpy.typing import NDArray
+
 from hier.envs.domain import Domain
 from hier.envs.errors import SimulatorError
 from hier.envs.subgoal import Subgoal
 from hier.envs.variations import Variations
-from numpy.typing import NDArray
 
 _PREFIXES = ("BabyAI-", "MiniGrid-")
 

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
 from hier.envs.gridworld.cells import CELLS, CODE, EMPTY, Cell
 from hier.envs.gridworld.percept import GridPercept
 from hier.envs.subgoal import Subgoal, SubgoalSpace
 from hier.perception.gridworld.panels import ACCENT, SIDE, first_person, hatching, memory_map, tile
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
 
 MAX_ROWS = 12  # candidates listed
 _MARGIN, _GAP = 16, 16

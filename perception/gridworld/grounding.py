@@ -7,6 +7,7 @@ no such way is known, things the agent could remove (objects, closed doors) coun
 from __future__ import annotations
 
 import numpy as np
+
 from hier.envs.compiled import compiled
 from hier.envs.domain import FAR
 from hier.envs.gridworld.targets import mark_targets

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
+
 from hier.envs.errors import PerceptionError
 from hier.envs.gridworld.cells import CELLS, N_CODES, NAMED, UNSEEN
 from hier.envs.gridworld.percept import GridPercept
 from hier.envs.gridworld.rendering import TILE, tile_atlas
-from numpy.typing import NDArray
 
 __all__ = ["TILE", "TileMaps", "code_words", "map_codes", "map_image", "paint_codes"]
 

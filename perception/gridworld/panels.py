@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
 from hier.envs.gridworld.cells import N_CODES, UNSEEN
 from hier.envs.gridworld.percept import HEADINGS, GridPercept
 from hier.envs.gridworld.rendering import TILE, tile_atlas
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
 SIDE = 280  # pixels per side of every picture: five times a 56-pixel frame
 ACCENT = (0, 200, 232)  # marks targets and choices; no object of the gridworld is cyan

@@ -7,6 +7,7 @@ use it to tell a planner's faults from a controller's.
 from __future__ import annotations
 
 import numpy as np
+
 from hier.envs.gridworld.cells import REMOVABLE, WALKABLE
 from hier.envs.gridworld.percept import HEADINGS, GridPercept
 from hier.envs.gridworld.subgoals import GridworldSubgoals

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 from gymnasium import spaces
+from numpy.typing import NDArray
+
 from hier.envs.compiled import compiled
 from hier.envs.domain import CriticState
 from hier.envs.errors import PerceptionError
@@ -36,7 +38,6 @@ from hier.perception.gridworld.grounding import FAR, ground, work_space
 from hier.perception.gridworld.imagination import Imagined, imagine
 from hier.perception.gridworld.map_image import map_codes
 from hier.perception.gridworld.memory import extend_map, start_map
-from numpy.typing import NDArray
 
 VIEW = 7
 OUTLOOK = 15  # cells a side of the map that a critic sees

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
+
 from hier.envs.pointmaze.maps import SIZE
 from hier.envs.pointmaze.percept import MazePercept
 from hier.envs.pointmaze.subgoals import MazeSubgoals
 from hier.envs.subgoal import Subgoal
 from hier.perception.scene_card import LEVEL_TITLE, pictures_in_a_row, write_card
-from numpy.typing import NDArray
 
 _SIDE, _CARD = 360, 300
 _CELL = _SIDE // SIZE

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
+
 from hier.envs.domain import Observation, Relabeled
 from hier.envs.pointmaze.maps import GOAL_RADIUS, SIZE
-from numpy.typing import NDArray
 
 # Where these lie in the controller's ``state``.
 _POSITION, _TO_GOAL = slice(0, 2), slice(4, 6)

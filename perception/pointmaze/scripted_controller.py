@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
+
 from hier.envs.pointmaze.maps import Cell, cell_at, center, is_straight, neighbors, steps_to
 from hier.envs.pointmaze.percept import MazePercept
 from hier.envs.pointmaze.subgoals import MazeSubgoals
 from hier.envs.subgoal import Subgoal
-from numpy.typing import NDArray
 
 _PACE = 3.0  # cells a second wanted, per cell that is left
 _FASTEST = 2.5  # cells a second; faster, it is thrown past corners

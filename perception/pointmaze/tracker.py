@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 from gymnasium import spaces
+from numpy.typing import NDArray
+
 from hier.envs.domain import FAR, CriticState, Imagined
 from hier.envs.errors import PerceptionError
 from hier.envs.pointmaze.camera import FRAME
@@ -17,7 +19,6 @@ from hier.envs.pointmaze.subgoals import MazeSubgoals
 from hier.envs.subgoal import Subgoal
 from hier.perception.places import PlaceTracker
 from hier.perception.pointmaze.vision import see_agent, see_scene
-from numpy.typing import NDArray
 
 OUTLOOK = 15  # cells a side of the map that a critic sees
 _FREE, _WALL, _GOAL = range(3)  # codes of its cells

@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
+
 from hier.envs.errors import PerceptionError
 from hier.envs.pointmaze.camera import PIXELS
 from hier.envs.pointmaze.maps import SIZE, as_map
-from numpy.typing import NDArray
 
 # Hue (OpenCV's half degrees), saturation and value: lowest and highest of each color.
 _WALL = ((8, 80, 60), (25, 255, 255))

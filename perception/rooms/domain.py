@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
+from numpy.typing import NDArray
+
 from hier.envs.domain import Domain
 from hier.envs.subgoal import Subgoal
 from hier.envs.variations import Variations
-from numpy.typing import NDArray
 
 _LEVELS = (
     "MiniWorld-FourRooms-v0",

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
+
 from hier.envs.rooms.maps import CELL, SIZE, center
 from hier.envs.rooms.percept import AGENT_RADIUS, RADIUS, RoomsPercept, Thing
 from hier.envs.rooms.subgoals import Explore, RoomsSubgoals
 from hier.envs.subgoal import Subgoal
 from hier.perception.scene_card import LEVEL_TITLE, pictures_in_a_row, write_card
-from numpy.typing import NDArray
 
 _SIDE, _CARD = 320, 340
 _SHOWN = 64  # cells a side of the map that are drawn; hardly a room reaches beyond

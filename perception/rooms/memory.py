@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
+
 from hier.envs.rooms.maps import (
     CELL,
     CROSS,
@@ -33,7 +35,6 @@ from hier.envs.rooms.percept import (
 )
 from hier.envs.rooms.subgoals import ARRIVED
 from hier.envs.rooms.truth import DIRECTIONS, TANGENTS
-from numpy.typing import NDArray
 
 SEEN = 5.0  # meters up to which free floor is noted
 SURE = 4.0  # meters up to which a wall is noted: a row of pixels is a third of a meter there

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from hier.envs.rooms.maps import from_agent
 from hier.envs.rooms.percept import RADIUS, RoomsPercept
 from hier.envs.rooms.subgoals import PutNext, RoomsSubgoals

@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 from gymnasium import spaces
+from numpy.typing import NDArray
+
 from hier.envs.domain import FAR, CriticState, Imagined
 from hier.envs.rooms.maps import CELL, FREE, UNKNOWN, WALL, cells_at, centers, from_agent, to_map
 from hier.envs.rooms.percept import (
@@ -31,7 +33,6 @@ from hier.envs.subgoal import Subgoal
 from hier.perception.places import PlaceTracker
 from hier.perception.rooms.memory import RoomMemory
 from hier.perception.rooms.vision import see
-from numpy.typing import NDArray
 
 OUTLOOK = 15  # cells a side of the map that a critic sees
 N_CODES = 4  # unknown, free, wall, object

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from hier.planners.language.pictures import as_png, enlarged
 from hier.planners.language.prompts import situation
 from hier.planners.protocol import PlannerQuery
-from numpy.typing import NDArray
 
 TOP_LOGPROBS = 20  # as many as most servers allow
 IMAGE_SIZE = 448  # pixels; frames are enlarged by a whole factor to about this

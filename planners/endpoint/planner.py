@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from hier.envs.domain import Domain
 from hier.envs.errors import ConfigError, UnknownNameError
 from hier.envs.registry import default_domain
@@ -31,7 +33,6 @@ from hier.planners.protocol import (
     uniform_over,
 )
 from hier.planners.scripted import OraclePlanner
-from numpy.typing import NDArray
 
 FALLBACKS = ("random", "oracle", "first", "error")
 _COUNTS = ("queries", "unparsed", "fallbacks", "cache_hits", "seconds")

@@ -16,6 +16,11 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers.models.auto import modeling_auto
+
 from hier.envs.domain import Domain
 from hier.envs.errors import ConfigError, UnknownNameError
 from hier.envs.files import recover_folder, replace_folder
@@ -26,10 +31,6 @@ from hier.planners.language.processors import (
     translate_errors,
 )
 from hier.planners.protocol import PlannerError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import nn
-from transformers.models.auto import modeling_auto
 
 VALUE_HEAD = "value_head.safetensors"
 ADAPTER = "adapter_config.json"

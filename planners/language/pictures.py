@@ -6,9 +6,10 @@ import io
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from hier.envs.domain import Domain
 from hier.envs.errors import ConfigError, UnknownNameError
-from numpy.typing import NDArray
 
 BOTH = "view", "map"  # what planner.options.images=both stands for
 BLANK = np.zeros((56, 56, 3), np.uint8)  # to find out whether a model takes pictures at all

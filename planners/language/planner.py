@@ -17,6 +17,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+
 from hier.envs.domain import Domain
 from hier.envs.errors import ConfigError
 from hier.envs.registry import default_domain
@@ -32,7 +34,6 @@ from hier.planners.language.prompts import (
 )
 from hier.planners.language.scoring import Scores, candidate_log_probs
 from hier.planners.protocol import PlannerError, PlannerQuery, PlannerReply
-from numpy.typing import NDArray
 
 SETTINGS = "planner.json"  # beside a saved model: what the planner itself must remember
 

@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import transformers
-from hier.planners.protocol import PlannerError
 from safetensors import SafetensorError
 from transformers.models.auto import processing_auto
 from transformers.utils import PushToHubMixin, logging
+
+from hier.planners.protocol import PlannerError
 
 _WITH_VIDEO = ("image_processor", "tokenizer", "video_processor")
 # How the libraries name a package they miss.

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from hier.planners.protocol import PlannerError, PlannerQuery
 from numpy.typing import NDArray
+
+from hier.planners.protocol import PlannerError, PlannerQuery
 
 _QUESTION = (
     "\u2062question\u2062"  # stands for the question and the answer while a template is read

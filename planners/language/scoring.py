@@ -26,12 +26,13 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
+from torch import Tensor, nn
+from transformers.utils import ModelOutput
+
 from hier.envs.errors import UserError
 from hier.planners.language.prompts import Prompt
 from hier.planners.language.token_tree import TokenTree, pack, token_tree
 from hier.planners.protocol import PlannerError
-from torch import Tensor, nn
-from transformers.utils import ModelOutput
 
 Answer = Sequence[int]  # token ids, the end of the turn included
 Encode = Callable[[Sequence[Prompt]], Mapping[str, Any]]

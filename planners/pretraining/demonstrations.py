@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
 from hier.envs.errors import ConfigError
 from hier.envs.files import atomic_write
 from hier.envs.registry import domain_of, make_env
-from hier.envs.subgoal import Expert, Subgoal
-from hier.planners.protocol import DONE, FAILED, RECENT, TIMEOUT, Planner, PlannerQuery, ask
-from numpy.typing import NDArray
-from tqdm import tqdm
+from hier.envs.subgoal import Expert, Outcome, Subgoal
+from hier.planners.protocol import RECENT, Planner, PlannerQuery, ask
 
 CELLS = 21  # side of the stored maps; smaller ones are cut out of their middle
 GAMMA = 0.97  # of the value targets, as in the hierarchy
@@ -139,7 +140,7 @@ class Demonstrator:
         """
         self._rng = rng = np.random.default_rng(seed)
         self._reset(seed, vary=False)
-        history: list[tuple[Subgoal, str]] = []
+        history: list[tuple[Subgoal, Outcome]] = []
         while not self._ended and len(history) < self.max_steps:
             percept = self.tracker.percept(0)
             query = self._query(percept, self.space.candidates(percept), history)
@@ -159,8 +160,8 @@ class Demonstrator:
             self._step(self._scripted_controller.action(before, subgoal, rng))
             outcome = self._outcome(subgoal, before, self.tracker.percept(0))
             if outcome or self._ended:
-                return outcome or TIMEOUT
-        return TIMEOUT
+                return outcome or Outcome.TIMEOUT
+        return Outcome.TIMEOUT
 
     def play(self, seed: int) -> Iterator[tuple[PlannerQuery, int]]:
         """Play one episode.
@@ -217,7 +218,7 @@ class Demonstrator:
             for _ in range(int(rng.integers(1, round(_WALK * self._pace) + 1))):
                 if not self._ended:
                     self._step(self._scripted_controller.random_action(rng))
-        history: list[tuple[Subgoal, str]] = []
+        history: list[tuple[Subgoal, Outcome]] = []
         while not self._ended and self._steps < self.max_steps and len(history) < self.max_subgoals:
             before = self.tracker.percept(0)
             candidates = self.space.candidates(before)
@@ -248,10 +249,10 @@ class Demonstrator:
                 before = after
                 if outcome or self._ended:
                     break
-            history.append((subgoal, outcome or TIMEOUT))
+            history.append((subgoal, outcome or Outcome.TIMEOUT))
 
     def _midway(
-        self, subgoal: Subgoal, history: Sequence[tuple[Subgoal, str]]
+        self, subgoal: Subgoal, history: Sequence[tuple[Subgoal, Outcome]]
     ) -> Iterator[tuple[PlannerQuery, int, int, int]]:
         percept = self.tracker.percept(0)
         candidates = self.space.candidates(percept)
@@ -261,16 +262,16 @@ class Demonstrator:
             yield query, candidates.index(wanted), candidates.index(subgoal), self._steps
 
     def _query(
-        self, percept: Any, candidates: list[Subgoal], history: Sequence[tuple[Subgoal, str]]
+        self, percept: Any, candidates: list[Subgoal], history: Sequence[tuple[Subgoal, Outcome]]
     ) -> PlannerQuery:
         return PlannerQuery(percept, candidates, self.space, tuple(history[-RECENT:]))
 
-    def _outcome(self, subgoal: Subgoal, before: Any, after: Any) -> str:
+    def _outcome(self, subgoal: Subgoal, before: Any, after: Any) -> Outcome | None:
         if self.space.is_complete(subgoal, before, after):
-            return DONE
+            return Outcome.DONE
         if self.space.is_interrupted(subgoal, before, after):
-            return FAILED
-        return "" if self.space.target_mask(after, subgoal).any() else FAILED
+            return Outcome.FAILED
+        return None if self.space.target_mask(after, subgoal).any() else Outcome.FAILED
 
     def _expert(self) -> Expert:
         """One for this moment: some look at the simulator when they are made."""

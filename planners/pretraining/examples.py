@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
 from hier.envs.variations import CodedMaps, Symmetry
 from hier.planners.language.prompts import (
     WHAT_SCENE,
@@ -20,8 +23,6 @@ from hier.planners.language.prompts import (
 )
 from hier.planners.language.token_tree import pack, token_tree
 from hier.planners.pretraining.demonstrations import CELLS, Demonstration
-from numpy.typing import NDArray
-from torch import Tensor
 
 TASKS = ("subgoal", "action", "scene")
 _NEAREST = 4  # things that a scene's description names; the rest would be most of the text

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
 from hier.planners.pretraining.examples import TASKS, Batch
 from hier.planners.pretraining.muon import Muon
 from hier.planners.pretraining.sight import MapReader
-from torch import Tensor, nn
-from torch.nn import functional
 
 _EMBEDDINGS = re.compile(r"embed|lm_head")  # what Muon is not made for
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from gymnasium import spaces
-from hier.controllers.guided import REFERENCE, reference_space
 from stable_baselines3.common.vec_env import VecEnv
+
+from hier.controllers.guided import REFERENCE, reference_space
 
 REWARDS = np.array([[1.0, 0.0, -0.5], [0.0, 0.5, 1.0]])  # (contexts, actions)
 PI_REF = np.array([[0.2, 0.5, 0.3], [0.6, 0.3, 0.1]])

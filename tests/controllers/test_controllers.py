@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from hier.controllers.build import ACTIONS, ALGORITHMS, DEFAULTS, algorithm_class, build_controller
-from hier.controllers.features import SubgoalFeatures
-from hier.envs.errors import ConfigError, UnknownNameError
 from stable_baselines3.common.preprocessing import preprocess_obs
 from stable_baselines3.common.vec_env import VecTransposeImage
 
 from hier.config import HierConfig
+from hier.controllers.build import ACTIONS, ALGORITHMS, DEFAULTS, algorithm_class, build_controller
+from hier.controllers.features import SubgoalFeatures
+from hier.envs.errors import ConfigError, UnknownNameError
 from hier.run.setup import build_env, build_planner_of
 
 

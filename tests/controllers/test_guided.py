@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from stable_baselines3 import A2C, PPO
+from stable_baselines3.common.utils import LinearSchedule
+
 from hier.controllers.guided import (
     REFERENCE,
     AnnealGuidance,
@@ -13,9 +16,6 @@ from hier.controllers.guided import (
     reference_space,
 )
 from hier.envs.errors import ConfigError, UnknownNameError
-from stable_baselines3 import A2C, PPO
-from stable_baselines3.common.utils import LinearSchedule
-
 from tests.controllers.bandit import PI_REF, REWARDS, ContextualBandit
 
 TOLERANCE = 0.02  # of each probability, after a training of seconds

@@ -5,11 +5,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from gymnasium import spaces
+
+from hier.config import HierConfig
 from hier.controllers.hindsight import PAYS, Hindsight, HindsightReplayBuffer
 from hier.envs.domain import Relabeled
 from hier.envs.errors import ConfigError
-
-from hier.config import HierConfig
 from hier.run.setup import build_env, build_hindsight, build_planner_of
 
 GAMMA, BONUS, SHAPING, SCALE = 0.9, 1.0, 0.5, 3.0

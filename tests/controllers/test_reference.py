@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+
 from hier.controllers.build import build_controller
 from hier.controllers.features import SubgoalFeatures
 from hier.controllers.guided import (
@@ -15,7 +16,6 @@ from hier.controllers.guided import (
 )
 from hier.controllers.reference import ReferencePolicy
 from hier.envs.errors import ConfigError, RunFolderError, UnknownNameError
-
 from tests.controllers.bandit import ContextualBandit
 
 SPACE = spaces.Dict(

@@ -4,12 +4,12 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
-from hier.envs import ConfigError, Domain, UnknownNameError
-from hier.envs.domain import Domain as Base
-from hier.envs.registry import env_ids
 
 from hier import envs
 from hier.config import HierConfig
+from hier.envs import ConfigError, Domain, UnknownNameError
+from hier.envs.domain import Domain as Base
+from hier.envs.registry import env_ids
 
 PATH = "tests.envs.test_domain:Corridor"
 

@@ -5,6 +5,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+
 from hier.envs.fetch.expert import FetchExpert
 from hier.envs.fetch.percept import (
     CARRY_TASK,
@@ -26,7 +27,6 @@ from hier.envs.fetch.subgoals import (
     RELEASE,
     FetchSubgoals,
 )
-
 from tests.envs.contracts import SubgoalSpaceContract
 
 SPACE = FetchSubgoals()

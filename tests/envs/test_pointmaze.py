@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+
 from hier.envs.domain import FAR
 from hier.envs.pointmaze.expert import MazeExpert
 from hier.envs.pointmaze.maps import (
@@ -17,7 +18,6 @@ from hier.envs.pointmaze.maps import (
 )
 from hier.envs.pointmaze.percept import MazePercept
 from hier.envs.pointmaze.subgoals import REACH, MazeSubgoals, go_to
-
 from tests.envs.contracts import SubgoalSpaceContract
 
 DRAWING = """

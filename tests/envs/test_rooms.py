@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+
 from hier.envs.domain import FAR
 from hier.envs.rooms.maps import (
     FREE,
@@ -21,7 +22,6 @@ from hier.envs.rooms.steering import clear_heading
 from hier.envs.rooms.subgoals import RoomsSubgoals, explore
 from hier.envs.rooms.ways import way_to
 from hier.envs.subgoal import Subgoal
-
 from tests.envs.contracts import SubgoalSpaceContract
 
 BOXES = (SeenObject("red", "box", (2.0, 1.0)), SeenObject("yellow", "ball", (1.0, -2.0)))

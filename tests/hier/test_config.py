@@ -2,9 +2,9 @@
 
 import pytest
 import yaml
-from hier.envs.errors import ConfigError
 
 from hier.config import HierConfig
+from hier.envs.errors import ConfigError
 
 
 def test_every_preset_loads_and_survives_a_round_trip(tmp_path):

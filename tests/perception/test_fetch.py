@@ -4,6 +4,9 @@ import sys
 
 import numpy as np
 import pytest
+
+from hier import envs
+from hier.config import HierConfig
 from hier.controllers.build import load_controller
 from hier.controllers.hindsight import HindsightReplayBuffer
 from hier.envs import ConfigError, PerceptionError, SimulatorError
@@ -13,9 +16,6 @@ from hier.perception.fetch.relabeling import FetchRelabeling
 from hier.perception.fetch.scripted_controller import FetchScriptedController
 from hier.perception.fetch.tracker import CENTRE, FetchTracker
 from hier.perception.fetch.vision import locate, see_block, see_target
-
-from hier import envs
-from hier.config import HierConfig
 from hier.run.setup import build_env, build_model, build_planner_of
 from tests.installed import made
 

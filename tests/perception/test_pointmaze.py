@@ -4,15 +4,15 @@ import sys
 
 import numpy as np
 import pytest
+
+from hier import envs
+from hier.config import HierConfig
 from hier.envs import ConfigError, PerceptionError, SimulatorError
 from hier.envs.pointmaze.maps import GOAL_RADIUS
 from hier.envs.pointmaze.subgoals import REACH
 from hier.perception.pointmaze.relabeling import MazeRelabeling
 from hier.perception.pointmaze.tracker import MazeTracker
 from hier.perception.pointmaze.vision import see_agent, see_scene
-
-from hier import envs
-from hier.config import HierConfig
 from hier.run.setup import build_env, build_model, build_planner_of
 from tests.installed import made
 

@@ -6,6 +6,8 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+
+from hier import envs
 from hier.envs import SimulatorError
 from hier.envs.rooms.maps import FREE, UNKNOWN, WALL, cell_at, frontier, to_map
 from hier.envs.rooms.percept import (
@@ -30,8 +32,6 @@ from hier.perception.rooms.scripted_controller import (
     RoomsScriptedController,
 )
 from hier.perception.rooms.tracker import RoomsTracker, nearness
-
-from hier import envs
 from tests.envs.test_rooms import percept
 from tests.installed import made
 

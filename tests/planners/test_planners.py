@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from hier.envs import UnknownNameError, make_env
 from hier.envs.errors import ConfigError
 from hier.envs.gridworld.subgoals import GridworldSubgoals

@@ -1,6 +1,7 @@
 """The table of what the vocabulary covers, on a handful of levels of every sort."""
 
 import pytest
+
 from hier.envs import UnknownNameError
 from hier.envs.gridworld.coverage import coverage, to_markdown
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from hier.envs import UnknownNameError
-from hier.envs.gridworld.disturbance import DISTURBANCES, Disturbed
-from hier.envs.gridworld.rendering import TILE
 from minigrid.wrappers import RGBImgPartialObsWrapper
 
 from hier import envs
+from hier.envs import UnknownNameError
+from hier.envs.gridworld.disturbance import DISTURBANCES, Disturbed
+from hier.envs.gridworld.rendering import TILE
 from tests.drawn_levels import play_room
 from tests.scripted_play import DROP, FORWARD, LEFT, PICK_UP, RIGHT, SPACE, TOGGLE, Play
 

@@ -7,6 +7,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env as check_gymnasium
+from stable_baselines3.common.env_checker import check_env as check_sb3
+
+from hier import envs
 from hier.envs import SimulatorError, UnknownNameError
 from hier.envs.gridworld.env import GridworldEnv
 from hier.envs.gridworld.missions import (
@@ -18,9 +21,6 @@ from hier.envs.gridworld.missions import (
 )
 from hier.envs.gridworld.percept import HEADINGS
 from hier.envs.subgoal import Subgoal
-from stable_baselines3.common.env_checker import check_env as check_sb3
-
-from hier import envs
 from tests.scripted_play import DROP, LEVELS, SPACE, Play, busy_action, pursue
 
 SEEDS = 10

@@ -5,12 +5,12 @@ from collections import Counter
 import gymnasium as gym
 import numpy as np
 import pytest
-from hier.envs.gridworld.cells import CARRYABLE, EMPTY, N_CODES
-from hier.envs.gridworld.missions import decode_mission
-from hier.envs.gridworld.rendering import TILE, tile_atlas
 from minigrid.wrappers import RGBImgPartialObsWrapper
 
 from hier import envs
+from hier.envs.gridworld.cells import CARRYABLE, EMPTY, N_CODES
+from hier.envs.gridworld.missions import decode_mission
+from hier.envs.gridworld.rendering import TILE, tile_atlas
 from tests.scripted_play import LEVELS, busy_action
 
 STEPS = 400

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from hier.envs.subgoal import Subgoal
 
+from hier.envs.subgoal import Subgoal
 from tests.drawn_levels import play_room
 from tests.envs.contracts import SubgoalSpaceContract
 from tests.scripted_play import (

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+
 from hier.envs.gridworld.cells import CELLS, EMPTY, UNSEEN, WALKABLE
 from hier.envs.gridworld.percept import HEADINGS
-
 from tests.drawn_levels import play_room
 from tests.scripted_play import (
     DROP,

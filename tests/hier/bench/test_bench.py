@@ -4,8 +4,6 @@ import json
 import time
 
 import pytest
-from hier.envs.errors import RunFolderError
-from hier.planners.language.planner import VLMPlanner
 from PIL import Image
 
 from hier.bench.feedback import taught
@@ -15,6 +13,8 @@ from hier.bench.runs import steps_to, train_job
 from hier.bench.teachers import wrong_teacher
 from hier.bench.world_speed import Stopwatch
 from hier.config import HierConfig
+from hier.envs.errors import RunFolderError
+from hier.planners.language.planner import VLMPlanner
 
 
 @pytest.fixture(scope="module")

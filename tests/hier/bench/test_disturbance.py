@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from hier.planners.protocol import PlannerQuery, check_reply
-from hier.planners.scripted import RandomPlanner
 
 from hier import HierConfig, train
 from hier.bench import run_suite
 from hier.bench.disturbance import NONE, FixedPlan, play
+from hier.planners.protocol import PlannerQuery, check_reply
+from hier.planners.scripted import RandomPlanner
 from hier.run.setup import open_trained
 from tests.scripted_play import SPACE
 

@@ -10,17 +10,13 @@ import tarfile
 import numpy as np
 import pytest
 import torch
-from hier.envs import make_env
-from hier.envs.errors import ConfigError, RunFolderError
-from hier.envs.gridworld.subgoals import GridworldSubgoals
-from hier.perception.gridworld.tracker import CriticState, GridTracker
-from hier.planners import PlannerError, PlannerQuery
-from hier.planners.language.pictures import as_png
-from hier.planners.language.planner import VLMPlanner
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from hier import HierConfig, evaluate, resume, train
+from hier.envs import make_env
+from hier.envs.errors import ConfigError, RunFolderError
+from hier.envs.gridworld.subgoals import GridworldSubgoals
 from hier.feedback.anchors import anchors_for
 from hier.feedback.discriminator import Discriminator
 from hier.feedback.learner import FeedbackError, PlannerLearner, _Scale
@@ -33,6 +29,10 @@ from hier.feedback.lessons import (
 from hier.feedback.loop import build_feedback
 from hier.feedback.objectives import AWR, GRPO, Archer, InverseRL, StepDPO
 from hier.guidance.learning import build_guidance
+from hier.perception.gridworld.tracker import CriticState, GridTracker
+from hier.planners import PlannerError, PlannerQuery
+from hier.planners.language.pictures import as_png
+from hier.planners.language.planner import VLMPlanner
 from hier.run.folder import RunFolder
 from hier.run.recording import compare
 from hier.run.setup import build_env, build_model, build_planner_of, open_trained

@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from hier.envs.errors import UnknownNameError
 
+from hier.envs.errors import UnknownNameError
 from hier.feedback.objectives import (
     AWR,
     GRPO,

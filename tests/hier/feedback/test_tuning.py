@@ -6,14 +6,14 @@ import sys
 
 import pytest
 import torch
-from hier.envs.errors import ConfigError, RunFolderError
-from hier.planners.language.planner import VLMPlanner
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from hier import HierConfig
 from hier.cli import main
+from hier.envs.errors import ConfigError, RunFolderError
 from hier.feedback.lessons import read_lessons
 from hier.feedback.tuning import tune_planner
+from hier.planners.language.planner import VLMPlanner
 from hier.run.folder import RunFolder
 from hier.run.training import train
 

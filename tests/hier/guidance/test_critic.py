@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from hier.perception.gridworld.tracker import CriticState
 
 from hier.guidance.critic import MAX_CANDIDATES, SubgoalCritic, Transition
 from hier.guidance.soft_choice import soft_value
+from hier.perception.gridworld.tracker import CriticState
 
 GAMMA = 0.9
 K = 6  # width of a candidate's vector

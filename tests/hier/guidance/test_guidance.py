@@ -7,15 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from hier import HierConfig, evaluate, load, resume, train
 from hier.envs import make_env
 from hier.envs.errors import ConfigError, RunFolderError
 from hier.envs.files import atomic_write
 from hier.envs.subgoal import Subgoal
-from hier.planners.language.planner import VLMPlanner
-from hier.planners.protocol import PlannerQuery, PlannerReply
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-from hier import HierConfig, evaluate, load, resume, train
 from hier.guidance.actions import build_action_distillation
 from hier.guidance.learning import MEMBER
 from hier.guidance.selection import GuidedSelector, PlannerSelector, Requery
@@ -26,6 +24,8 @@ from hier.guidance.soft_choice import (
     soft_choice,
     soft_value,
 )
+from hier.planners.language.planner import VLMPlanner
+from hier.planners.protocol import PlannerQuery, PlannerReply
 from hier.run.folder import RunFolder, add_member
 from hier.run.setup import build_env, build_planner_of, open_trained
 from hier.run.training import TrainingError

@@ -5,12 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hier.envs.errors import ConfigError
-from hier.envs.subgoal import Subgoal
-from hier.planners.protocol import PlannerQuery, PlannerReply
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from hier import HierConfig, train
+from hier.envs.errors import ConfigError
+from hier.envs.subgoal import Subgoal
 from hier.guidance.learning import build_guidance
 from hier.guidance.lookahead import LOOKAHEAD_WIDTH, Future, LookAhead
 from hier.guidance.selection import GuidedSelector, Requery
@@ -21,6 +20,7 @@ from hier.guidance.soft_choice import (
     soft_choice,
     soft_value,
 )
+from hier.planners.protocol import PlannerQuery, PlannerReply
 from hier.run.setup import build_env, build_planner_of, open_trained
 
 GAMMA, LAMBDA = 0.9, 0.3

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from hier.envs import make_env
-from hier.envs.errors import ConfigError, UnknownNameError
 
 from hier import HierConfig, evaluate, load, train
+from hier.envs import make_env
+from hier.envs.errors import ConfigError, UnknownNameError
 from hier.run.setup import build_env, build_planner_of
 
 LAVA = [

@@ -4,16 +4,16 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hier.envs import make_env
-from hier.envs.gridworld.subgoals import GridworldSubgoals
-from hier.perception.gridworld.tracker import GridTracker
-from hier.planners import PlannerReply
-from hier.planners.protocol import certain_of
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from hier.config import HierConfig
+from hier.envs import make_env
+from hier.envs.gridworld.subgoals import GridworldSubgoals
 from hier.hierarchy.lanes import Hierarchy
 from hier.hierarchy.vec_env import HierarchicalVecEnv, RewardWeights, experts_of
+from hier.perception.gridworld.tracker import GridTracker
+from hier.planners import PlannerReply
+from hier.planners.protocol import certain_of
 from hier.run.setup import build_env, build_planner_of
 
 LEVEL = "BabyAI-UnlockPickup-v0"

@@ -3,8 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
+
+from hier import HierConfig, PretrainConfig, envs, evaluate, pretrain, record, train
 from hier.envs.errors import ConfigError
 from hier.envs.pointmaze.maps import cell_at, steps_to
+from hier.feedback.anchors import anchors_for, question_alone
+from hier.feedback.learner import PlannerLearner
+from hier.feedback.objectives.awr import AWR
 from hier.planners import build_planner
 from hier.planners.accuracy import NO_MISTAKES, measure, states_of, success_rate
 from hier.planners.language.models import SHIPPED
@@ -15,12 +21,6 @@ from hier.planners.pretraining.examples import TASKS, Examples, normalized, turn
 from hier.planners.pretraining.learner import Learner
 from hier.planners.pretraining.tiny_vlm import TinyVLM, build_tiny_vlm
 from hier.planners.scripted import OraclePlanner
-from safetensors.torch import load_file
-
-from hier import HierConfig, PretrainConfig, envs, evaluate, pretrain, record, train
-from hier.feedback.anchors import anchors_for, question_alone
-from hier.feedback.learner import PlannerLearner
-from hier.feedback.objectives.awr import AWR
 from tests.installed import made
 
 MAZE, HAND = "PointMaze_UMaze-v3", "FetchReach-v4"

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file
+
+from hier import HierConfig, PretrainConfig, pretrain, resume_pretraining
 from hier.envs.errors import ConfigError, RunFolderError
 from hier.envs.registry import domain_named
 from hier.planners.accuracy import measure
 from hier.planners.language.models import SHIPPED
 from hier.planners.language.planner import VLMPlanner
-from safetensors.torch import load_file
-
-from hier import HierConfig, PretrainConfig, pretrain, resume_pretraining
 
 TINY = [
     "levels=[BabyAI-GoToObj-v0, BabyAI-UnlockPickup-v0]", "held_out=[BabyAI-GoToLocal-v0]",

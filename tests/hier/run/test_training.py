@@ -11,15 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hier.envs import make_env
-from hier.envs.errors import ConfigError, RunFolderError
-from hier.envs.files import atomic_write
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from hier import HierConfig, evaluate, load, record, resume, train
 from hier.cli import main
+from hier.envs import make_env
+from hier.envs.errors import ConfigError, RunFolderError
+from hier.envs.files import atomic_write
 from hier.run.folder import RunFolder
 from hier.run.training import TrainingError
 

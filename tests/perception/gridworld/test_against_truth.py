@@ -8,12 +8,12 @@ from collections import Counter
 
 import numpy as np
 import pytest
+
+from hier import envs
 from hier.envs.gridworld.cells import CODE, EMPTY, NAMED, UNSEEN, WALL, Cell, code_of
 from hier.envs.gridworld.percept import HEADINGS
 from hier.envs.gridworld.targets import VERBS
 from hier.perception.gridworld.decoding import decode
-
-from hier import envs
 from tests.scripted_play import LEVELS, SPACE, Play, busy_action
 
 STEPS, FULL_STEPS = 800, 700  # per level; 20,000 and 120,400 steps in all

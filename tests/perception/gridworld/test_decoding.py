@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
+
+from hier import envs
 from hier.envs import PerceptionError
 from hier.envs.gridworld.cells import CARRYABLE, CELLS, EMPTY, N_CODES
 from hier.envs.gridworld.rendering import TILE, tile_atlas
 from hier.perception.gridworld.decoding import UNKNOWN, as_words, decode, decode_frame, tile_table
 from hier.perception.gridworld.tracker import GridTracker
-
-from hier import envs
 
 HANDS = [EMPTY, *np.flatnonzero(CARRYABLE).tolist()]
 

@@ -7,6 +7,9 @@ from dataclasses import replace
 import imageio.v2 as imageio
 import numpy as np
 import pytest
+from PIL import Image
+
+from hier import envs
 from hier.envs import Subgoal, UserError
 from hier.envs.gridworld.percept import GridPercept
 from hier.envs.gridworld.subgoals import GridworldSubgoals
@@ -14,9 +17,6 @@ from hier.perception.gridworld.drawing import MAX_ROWS, draw_scene
 from hier.perception.gridworld.panels import ACCENT, SIDE, first_person, memory_map
 from hier.perception.gridworld.tracker import GridTracker
 from hier.perception.video import gif_bytes, write_gif, write_mp4
-from PIL import Image
-
-from hier import envs
 
 SPACE = GridworldSubgoals()
 LEVELS = ("BabyAI-UnlockPickup-v0", "BabyAI-BossLevel-v0", "BabyAI-KeyCorridorS3R3-v0")

@@ -4,6 +4,7 @@ from collections import deque
 
 import numpy as np
 import pytest
+
 from hier.envs.gridworld.cells import (
     CODE,
     COLOR_OF,
@@ -19,7 +20,6 @@ from hier.envs.gridworld.cells import (
 from hier.envs.gridworld.percept import HEADINGS
 from hier.envs.subgoal import Subgoal
 from hier.perception.gridworld.grounding import FAR, flood, ground, work_space
-
 from tests.drawn_levels import play_room
 from tests.scripted_play import FORWARD, RIGHT, SPACE, TOGGLE, Play
 

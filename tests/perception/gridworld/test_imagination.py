@@ -4,12 +4,12 @@ from collections import Counter
 
 import numpy as np
 import pytest
+
 from hier.envs.gridworld.cells import CELLS, CODE, EMPTY, UNSEEN, Cell
 from hier.envs.gridworld.percept import HEADINGS
 from hier.envs.gridworld.targets import VERBS
 from hier.perception.gridworld.imagination import imagine
 from hier.perception.gridworld.map_image import map_codes
-
 from tests.drawn_levels import play_room
 from tests.scripted_play import LEVELS, MAX_DURATION, RIGHT, SPACE, Play, pursue
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
+from hier import envs
 from hier.envs import UserError
 from hier.envs.gridworld.cells import CODE, EMPTY, N_CODES, UNSEEN, Cell
 from hier.envs.gridworld.rendering import TILE, tile_atlas
 from hier.perception.gridworld.map_image import map_image
 from hier.perception.gridworld.tracker import GridTracker
-
-from hier import envs
 
 KEY = CODE[Cell("key", "red")]
 VIEW = 7

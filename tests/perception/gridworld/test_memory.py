@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+
+from hier import envs
 from hier.envs import PerceptionError
 from hier.envs.gridworld.cells import (
     CELLS,
@@ -16,8 +18,6 @@ from hier.envs.gridworld.cells import (
 )
 from hier.perception.gridworld.memory import extend_map, start_map
 from hier.perception.gridworld.tracker import GridTracker
-
-from hier import envs
 from tests.drawn_levels import play_room
 from tests.scripted_play import FORWARD, LEFT, PICK_UP, RIGHT, TOGGLE
 

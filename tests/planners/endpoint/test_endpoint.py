@@ -13,6 +13,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
+
+from hier import HierConfig, train
 from hier.envs import UnknownNameError, make_env
 from hier.envs.errors import ConfigError, UserError
 from hier.envs.gridworld.subgoals import GridworldSubgoals
@@ -27,9 +30,6 @@ from hier.planners.endpoint.planner import EndpointPlanner
 from hier.planners.language.models import SHIPPED
 from hier.planners.language.planner import VLMPlanner
 from hier.planners.protocol import check_reply
-from PIL import Image
-
-from hier import HierConfig, train
 from hier.run.setup import build_planner_of
 from tests.planners.endpoint.serving import (
     MISSING,

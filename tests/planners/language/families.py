@@ -13,8 +13,9 @@ from typing import Any
 
 import torch
 import transformers as hf
-from hier.planners.language.processors import VideoStandIn, stills_only
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+from hier.planners.language.processors import VideoStandIn, stills_only
 
 WORDS = """
 Mission : You are an agent in a grid world use the key to open door and then pick up box it red

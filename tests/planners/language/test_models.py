@@ -11,12 +11,12 @@ import huggingface_hub.constants
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
+
 from hier.envs.errors import ConfigError, UnknownNameError, UserError
 from hier.planners import PlannerError, build_planner
 from hier.planners.language.models import VALUE_HEAD, load_model
 from hier.planners.language.prompts import Prompt, PromptFormat
-from safetensors.torch import load_file, save_file
-
 from tests.planners.language.families import (
     LLM,
     VLM,

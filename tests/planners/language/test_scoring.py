@@ -9,6 +9,8 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+
+from hier import envs
 from hier.envs import Subgoal
 from hier.envs.gridworld.subgoals import GridworldSubgoals
 from hier.perception.gridworld.scripted_controller import ACTIONS
@@ -18,8 +20,6 @@ from hier.planners.language.prompts import Prompt
 from hier.planners.language.scoring import candidate_log_probs, score_naive, strategy_for
 from hier.planners.language.token_tree import token_tree
 from hier.planners.protocol import PlannerError, PlannerQuery, check_reply
-
-from hier import envs
 from tests.planners.language.families import LLM, VLM, build_checkpoint
 
 FAMILIES = (*VLM, *LLM)

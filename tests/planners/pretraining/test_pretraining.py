@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+
 from hier.envs.errors import ConfigError
 from hier.envs.gridworld.cells import CODE, COLORS, Cell
 from hier.envs.registry import domain_named
