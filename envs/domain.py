@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -23,6 +24,11 @@ from hier.envs.variations import Variations
 FAR = 1 << 20  # a distance to where no way is known; compiled code keeps it: do not change
 
 Observation = dict[str, NDArray]
+
+
+def batched(observation: Observation) -> Observation:
+    """The observation of one environment as a batch of one."""
+    return {key: value[None] for key, value in observation.items()}
 
 
 class Grounding(Protocol):
@@ -65,6 +71,31 @@ class Imagined(NamedTuple):
 
     percept: Any
     steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One moment to be drawn.
+
+    Attributes:
+        percept: what the agent knows.
+        subgoal: what is pursued; ``None`` in flat reinforcement learning.
+        candidates: what it was chosen from.
+        log_probs: the planner's, one per candidate.
+        advantages: the critic's, one per candidate, NaN where unknown.
+        value: of the state, by critic or planner.
+        caption: one short line.
+        level: ``env.render()``, to be shown beside.
+    """
+
+    percept: Any
+    subgoal: Subgoal | None = None
+    candidates: Sequence[Subgoal] = ()
+    log_probs: NDArray[np.floating] | None = None
+    advantages: NDArray[np.floating] | None = None
+    value: float | None = None
+    caption: str = ""
+    level: NDArray[np.uint8] | None = None
 
 
 class Tracker(Protocol):
