@@ -6,12 +6,15 @@ Every key is documented where it is declared; ``hier train --keys`` prints them 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, field_validator
 
 from hier.config_base import Section, Settings
 from hier.envs.errors import ConfigError, UnknownNameError
+
+if TYPE_CHECKING:
+    from hier.envs.domain import Domain
 
 
 class EnvConfig(Section):
@@ -19,11 +22,13 @@ class EnvConfig(Section):
 
     id: str | list[str] = Field(
         "BabyAI-UnlockPickup-v0",
-        description="environment id, or a list of ids of one domain dealt out over the n_envs; "
-        "module:Class/level for a domain of your own",
+        description="environment id, or a list of ids of one domain that are dealt out over the "
+        "n_envs environments; module:Class/level names a level of your own domain",
     )
-    n_envs: int = Field(16, ge=1, description="environments stepped together")
-    max_steps: int | None = Field(None, ge=1, description="episode limit; the level's own if null")
+    n_envs: int = Field(16, ge=1, description="number of environments that step together")
+    max_steps: int | None = Field(
+        None, ge=1, description="episode limit in environment steps; null = the level's own"
+    )
 
     @field_validator("id")
     @classmethod
@@ -45,21 +50,21 @@ class EnvConfig(Section):
 
 
 class PlannerConfig(Section):
-    """Who proposes subgoals."""
+    """Which planner proposes subgoals."""
 
     type: str = Field(
         "vlm",
-        description="vlm, llm, endpoint, oracle, noisy, mistaken, random, none (flat RL), or a "
-        "dotted path",
+        description="planner that proposes subgoals: vlm, llm, endpoint, oracle, noisy, mistaken, "
+        "random, none (flat RL), or the dotted path of your own class",
     )
     model: str | None = Field(
         None,
-        description="hub id or folder for vlm and llm, the server's name for endpoint; for vlm the "
-        "planner that ships if null",
+        description="hub id or folder for vlm and llm, the server's model name for endpoint; null "
+        "= the built-in planner of the level's domain, for vlm",
     )
     options: dict[str, Any] = Field(
         default_factory=dict,
-        description="the planner's other arguments, e.g. planner.options.lora=8 for vlm",
+        description="further arguments of the planner, e.g. planner.options.lora=8 for vlm",
     )
 
     @field_validator("type")
@@ -86,28 +91,33 @@ class PlannerConfig(Section):
 class SubgoalConfig(Section):
     """How long a subgoal is pursued and what it pays."""
 
-    max_duration: int = Field(40, ge=1, description="environment steps before it times out")
+    max_duration: int = Field(
+        40, ge=1, description="environment steps after which a subgoal times out"
+    )
     bonus: float = Field(
-        0.5, ge=0, description="paid for completing a subgoal, once per episode each"
+        0.5, ge=0, description="reward for completing a subgoal, once per episode for each subgoal"
     )
     bonuses: dict[str, NonNegativeFloat] = Field(
         default_factory=dict,
-        description="paid instead for subgoals that match a pattern, by the first that does, e.g. "
-        "{'explore*': 0.05, 'put down*': 0}: what is done often or only mends is worth less",
+        description="rewards that replace subgoal.bonus for subgoals that match a shell pattern, "
+        "e.g. {'explore*': 0.05, 'put down*': 0}; the first matching pattern counts",
     )
     shaping: float = Field(
-        0.05, ge=0, description="potential per step of walking distance to the grounded target"
+        0.05,
+        ge=0,
+        description="weight of potential-based shaping, per cell of the way to the subgoal's "
+        "target",
     )
     shaping_gamma: float | None = Field(
         None, gt=0, le=1,
-        description="discount between the potentials of two steps, controller.gamma if null; below "
-        "1 who stands still is paid (1 - gamma) * shaping per step of distance until the subgoal "
-        "times out, which grows with the distance",
+        description="discount between the shaping potentials of two consecutive steps; null = "
+        "controller.gamma; below 1, an agent that stands still receives (1 - gamma) * shaping per "
+        "cell of distance at every step until the subgoal times out",
     )  # fmt: skip
     penalty: float = Field(
         0.0, ge=0,
-        description="taken for a step that spoils the subgoal, as taking or dropping something "
-        "unasked does; for levels where that is easily done",
+        description="reward taken away for a step that spoils the subgoal, such as picking up or "
+        "dropping an object that the subgoal does not name",
     )  # fmt: skip
 
 
@@ -116,26 +126,37 @@ class CriticConfig(Section):
 
     gamma: float = Field(
         0.97, gt=0, le=1,
-        description="discount per environment step of subgoals' values and of feedback's returns; "
-        "0.99 for tasks of a hundred steps, which at 0.97 are worth less than the critic's error",
+        description="discount per environment step in the critic's values and in feedback's "
+        "returns; tasks of a hundred steps need about 0.99",
     )  # fmt: skip
-    learning_rate: float = Field(1e-3, gt=0, description="of Adam")
-    updates: float = Field(0.2, ge=0, le=20, description="gradient steps per closed subgoal")
-    batch_size: int = Field(256, ge=1, description="subgoals per gradient step")
-    capacity: int = Field(20_000, ge=1, description="closed subgoals kept to learn from")
-    warmup: int = Field(30_000, ge=0, description="environment steps before it has a say")
-    warmup_rewards: int = Field(
-        30, ge=0, description="closed subgoals that earned something, after which it has it sooner"
+    learning_rate: float = Field(1e-3, gt=0, description="learning rate of the critic (Adam)")
+    updates: float = Field(
+        0.2, ge=0, le=20, description="gradient steps of the critic per ended subgoal"
     )
-    polyak: float = Field(0.01, gt=0, le=1, description="share of the target networks' update")
+    batch_size: int = Field(256, ge=1, description="ended subgoals per gradient step of the critic")
+    capacity: int = Field(20_000, ge=1, description="ended subgoals that the critic learns from")
+    warmup: int = Field(
+        30_000, ge=0,
+        description="environment steps after which the critic takes part in choices at the latest",
+    )  # fmt: skip
+    warmup_rewards: int = Field(
+        30, ge=0, description="end the critic's warm-up early after this many rewarded subgoals"
+    )
+    polyak: float = Field(
+        0.01,
+        gt=0,
+        le=1,
+        description="share of the critic's weights that its target networks take over per update",
+    )
     monte_carlo: float = Field(
         0.0, ge=0, le=1,
-        description="share of the return that followed in its targets, the rest being learned from "
-        "its own values",
+        description="mix of Monte Carlo return (1) and bootstrapped value (0) in the critic's "
+        "targets",
     )  # fmt: skip
     optimism: float = Field(
         -1.0, ge=-1, le=1,
-        description="choose by the smaller twin (-1), their mean (0) or the larger (1)",
+        description="value that chooses among subgoals: the smaller of the critic's two estimates "
+        "(-1), their mean (0) or the larger (1)",
     )  # fmt: skip
 
 
@@ -144,63 +165,79 @@ class GuidanceConfig(Section):
 
     soft_choice: Literal["none", "fixed", "annealed", "tuned"] = Field(
         "none",
-        description="draw subgoals by p exp(Q/kl_coef) instead of the planner's p, with kl_coef "
-        "fixed, annealed, or tuned to target_kl",
+        description="draw subgoals from p exp(Q / kl_coef), with p the planner's distribution and "
+        "Q the critic's value; kl_coef is fixed, annealed, or tuned to target_kl; none = draw "
+        "from p",
     )
     kl_coef: float = Field(
         0.05, gt=0, le=100,
-        description="weight of KL to the planner, in environment reward per nat; where an annealed "
-        "one begins",
+        description="weight of the KL divergence to the planner, in environment reward per nat; an "
+        "annealed weight starts at this value",
     )  # fmt: skip
-    kl_coef_end: float = Field(0.001, gt=0, le=100, description="where an annealed kl_coef ends")
-    kl_coef_steps: int = Field(80_000, ge=1, description="environment steps until it is there")
-    target_kl: float = Field(0.2, gt=0, le=10, description="nats to which kl_coef is tuned")
+    kl_coef_end: float = Field(
+        0.001, gt=0, le=100, description="final value of an annealed kl_coef"
+    )
+    kl_coef_steps: int = Field(
+        80_000, ge=1, description="environment steps over which kl_coef is annealed"
+    )
+    target_kl: float = Field(
+        0.2, gt=0, le=10,
+        description="KL divergence to the planner, in nats, that a tuned kl_coef aims at"
+    )  # fmt: skip
     doubt: float = Field(
         0.2, ge=0, le=1,
-        description="share of chance mixed into the planner's distribution where the critic has a "
-        "say, times the share of training episodes that fail; a planner that is sure and wrong "
-        "could not be overruled otherwise",
+        description="share of the uniform distribution mixed into the planner's once the critic is "
+        "ready, times the share of training episodes that fail; lets the critic overrule a planner "
+        "that is sure and wrong",
     )  # fmt: skip
     doubt_again: float = Field(
         0.8, ge=0, le=1,
-        description="the same where the planner would repeat a subgoal that failed or timed out "
-        "when last tried in this episode; at least doubt",
+        description="mixing share used in place of doubt where the planner would repeat a subgoal "
+        "that failed the last time it was tried in this episode; never less than doubt",
     )  # fmt: skip
     trust: Literal["tested", "full"] = Field(
         "tested",
-        description="share training episodes between guidance and the planner alone by which of "
-        "them succeeds, and be judged with the better (tested), or guide every one (full)",
+        description="tested = share training episodes between guidance and the planner alone by "
+        "their success, and evaluate with the better one; full = guide every episode",
     )
     requery_rounds: int = Field(
-        0, ge=0, le=10, description="times the planner is asked again when the critic disagrees"
-    )
+        0, ge=0, le=10,
+        description="most times the planner is asked again for one choice (ReAd); 0 = never",
+    )  # fmt: skip
     advantage_threshold: float = Field(
-        -0.01, ge=-10, le=0, description="advantage below which it is; halves at each round"
-    )
+        -0.01, ge=-10, le=0,
+        description="ask the planner again when its choice has an advantage below this; halved at "
+        "each round",
+    )  # fmt: skip
     lookahead: int = Field(
         1, ge=1, le=2,
-        description="subgoals deep that soft_choice and re-queries look; 2 also asks the planner "
-        "about the states that the likeliest candidates will lead to; not for oracle and noisy",
+        description="depth, in subgoals, of the values behind soft_choice and re-queries; 2 also "
+        "asks the planner about the states that the likeliest candidates will probably lead to",
     )  # fmt: skip
     value_shaping: float = Field(
         0.0, ge=0, le=10,
-        description="weight of potential-based shaping by the planner's value, which needs a value "
-        "head",
+        description="weight of potential-based shaping by the planner's value; needs a planner "
+        "with a value head",
     )  # fmt: skip
     actions: Literal["none", "reward", "loss"] = Field(
         "none",
-        description="draw the controller to the planner's actions, through its reward or its loss; "
-        "for ppo and a2c under vlm or llm",
+        description="pull the controller toward the actions that the planner names, by a term in "
+        "its reward or in its loss; for ppo and a2c with vlm or llm",
     )
     action_coef: float = Field(
         1.0, ge=0, le=100,
-        description="weight of KL to them at first; about 1 in loss form, 0.01 in reward form",
+        description="initial weight of the KL divergence between the controller and the planner's "
+        "actions; about 1 for actions=loss, 0.01 for actions=reward",
     )  # fmt: skip
-    action_coef_end: float = Field(0.0, ge=0, le=100, description="its weight in the end")
-    action_coef_steps: int = Field(30_000, ge=1, description="environment steps until then")
-    action_answers: int = Field(
-        4000, ge=2, description="most answers asked of the planner, to distil its actions from"
+    action_coef_end: float = Field(0.0, ge=0, le=100, description="final value of action_coef")
+    action_coef_steps: int = Field(
+        30_000, ge=1, description="environment steps over which action_coef is annealed"
     )
+    action_answers: int = Field(
+        4000, ge=2,
+        description="largest number of answers about actions that the planner is asked for in a run; "
+        "a small network is trained on them",
+    )  # fmt: skip
     critic: CriticConfig = CriticConfig()
 
     @property
@@ -210,7 +247,7 @@ class GuidanceConfig(Section):
 
     @property
     def looks_ahead(self) -> bool:
-        """Whether imagined states are judged; without a critic there is nobody to do it."""
+        """Whether imagined states are judged, which takes a critic."""
         return self.needs_critic and self.lookahead > 1
 
 
@@ -218,53 +255,66 @@ class FeedbackConfig(Section):
     """How the planner learns from what its subgoals earned."""
 
     objective: Literal["none", "awr", "archer", "grpo", "step_dpo", "inverse_rl"] = Field(
-        "none", description="what it learns by; none leaves the planner as it is"
+        "none", description="loss for fine-tuning the planner; none = frozen"
     )
-    every: int = Field(4096, ge=1, description="environment steps between two lessons' rounds")
-    updates: int = Field(16, ge=1, le=1000, description="gradient steps in a round")
+    every: int = Field(
+        4096, ge=1, description="environment steps between two rounds of fine-tuning"
+    )
+    updates: int = Field(16, ge=1, le=1000, description="gradient steps of the planner in a round")
     warmup: int = Field(
         500,
         ge=1,
-        description="closed subgoals before the first round; it also waits for the critic",
+        description="ended subgoals before the first round; it also waits for a reward and a "
+        "critic",
     )
-    batch_size: int = Field(32, ge=2, description="closed subgoals per gradient step")
-    learning_rate: float = Field(1e-4, gt=0, le=1, description="of AdamW")
+    batch_size: int = Field(32, ge=2, description="ended subgoals per gradient step of the planner")
+    learning_rate: float = Field(
+        1e-4, gt=0, le=1, description="learning rate of the planner (AdamW)"
+    )
     kl_coef: float = Field(
-        0.1, ge=0, le=1000, description="weight of KL to the planner as it was at first, per nat"
-    )
+        0.1, ge=0, le=1000,
+        description="weight per nat of the KL divergence between the planner and the planner at "
+        "the start of the run",
+    )  # fmt: skip
     anchors: int = Field(
         396, ge=0,
-        description="questions of other levels whose answers are to stay as they were; 0 for none",
+        description="number of anchor questions, on which the planner should keep its first "
+        "answers; 0 = none",
     )  # fmt: skip
     anchor_levels: list[str] | None = Field(
         None,
-        description="those levels, less the ones trained on; the domain's source levels if null",
+        description="levels the anchor questions are drawn from (training levels excluded); null = "
+        "the domain's source levels",
     )
     anchor_coef: float = Field(
-        1.0, ge=0, le=1000, description="weight of KL from the planner as it was, there, per nat"
+        1.0, ge=0, le=1000, description="weight of the KL term on anchor questions, per nat"
     )
-    capacity: int = Field(5000, ge=1, description="closed subgoals kept to learn from")
+    capacity: int = Field(
+        5000, ge=1, description="ended subgoals kept as the planner's training examples"
+    )
     staleness: int | None = Field(
-        20, ge=0, description="rounds after which one is too old to learn from; null for never"
+        20, ge=0, description="discard examples older than this many rounds; null = never"
     )
     group: int = Field(
-        4, ge=2, description="environments that play the same levels at a time, for grpo"
+        4, ge=2, description="for grpo, environments that play the same levels at the same time"
     )
     guard: float = Field(
         0.2, gt=0, le=1,
-        description="fall of an evaluation's success below the best so far at which the planner "
-        "goes back to its best; 1 for never",
+        description="restore the planner's best weights when an evaluation's success falls this "
+        "far below the best so far; 1 = never",
     )  # fmt: skip
     store: bool = Field(
-        False, description="keep every closed subgoal in RUN/lessons, for hier tune-planner"
+        False, description="keep every ended subgoal in RUN/lessons, for hier tune-planner"
     )
     max_share: float = Field(
-        0.25, gt=0, le=1, description="most of the wall time; rounds wait until they fit"
-    )
+        0.25, gt=0, le=1,
+        description="largest share of the wall time that fine-tuning takes; rounds wait until they "
+        "fit",
+    )  # fmt: skip
 
     @property
     def needs_critic_state(self) -> bool:
-        """Whether it learns by a critic or a discriminator, which see states."""
+        """Whether the objective uses a critic or a discriminator, which read states."""
         return self.objective in ("awr", "archer", "step_dpo", "inverse_rl")
 
     @property
@@ -278,34 +328,41 @@ class SafetyConfig(Section):
 
     avoid: list[str] | None = Field(
         None,
-        description="things not to step onto, such as lava; doing so is counted as a violation; "
-        "all that the domain knows as hazards if null",
+        description="hazards that the agent must not step onto, such as lava; each such step is "
+        "counted as a violation; null = all hazards of the domain",
     )
-    filter: bool = Field(False, description="wait instead of stepping onto them")
+    filter: bool = Field(
+        False, description="replace an action that would step onto a hazard by waiting"
+    )
     forbid: list[str] = Field(
-        [], description="subgoals never pursued, as patterns: 'open the red door', 'toggle *'"
+        [],
+        description="subgoals that are never pursued, as shell patterns such as 'open the red "
+        "door' or 'toggle *'",
     )
 
 
 class ControllerConfig(Section):
-    """Who acts: an SB3 algorithm and its network."""
+    """The controller: an SB3 algorithm and its network."""
 
     algorithm: str = Field(
         "ppo",
-        description="ppo, a2c, recurrent_ppo; dqn for discrete actions, sac and td3 for continuous",
+        description="SB3 algorithm: ppo, a2c, recurrent_ppo; dqn for discrete actions; sac and td3 "
+        "for continuous actions",
     )
     start: str | None = Field(
-        None, description="run whose controller this one begins as; a new one if null"
+        None, description="run whose controller training starts from; null = new weights"
     )
-    gamma: float = Field(0.97, gt=0, le=1, description="discount per environment step")
+    gamma: float = Field(
+        0.97, gt=0, le=1, description="discount of the controller per environment step"
+    )
     reward_scale: float = Field(2.0, gt=0, description="factor on the environment's own reward")
-    features_dim: int = Field(128, ge=1, description="width of the features")
-    channels: int = Field(32, ge=1, description="width of the convolutions")
-    net_arch: list[int] = Field([64], description="hidden layers of the policy and value heads")
+    features_dim: int = Field(128, ge=1, description="width of the features extractor's output")
+    channels: int = Field(32, ge=1, description="channels of the convolutions")
+    net_arch: list[int] = Field([64], description="hidden layers of policy and value")
     hindsight: float = Field(
         0.0, ge=0, le=1,
-        description="share of replayed transitions that are told the target had been where they "
-        "led (HER); 0 for off; for dqn, sac and td3 in domains that can",
+        description="share of replayed transitions whose target is moved to a place that was "
+        "reached later (HER); for dqn, sac and td3, in domains that support it; 0 = off",
     )  # fmt: skip
     device: str = Field("cpu", description="torch device; cpu, cuda or auto")
     options: dict[str, Any] = Field(
@@ -326,12 +383,18 @@ class ControllerConfig(Section):
 class EvalConfig(Section):
     """How a run is judged: on levels whose seeds training never draws."""
 
-    every: int = Field(20_000, ge=0, description="steps between evaluations; 0 for the end alone")
+    every: int = Field(
+        20_000, ge=0, description="environment steps between evaluations; 0 = at the end only"
+    )
     episodes: int = Field(100, ge=1, description="episodes of the final evaluation")
-    episodes_during: int = Field(32, ge=1, description="episodes of an evaluation on the way")
-    first_seed: int = Field(1_000_000, ge=0, description="seeds first_seed, first_seed + 1, ...")
-    # A memoryless policy that is torn between left and right turns for ever; a draw ends that.
-    deterministic: bool = Field(False, description="take the likeliest action instead of a draw")
+    episodes_during: int = Field(32, ge=1, description="episodes of an evaluation during training")
+    first_seed: int = Field(
+        1_000_000, ge=0, description="level seed of the first episode; each next one is 1 higher"
+    )
+    # A memoryless policy that is torn between left and right would keep turning; a draw ends that.
+    deterministic: bool = Field(
+        False, description="take the likeliest action instead of drawing one"
+    )
     videos: int = Field(1, ge=0, description="episodes drawn as GIF at each evaluation")
 
 
@@ -340,8 +403,10 @@ class HierConfig(Settings):
 
     keys_command: ClassVar[str] = "hier train --keys"
 
-    total_timesteps: int = Field(100_000, ge=1, description="environment steps of training")
-    checkpoint_every: int = Field(10_000, ge=1, description="steps between checkpoints")
+    total_timesteps: int = Field(
+        100_000, ge=1, description="environment steps of training, over all environments"
+    )
+    checkpoint_every: int = Field(10_000, ge=1, description="environment steps between checkpoints")
     torch_threads: int = Field(2, ge=1, description="CPU threads for the networks")
     env: EnvConfig = EnvConfig()
     planner: PlannerConfig = PlannerConfig()
@@ -368,6 +433,18 @@ class HierConfig(Settings):
         """Discount between the shaping's potentials."""
         own = self.subgoal.shaping_gamma
         return self.controller.gamma if own is None else own
+
+    @property
+    def domain(self) -> Domain:
+        """The domain of the levels."""
+        from hier.envs.registry import domain_of
+
+        return domain_of(self.env.ids[0])
+
+    @property
+    def keeps_lessons(self) -> bool:
+        """Whether closed subgoals become examples that a planner learns from, now or later."""
+        return self.feedback.objective != "none" or self.feedback.store
 
     @property
     def needs_critic(self) -> bool:
