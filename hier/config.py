@@ -235,8 +235,8 @@ class GuidanceConfig(Section):
     )
     action_answers: int = Field(
         4000, ge=2,
-        description="largest number of answers about actions that the planner is asked for in a run; "
-        "a small network is trained on them",
+        description="largest number of answers about actions that the planner is asked for in a "
+        "run; a small network is trained on them",
     )  # fmt: skip
     critic: CriticConfig = CriticConfig()
 
