@@ -1,7 +1,7 @@
-"""Draws which rooms of the code import which: ``make graph`` writes docs/architecture.md anew.
+"""Draws which rooms of the code import which: ``make graph`` updates docs/architecture.md.
 
-A room is a folder of the repository, or a module that stands alone in ``hier/``. An arrow means
-that some module of the one imports some module of the other, wherever in the file that stands.
+A room is a folder of modules, or a module that stands alone in ``hier/``. An arrow means that some
+module of the first room imports some module of the second, anywhere in the file.
 """
 
 from __future__ import annotations
@@ -97,14 +97,22 @@ def circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
 
 
 def mermaid() -> str:
-    """The graph of rooms; an arrow that follows from two others is left out."""
+    """The graph of rooms, grouped by folder; an arrow that follows from two others is left out."""
     graph = room_graph()
     lines = ["graph BT"]
+    for folder in FOLDERS:
+        lines.append(f"  subgraph in_{folder}[{folder}/]")
+        rooms = [room for room in sorted(graph) if room.split("/")[0] == folder]
+        lines += [f"    {_node(room)}[{room}]" for room in rooms]
+        lines.append("  end")
     for room in sorted(graph):
         direct = graph[room] - {far for near in graph[room] for far in _below(graph, near)}
-        lines += [f"  {room.replace('/', '_')}[{room}] --> {target.replace('/', '_')}[{target}]"
-                  for target in sorted(direct)]  # fmt: skip
+        lines += [f"  {_node(room)} --> {_node(target)}" for target in sorted(direct)]
     return "\n".join(lines) + "\n"
+
+
+def _node(room: str) -> str:
+    return room.replace("/", "_")
 
 
 def _below(graph: Mapping[str, set[str]], room: str) -> set[str]:
