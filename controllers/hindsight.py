@@ -27,7 +27,7 @@ from stable_baselines3.common.buffers import DictReplayBuffer
 from stable_baselines3.common.type_aliases import DictReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
-from hier.controllers.shaping import shaping_reward
+from hier.controllers.rewards import Shaping
 from hier.envs.domain import Relabeling
 from hier.envs.subgoal import Outcome
 
@@ -43,7 +43,7 @@ class Hindsight:
         share: of the sampled transitions, in [0, 1], those that are relabeled where they can be.
         relabeling: the domain's.
         gamma: discount per step of the shaping.
-        environment, shaping: see :class:`hier.hierarchy.vec_env.RewardWeights`.
+        environment, shaping: see :class:`hier.controllers.rewards.RewardWeights`.
     """
 
     share: float
@@ -155,8 +155,8 @@ class HindsightReplayBuffer(DictReplayBuffer):
             before[key][kept] = new.observation[key][new.valid]
             after[key][kept] = new.next_observation[key][new.valid]
         done = new.done.astype(np.float64)
-        was, now = -hindsight.shaping * new.steps, -hindsight.shaping * new.next_steps
+        shaping = Shaping(hindsight.shaping, hindsight.gamma)
         pay = hindsight.environment * new.reward + self._bonuses[steps, lanes] * done
-        pay = pay + shaping_reward(was, now, new.done, hindsight.gamma)
+        pay = pay + shaping.between(new.steps, new.next_steps, new.done)
         rewards[kept] = pay[new.valid]
         terminals[kept] = new.terminal[new.valid]

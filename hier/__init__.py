@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from hier.pretraining.run import PretrainResult, pretrain, resume_pretraining
     from hier.run.agent import Agent, load
     from hier.run.evaluation import Evaluation, evaluate
-    from hier.run.recording import propose, record
+    from hier.run.proposals import propose
+    from hier.run.recording import record
     from hier.run.training import TrainResult, resume, train
 
 _HOMES = {
@@ -50,7 +51,8 @@ _HOMES = {
     "pretraining.run": "PretrainResult pretrain resume_pretraining",
     "run.agent": "Agent load",
     "run.evaluation": "Evaluation evaluate",
-    "run.recording": "propose record",
+    "run.proposals": "propose",
+    "run.recording": "record",
     "run.training": "TrainResult resume train",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}

@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hier.envs.errors import ConfigError, UnknownNameError
 from hier.envs.files import atomic_write
 from hier.run.folder import commit, versions
 
-Row = dict[str, Any]
+if TYPE_CHECKING:
+    from hier.run.sweep import Row
 
 
 @dataclass(frozen=True, slots=True)

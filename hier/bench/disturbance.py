@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hier.bench import Row
-from hier.bench.runs import kept_parent, side_by_side, success_figures, train_all
+from hier.bench.figures import success_figures
 from hier.config import HierConfig
 from hier.envs.gridworld.disturbance import DISTURBANCES, Disturbed
 from hier.envs.registry import make_env
@@ -23,7 +22,9 @@ from hier.planners.protocol import (
     uniform_over,
 )
 from hier.run.agent import Agent
-from hier.run.setup import Trained, build_planner_of, open_trained
+from hier.run.build import build_planner_of
+from hier.run.setup import Trained, open_trained
+from hier.run.sweep import Row, kept_parent, side_by_side, train_all
 
 NONE = "none"
 RE_PLANNING, PLAN_FIXED = "re-planning", "plan fixed"

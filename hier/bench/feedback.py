@@ -7,23 +7,16 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from hier.bench import Row
-from hier.bench.guidance import LINVIT, PATIENT, READ
-from hier.bench.runs import (
+from hier.bench.bad_planners import KEYLESS, half_taught, wrong_teacher
+from hier.bench.figures import (
     by_variant,
     check_levels,
-    keep_row,
-    kept_parent,
     learning_figures,
-    logged,
     short_name,
-    side_by_side,
     success_figures,
-    train_all,
-    train_job,
 )
+from hier.bench.guidance import LINVIT, PATIENT, READ
 from hier.bench.starts import source_controllers, world_controllers
-from hier.bench.teachers import KEYLESS, half_taught, wrong_teacher
 from hier.bench.worlds import TASKS
 from hier.config import HierConfig
 from hier.envs.registry import domain_of
@@ -31,6 +24,15 @@ from hier.planners.accuracy import measure
 from hier.planners.language.planner import VLMPlanner
 from hier.run.evaluation import evaluate
 from hier.run.folder import RunFolder
+from hier.run.sweep import (
+    Row,
+    keep_row,
+    kept_parent,
+    read_scalar,
+    side_by_side,
+    train_all,
+    train_job,
+)
 
 BEST, OTHERS = "awr", ("archer", "grpo", "step_dpo", "inverse_rl")
 # Levels that neither planner nor controller learned on, and the steps that both are given there.
@@ -148,11 +150,11 @@ def _learned_there(
 ) -> tuple[dict[str, Any], list[Row]]:
     """Judge each task as it comes and after learning with each variant of feedback."""
     parent = kept_parent(suite, quick)
-    jobs, judged = [], []
+    jobs, untrained = [], []
     for seed in seeds:
         for task in tasks:
             level = task.config.env.ids[0]
-            judged.append((task.starts[seed], _model(task.config), level, seed, quick))
+            untrained.append((task.starts[seed], _model(task.config), level, seed, quick))
             for variant in variants:
                 objective = "none" if variant == NO_FEEDBACK else variant
                 config = task.config.override(
@@ -162,7 +164,7 @@ def _learned_there(
                 )
                 name = f"{short_name(level)}-{variant.replace(' ', '-')}-seed-{seed}"
                 jobs.append((config, variant, parent / name, quick))
-    rows = [*side_by_side(taught, jobs), *side_by_side(before, judged)]
+    rows = [*side_by_side(train_and_compare, jobs), *side_by_side(evaluate_before, untrained)]
     figures: dict[str, Any] = {}
     levels = [task.config.env.ids[0] for task in tasks]
     for key, some in by_variant(rows, levels, (BEFORE, *variants)):
@@ -196,7 +198,7 @@ def wrong_teacher_suite(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, An
          parent / f"seed-{seed}", quick)
         for seed in seeds
     ]  # fmt: skip
-    rows = side_by_side(taught, jobs)
+    rows = side_by_side(train_and_compare, jobs)
     figures = learning_figures(rows, "corrected")
     for name in ("alone", "as_it_was"):
         figures |= success_figures(rows, f"corrected.{name}", name)
@@ -238,7 +240,7 @@ def _budget(steps: int, quick: bool) -> list[str]:
     return [f"total_timesteps={steps}"]
 
 
-def before(job: tuple[Path, str, str, int, bool]) -> Row:
+def evaluate_before(job: tuple[Path, str, str, int, bool]) -> Row:
     """What planner and controller are worth on a level before they learn there."""
     import torch
 
@@ -256,7 +258,7 @@ def before(job: tuple[Path, str, str, int, bool]) -> Row:
     return {**row, "success": alone, "alone": alone, **_accuracies(planner, level, quick)}
 
 
-def taught(job: tuple[HierConfig, str, Path, bool]) -> Row:
+def train_and_compare(job: tuple[HierConfig, str, Path, bool]) -> Row:
     """Train, then judge the planner: alone, and against the expert where it was and elsewhere.
 
     ``alone`` is success where guidance does not help it, ``as_it_was`` that of the planner before
@@ -274,7 +276,7 @@ def taught(job: tuple[HierConfig, str, Path, bool]) -> Row:
     )
     run = RunFolder.open(folder)
     learned = str(run.planner) if run.planner.exists() else _model(config)
-    memory, share = logged(run, "time/memory_mb"), logged(run, "feedback/share")
+    memory, share = read_scalar(run, "time/memory_mb"), read_scalar(run, "feedback/share")
     row |= {
         "alone": alone.success_rate,
         "as_it_was": as_it_was.success_rate,

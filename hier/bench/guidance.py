@@ -6,17 +6,10 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from hier.bench import Row
-from hier.bench.runs import (
-    by_variant,
-    check_levels,
-    kept_parent,
-    learning_figures,
-    short_name,
-    train_all,
-)
+from hier.bench.figures import by_variant, check_levels, learning_figures, short_name
 from hier.bench.starts import source_controllers
 from hier.config import HierConfig
+from hier.run.sweep import Row, kept_parent, train_all
 
 LEVELS = {
     "BabyAI-UnlockPickup-v0": 51_200,

@@ -7,11 +7,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from hier.bench import Row
-from hier.bench.runs import judged, kept_parent, side_by_side, train_all
-from hier.bench.zero_shot import short_name
+from hier.bench.figures import short_name
 from hier.config import HierConfig
 from hier.run.evaluation import evaluate
+from hier.run.sweep import Row, evaluation_row, kept_parent, side_by_side, train_all
 
 LEVELS = ("MiniGrid-LavaGapS7-v0", "MiniGrid-LavaCrossingS9N2-v0")
 STEPS = 40_960
@@ -64,5 +63,5 @@ def _judge(folder: Path) -> Row:
         "level": config.env.ids[0],
         "variant": LATER,
         "seed": config.seed,
-        **judged(evaluation),
+        **evaluation_row(evaluation),
     }

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from hier.bench import Row
-from hier.bench.runs import new_parent, success_figures, train_all
+from hier.bench.figures import success_figures
 from hier.config import HierConfig
+from hier.run.sweep import Row, new_parent, train_all
 
 
 def demo(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:

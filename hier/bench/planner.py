@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from hier.bench import Row
 from hier.envs.registry import domain_named, make_env
 from hier.envs.subgoal import Outcome, Subgoal
 from hier.planners.language.planner import VLMPlanner
 from hier.planners.language.scoring import candidate_log_probs, score_naive
 from hier.planners.protocol import PlannerQuery
+from hier.run.sweep import Row
 
 ENVIRONMENTS, CANDIDATES = 16, 12
 LEVELS = (

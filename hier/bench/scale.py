@@ -19,7 +19,6 @@ import psutil
 import torch
 import transformers
 
-from hier.bench import Row
 from hier.bench.architectures import SIZES, Size
 from hier.bench.planner import CANDIDATES, ENVIRONMENTS, make_queries
 from hier.perception.gridworld.map_image import map_image
@@ -30,6 +29,7 @@ from hier.planners.language.processors import quiet
 from hier.planners.language.prompts import Prompt, PromptFormat, question_of
 from hier.planners.language.scoring import candidate_log_probs, strategy_for
 from hier.planners.protocol import PlannerQuery
+from hier.run.sweep import Row
 
 RANK = 8  # of the LoRA adapter
 STEP_QUERIES = 4  # in one optimizer step; what it keeps for the backward pass grows with them

@@ -15,14 +15,12 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
-from hier.bench import Row
 from hier.config import HierConfig
-from hier.envs.gridworld.missions import encode_mission
+from hier.envs.gridworld.missions import MISSION_CODEC
 from hier.envs.registry import make_env
-from hier.guidance.actions import build_action_distillation
-from hier.guidance.learning import build_guidance
-from hier.run.setup import build_env, build_model, build_planner_of
-from hier.run.training import guidance_callbacks
+from hier.run.build import build_env, build_model
+from hier.run.setup import Setup
+from hier.run.sweep import Row
 
 RENDER_LEVELS = (
     "BabyAI-GoToRedBall-v0", "BabyAI-GoToLocal-v0", "BabyAI-PickupLoc-v0", "BabyAI-PutNextLocal-v0",
@@ -126,7 +124,7 @@ class OfficialObservation(gym.ObservationWrapper):
     def observation(self, observation: dict[str, Any]) -> dict[str, Any]:
         return {
             "image": observation["image"],
-            "mission": encode_mission(observation["mission"]),
+            "mission": MISSION_CODEC.encode(observation["mission"]),
             **self._empty,
         }
 
@@ -189,10 +187,8 @@ def _pairs(rows: Sequence[Row], level: str, variant: str) -> list[float]:
 
 
 def _ours(config: HierConfig) -> tuple[VecEnv, list[BaseCallback]]:
-    planner, guidance = build_planner_of(config), build_guidance(config)
-    env = build_env(config, planner, guidance=guidance)
-    distillation = build_action_distillation(config, env, planner)
-    return env, guidance_callbacks(config, env, guidance, distillation, every=2048)
+    setup = Setup.build(config)
+    return setup.env, setup.callbacks(every=2048)
 
 
 def _plain(config: HierConfig) -> tuple[DummyVecEnv, list[BaseCallback]]:

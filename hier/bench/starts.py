@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hier.bench.runs import short_name, train_all
+from hier.bench.figures import short_name
 from hier.bench.worlds import ORACLE, world_config
 from hier.config import HierConfig
 from hier.envs.errors import UserError
 from hier.run.folder import RunFolder
+from hier.run.sweep import train_all
 
 
 def source_controllers(quick: bool, seeds: Sequence[int]) -> dict[int, Path]:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hier.bench import Row
-from hier.bench.runs import new_parent, success_figures, train_all
+from hier.bench.figures import success_figures
 from hier.bench.serving import serving
 from hier.config import HierConfig
 from hier.planners.language.models import SHIPPED
 from hier.planners.language.planner import VLMPlanner
+from hier.run.sweep import Row, new_parent, train_all
 
 LINES = {
     "shipped": [],

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
-from hier.bench import Row
 from hier.config import HierConfig
-from hier.run.setup import build_env, build_model, build_planner_of
+from hier.run.build import build_env, build_model, build_planner_of
+from hier.run.sweep import Row
 
 PARTS = ("simulation", "rendering", "percept", "planner", "acting", "learning", "rest")
 # Preset, level, whether it has a privileged variant, and what draws the pictures.

@@ -7,21 +7,17 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from hier.bench import Row
-from hier.bench.runs import (
+from hier.bench.figures import (
     by_variant,
     check_levels,
-    keep_row,
-    kept_parent,
     learning_figures,
     short_name,
-    side_by_side,
     success_figures,
-    train_job,
 )
 from hier.config import HierConfig
 from hier.envs.registry import domain_of
 from hier.run.evaluation import evaluate
+from hier.run.sweep import Row, keep_row, kept_parent, side_by_side, train_job
 
 
 class Task(NamedTuple):

@@ -7,8 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from hier.bench import Row
-from hier.bench.runs import short_name, side_by_side
+from hier.bench.figures import short_name
 from hier.bench.starts import source_controllers
 from hier.envs.registry import domain_named
 from hier.planners.accuracy import measure
@@ -16,6 +15,7 @@ from hier.planners.language.planner import VLMPlanner
 from hier.planners.pretraining.demonstrations import Mistakes
 from hier.pretraining.config import PretrainConfig
 from hier.run.evaluation import evaluate
+from hier.run.sweep import Row, side_by_side
 
 PLANNERS = ("vlm", "oracle")
 

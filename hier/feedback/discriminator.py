@@ -12,7 +12,7 @@ from hier.envs.domain import CriticState
 from hier.feedback.lessons import Lesson
 from hier.feedback.objectives.inverse_rl import discriminator_loss
 from hier.guidance.critic import SubgoalQ, as_tensors
-from hier.guidance.selection import draw
+from hier.hierarchy.selection import draw
 
 
 class Discriminator:

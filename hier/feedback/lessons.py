@@ -18,7 +18,7 @@ from PIL import Image
 from hier.envs.domain import CriticState
 from hier.envs.errors import ConfigError, RunFolderError
 from hier.envs.files import atomic_write
-from hier.hierarchy.vec_env import discounted_returns
+from hier.hierarchy.records import discounted_returns
 from hier.planners.language.prompts import Prompt
 
 SHARD = 1000  # lessons in a file

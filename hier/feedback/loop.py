@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,8 +13,8 @@ from stable_baselines3.common.logger import Image
 from torch import Tensor
 
 from hier.config import HierConfig
+from hier.controllers.logs import TENSORBOARD_ONLY
 from hier.envs.errors import ConfigError
-from hier.envs.registry import domain_of
 from hier.feedback.anchors import anchors_for
 from hier.feedback.discriminator import Discriminator
 from hier.feedback.learner import PlannerLearner
@@ -22,11 +22,14 @@ from hier.feedback.lessons import FeedbackBuffer, Lesson, write_lessons
 from hier.feedback.objectives import InverseRL, objective_class
 from hier.feedback.progress import PlannerProgress
 from hier.guidance.critic import SubgoalCritic
-from hier.guidance.learning import NOT_TEXT_LOGS, SubgoalGuidance
-from hier.hierarchy.vec_env import HierarchicalVecEnv, SubgoalRecord
+from hier.guidance.learning import SubgoalGuidance
+from hier.hierarchy.records import SubgoalRecord
+from hier.hierarchy.vec_env import HierarchicalVecEnv
 from hier.planners.language.pictures import as_png
 from hier.planners.language.planner import LanguagePlanner
-from hier.run.folder import RunFolder
+
+if TYPE_CHECKING:
+    from hier.run.folder import RunFolder
 
 _STATES = 64  # on which accuracy is followed
 
@@ -35,8 +38,8 @@ class FeedbackLearning(BaseCallback):
     """Makes lessons of closed subgoals and lets the planner learn from them between rollouts.
 
     The first round waits for ``feedback.warmup`` lessons, for a reward among them and, where the
-    objective learns from advantages, for the critic. Evaluations tell it how the agent fares
-    (:meth:`judged`): if success falls by more than ``feedback.guard`` below the best so far, the
+    objective learns from advantages, for the critic. Evaluations report success to
+    :meth:`on_evaluation`: if it falls by more than ``feedback.guard`` below the best so far, the
     planner goes back to what it was at its best.
 
     Logs ``feedback/``: what :meth:`hier.feedback.learner.PlannerLearner.learn` reports,
@@ -67,7 +70,6 @@ class FeedbackLearning(BaseCallback):
         ids, share = config.env.ids, settings.levels_shared_by
         self._levels = [ids[(i // share) % len(ids)] for i in range(env.num_envs)]
         self._episodes = np.zeros(env.num_envs, int)
-        env.hierarchy.prompts = planner.prompt
         self._learned_at, self._seconds, self._last = 0, 0.0, 0.0
         self._began = time.perf_counter()
         self._unwritten: list[Lesson] = []
@@ -84,7 +86,7 @@ class FeedbackLearning(BaseCallback):
         objective = objective_class(settings.objective)()
         discriminator = None
         if isinstance(objective, InverseRL):
-            sizes = domain_of(config.env.ids[0]).critic_state_sizes()
+            sizes = config.domain.critic_state_sizes()
             discriminator = Discriminator(sizes, seed=config.seed)
         return PlannerLearner(
             self.planner,
@@ -172,9 +174,9 @@ class FeedbackLearning(BaseCallback):
         advantage = torch.tensor([one.advantage for one in lessons])
         advantage = advantage[~advantage.isnan()]
         if len(advantage):
-            self.logger.record("feedback/advantage", advantage, NOT_TEXT_LOGS)
+            self.logger.record("feedback/advantage", advantage, TENSORBOARD_ONLY)
 
-    def judged(self, success: float) -> None:
+    def on_evaluation(self, success: float) -> None:
         """Take in an evaluation; the planner goes back to its best if the agent got much worse.
 
         The bar then comes down half-way, so that a fall of the controller's own does not hold the
@@ -193,7 +195,7 @@ class FeedbackLearning(BaseCallback):
             self.rollbacks += 1
             self._best = (self._best + success) / 2
 
-    def show(self) -> None:
+    def log_progress(self) -> None:
         """Log ``eval/planner_accuracy`` and ``eval/planner_probability`` against the expert, and
         pictures of plans before and after feedback.
         """
@@ -202,11 +204,10 @@ class FeedbackLearning(BaseCallback):
         for name, value in self.progress.accuracy().items():
             self.logger.record(f"eval/planner_{name}", value)
         for k, picture in enumerate(self.progress.pictures()):
-            self.logger.record(f"feedback/plan_{k}", Image(picture, "HWC"), NOT_TEXT_LOGS)
+            self.logger.record(f"feedback/plan_{k}", Image(picture, "HWC"), TENSORBOARD_ONLY)
 
-    def save(self, checkpoint: Path) -> None:
+    def save(self, run: RunFolder, checkpoint: Path) -> None:
         """Keep the planner and the lessons in folders of the run, whole or not at all."""
-        run = _run_of(checkpoint)
         if self.learner is not None and self.planner.version != self._saved_version:
             self.planner.save(run.planner)
             self._saved_version = self.planner.version
@@ -214,15 +215,10 @@ class FeedbackLearning(BaseCallback):
             write_lessons(self._unwritten, run.lessons)
             self._unwritten = []
 
-    def load(self, checkpoint: Path) -> None:
+    def load(self, run: RunFolder, checkpoint: Path) -> None:
         """Give the planner the weights that it was saved with; the reference stays as it is."""
-        run = _run_of(checkpoint)
         if run.planner.exists():
             self.planner.take_weights(run.planner)
-
-
-def _run_of(checkpoint: Path) -> RunFolder:
-    return RunFolder(checkpoint.parent.parent)
 
 
 def build_feedback(

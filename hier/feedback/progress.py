@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hier.envs.registry import domain_of
+from hier.hierarchy.drawing import draw_side_by_side
 from hier.planners.accuracy import states_of
 from hier.planners.protocol import Planner, PlannerQuery, PlannerReply
-from hier.run.recording import draw_side_by_side
 
 
 class PlannerProgress:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +12,14 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from hier.config import HierConfig
+from hier.controllers.checkpoint import add_member, read_member
 from hier.controllers.reference import ReferencePolicy
 from hier.envs.domain import Domain
 from hier.envs.errors import ConfigError, RunFolderError
-from hier.envs.registry import domain_of
 from hier.hierarchy.vec_env import HierarchicalVecEnv
-from hier.run.folder import add_member, read_member
+
+if TYPE_CHECKING:
+    from hier.run.folder import RunFolder
 
 MEMBER = "reference.safetensors"  # in a checkpoint, beside SB3's own files
 _PORTION = 0.25  # of the answers left, asked in each rollout: most early, some all along
@@ -95,16 +97,17 @@ class ActionDistillation(BaseCallback):
         self._rng = np.random.default_rng(seed)
 
     def _follow(self, reference: ReferencePolicy) -> None:
-        self.reference = self.env.hierarchy.reference = reference
+        self.reference = reference
+        self.env.hierarchy.use_reference(reference)
 
-    def save(self, checkpoint: Path) -> None:
+    def save(self, run: RunFolder, checkpoint: Path) -> None:
         """Add network and answers to a controller's checkpoint."""
         with TemporaryDirectory() as folder:
             file = Path(folder) / MEMBER
             self.reference.save(file)
             add_member(checkpoint, MEMBER, file.read_bytes())
 
-    def load(self, checkpoint: Path) -> None:
+    def load(self, run: RunFolder, checkpoint: Path) -> None:
         """Go on from :meth:`save`; a checkpoint without it leaves all as it is, with a warning.
 
         Raises:
@@ -162,5 +165,5 @@ def build_action_distillation(
     """What asks for the planner's actions; ``None`` where they do not count."""
     if config.effective_guidance.actions == "none":
         return None
-    domain, answers = domain_of(config.env.ids[0]), config.guidance.action_answers
-    return ActionDistillation(env, planner, domain, answers=answers, seed=config.seed)
+    answers = config.guidance.action_answers
+    return ActionDistillation(env, planner, config.domain, answers=answers, seed=config.seed)

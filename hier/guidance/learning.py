@@ -5,23 +5,28 @@ from __future__ import annotations
 import io
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
 from hier.config import HierConfig
+from hier.controllers.checkpoint import add_member, read_member
+from hier.controllers.logs import TENSORBOARD_ONLY
 from hier.envs.errors import RunFolderError
-from hier.envs.registry import domain_of
 from hier.guidance.critic import SubgoalCritic, Transition
 from hier.guidance.lookahead import LookAhead
-from hier.guidance.selection import GuidedSelector, PlannerSelector, Requery, SubgoalSelector
+from hier.guidance.selector import GuidedSelector, Requery
 from hier.guidance.soft_choice import GuidanceBandit, PriorSmoothing, Temperature, smoothed_prior
-from hier.hierarchy.vec_env import HierarchicalVecEnv, SubgoalRecord, discounted_returns
-from hier.run.folder import add_member, read_member
+from hier.hierarchy.records import SubgoalRecord, discounted_returns
+from hier.hierarchy.selection import PlannerSelector, SubgoalSelector
+from hier.hierarchy.vec_env import HierarchicalVecEnv
+
+if TYPE_CHECKING:
+    from hier.run.folder import RunFolder
 
 MEMBER = "guidance.pt"  # in a checkpoint, beside SB3's own files
-NOT_TEXT_LOGS = ("stdout", "log", "json", "csv")
 
 
 class SubgoalGuidance:
@@ -33,7 +38,7 @@ class SubgoalGuidance:
 
     def __init__(self, config: HierConfig):
         settings, critic = config.guidance, config.guidance.critic
-        n_codes, n_words, subgoal_size = domain_of(config.env.ids[0]).critic_state_sizes()
+        n_codes, n_words, subgoal_size = config.domain.critic_state_sizes()
         self.critic = SubgoalCritic(
             n_codes,
             n_words,
@@ -65,10 +70,10 @@ class SubgoalGuidance:
 
     @property
     def decides(self) -> bool:
-        """Whether it has a say in choices; else it only values them, for feedback to learn from."""
+        """Whether it takes part in choices; otherwise it only values them, for feedback."""
         return not math.isinf(self.temperature.value) or self.requery.rounds > 0
 
-    def choice(self, seed: int, *, training: bool) -> SubgoalSelector:
+    def selector(self, seed: int, *, training: bool) -> SubgoalSelector:
         """Who decides among candidates; only in training does it move a tuned temperature."""
         guides = None
         if self.trust is not None:
@@ -84,7 +89,7 @@ class SubgoalGuidance:
             guides=guides,
         )
 
-    def save(self, checkpoint: Path) -> None:
+    def save(self, run: RunFolder, checkpoint: Path) -> None:
         """Add what was learned to a controller's checkpoint."""
         state = {
             "critic": self.critic.state_dict(),
@@ -96,7 +101,7 @@ class SubgoalGuidance:
         torch.save(state, buffer)
         add_member(checkpoint, MEMBER, buffer.getvalue())
 
-    def load(self, checkpoint: Path) -> None:
+    def load(self, run: RunFolder, checkpoint: Path) -> None:
         """Go on from :meth:`save`; a checkpoint without it leaves all as it is, with a warning.
 
         Raises:
@@ -131,7 +136,7 @@ def build_selector(
     """Who decides among candidates: ``guidance``, or the planner's own draw."""
     if guidance is None or not (training or guidance.decides):
         return PlannerSelector(seed)
-    return guidance.choice(seed, training=training)
+    return guidance.selector(seed, training=training)
 
 
 class GuidanceLearning(BaseCallback):
@@ -142,7 +147,7 @@ class GuidanceLearning(BaseCallback):
     ``doubt``, ``kl`` (of the choice to the planner), ``advantage``, ``requeries`` per choice and
     the share ``overruled`` (not the planner's likeliest), all of guided choices; the share of those
     as ``guided``, and success of late in guided and other episodes, ``success_guided`` and
-    ``success_obeyed``; and as text ``talk``, the last proposals
+    ``success_obeyed``; and as text ``proposals``, the last proposals
     that were questioned.
 
     Args:
@@ -176,10 +181,10 @@ class GuidanceLearning(BaseCallback):
             if "subgoal" in info:
                 self._take(i, info["subgoal"])
             if "episode" in info:
-                self._saw(info["subgoal"].decision.guided, bool(info["is_success"]))
+                self._count_episode(info["subgoal"].decision.guided, bool(info["is_success"]))
         return True
 
-    def _saw(self, guided: bool, success: bool) -> None:
+    def _count_episode(self, guided: bool, success: bool) -> None:
         # What obeying earned says nothing against doubt, once there is the choice.
         if guided or not self.guidance.critic.ready:
             self.guidance.doubt.update(success)
@@ -244,22 +249,24 @@ class GuidanceLearning(BaseCallback):
         for name, values in (
             ("kl", [d.kl for d in decided]),
             ("advantage", [d.advantage for d in decided]),
-            ("requeries", [len(d.talk) - 1 for d in decided]),
+            ("requeries", [len(d.proposals) - 1 for d in decided]),
             ("overruled", overruled),
         ):
             self.logger.record(f"guidance/{name}", float(np.mean(values)))
-        questioned = [r for r in self._records if len(r.decision.talk) > 1]
+        questioned = [r for r in self._records if len(r.decision.proposals) > 1]
         if questioned:
-            self.logger.record("guidance/talk", talk_as_text(questioned[-5:]), NOT_TEXT_LOGS)
+            self.logger.record(
+                "guidance/proposals", proposals_as_text(questioned[-5:]), TENSORBOARD_ONLY
+            )
 
 
-def talk_as_text(records: list[SubgoalRecord]) -> str:
+def proposals_as_text(records: list[SubgoalRecord]) -> str:
     """Proposals and their advantages as Markdown, for TensorBoard's text tab."""
     parts = []
     for record in records:
         lines = [
             f"{k}. {subgoal} (advantage {gain:+.3f})"
-            for k, (subgoal, gain) in enumerate(record.decision.talk, start=1)
+            for k, (subgoal, gain) in enumerate(record.decision.proposals, start=1)
         ]
         pursued = f"pursued: **{record.subgoal}**, {record.duration} steps, {record.outcome}"
         parts.append("\n".join([*lines, "", pursued]))

@@ -11,37 +11,17 @@ that the episode may end there is not foreseen: where it does, Q̂ has the rewar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hier.envs.domain import CriticState
-from hier.envs.subgoal import Subgoal
 from hier.guidance.critic import SubgoalCritic
 from hier.guidance.soft_choice import smoothed_prior, soft_choice, soft_value
+from hier.hierarchy.selection import Imagine
 from hier.planners.protocol import Planner, PlannerQuery, ask
 
 LOOKAHEAD_WIDTH = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Future:
-    """The state in which a subgoal will probably have been achieved.
-
-    Attributes:
-        query: what the planner would be asked there.
-        critic_state: the state as a critic sees it.
-        duration: environment steps until then, τ.
-    """
-
-    query: PlannerQuery
-    critic_state: CriticState
-    duration: int
-
-
-Imagine = Callable[[PlannerQuery, Subgoal], Future | None]
 
 
 class LookAhead:

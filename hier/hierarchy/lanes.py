@@ -1,4 +1,4 @@
-"""The hierarchy itself: who pursues which subgoal, since when, and when to think again."""
+"""The hierarchy itself: what each environment pursues, since when, and when to plan anew."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from hier.controllers.guided import REFERENCE
 from hier.envs.domain import FAR, CriticState, Tracker
 from hier.envs.subgoal import Expert, Outcome, Percept, Subgoal, SubgoalSpace, outcome_of_step
-from hier.guidance.lookahead import Future
-from hier.guidance.selection import Decision, PlannerSelector, SubgoalSelector
+from hier.hierarchy.selection import Decision, Future, PlannerSelector, SubgoalSelector
 from hier.planners.protocol import RECENT, Planner, PlannerQuery
 
 if TYPE_CHECKING:
@@ -29,9 +28,9 @@ class ActiveSubgoal:
     Attributes:
         subgoal: what is pursued; ``None`` in flat reinforcement learning.
         candidates: what it was chosen from.
-        decision: the choice, with the planner's opinion.
+        decision: the choice, with the planner's distribution.
         critic_state: the state as a critic sees it; ``None`` without a critic.
-        prompt: what the planner was asked, where :attr:`Hierarchy.prompts` is set.
+        prompt: what the planner was asked, where the hierarchy keeps prompts.
         duration: environment steps so far (the τ of the SMDP).
     """
 
@@ -52,9 +51,10 @@ class Lane:
         percept: the latest.
         history: subgoals ended in this episode, and how.
         queries: put to the planner in this episode.
-        guided: whether anything but the planner may have a say in this episode.
+        guided: whether a critic takes part in this episode's choices.
     """
 
+    env: int
     active: ActiveSubgoal = field(default_factory=ActiveSubgoal)
     percept: Percept | None = None
     history: list[tuple[Subgoal, Outcome]] = field(default_factory=list)
@@ -91,24 +91,25 @@ class Reference(Protocol):
 class Hierarchy:
     """Percepts, subgoals and re-planning for ``n`` environments that step together.
 
-    It knows no rewards and drives no simulator: :class:`.HierarchicalVecEnv` trains
-    through it, :class:`hier.run.agent.Agent` acts through it.
+    It knows no rewards and drives no simulator: :class:`.HierarchicalVecEnv` trains through it,
+    :class:`hier.run.agent.Agent` acts through it.
 
     Args:
         n: number of environments.
-        planner: who proposes; ``None`` for flat reinforcement learning.
+        planner: proposes subgoals; ``None`` for flat reinforcement learning.
         space: the domain's subgoals.
         tracker: the domain's perception for ``n`` environments.
         max_duration: steps after which a subgoal times out.
-        selector: who decides among the candidates; the planner's own draw when omitted.
+        selector: decides among the candidates; the planner's own draw when omitted.
         safety: what must not be done.
         experts: gives the privileged expert of environment ``i``; used only by privileged planners.
+        reference: gives the controller :data:`hier.controllers.guided.REFERENCE`; ``None`` for
+            controllers without guidance of their actions.
+        keep_prompts: keep with each subgoal what the planner was asked, for feedback to learn from;
+            the planner then has ``prompt(query)``.
 
     Attributes:
-        reference: gives the controller :data:`hier.controllers.guided.REFERENCE`; ``None`` for
-            controllers without guidance.
-        prompts: how a planner that learns from feedback is asked; kept with each pursuit.
-        queries: put to the planner so far.
+        queries: questions put to the planner so far.
         seconds: spent so far, by ``perception`` and ``planner``.
     """
 
@@ -123,20 +124,28 @@ class Hierarchy:
         selector: SubgoalSelector | None = None,
         safety: Safety | None = None,
         experts: Callable[[int], Expert] | None = None,
+        reference: Reference | None = None,
+        keep_prompts: bool = False,
     ):
         self.planner = planner
         self.space = space
         self.tracker = tracker
         self.max_duration = max_duration
-        self.lanes = [Lane() for _ in range(n)]
-        self.reference: Reference | None = None
-        self.prompts: Callable[[PlannerQuery], Prompt] | None = None
+        self.lanes = [Lane(env) for env in range(n)]
+        self.reference = reference
         self.queries = 0
         self.seconds = {"perception": 0.0, "planner": 0.0}
-        self._experts = experts
         self.selector = selector or PlannerSelector()
         self.safety = safety or Safety()
+        self._experts = experts
+        self._prompt: Callable[[PlannerQuery], Prompt] | None = None
+        if keep_prompts:
+            self._prompt = getattr(planner, "prompt", None)
         self._vectors = np.zeros((n, space.encoding_size), np.float32)
+
+    def use_reference(self, reference: Reference) -> None:
+        """Show controllers another reference policy from now on."""
+        self.reference = reference
 
     def begin(self, observation: dict[str, NDArray], which: Sequence[int] | None = None) -> None:
         """Start episodes in the environments ``which`` (all when omitted) and plan for them.
@@ -149,7 +158,7 @@ class Hierarchy:
         self.tracker.reset(observation, which)
         for i in which:
             percept = self.tracker.percept(i) if self.planner else None
-            self.lanes[i] = Lane(percept=percept, guided=self.selector.guides())
+            self.lanes[i] = Lane(i, percept=percept, guided=self.selector.guides())
         self.seconds["perception"] += time.perf_counter() - started
         self.plan(which)
 
@@ -167,22 +176,45 @@ class Hierarchy:
             found = self.tracker.ground().found
             for i, lane in enumerate(self.lanes):
                 lane.active.duration += 1
-                outcomes[i] = self._outcome(i, lane, int(found[i]))
+                before, lane.percept = lane.percept, self.tracker.percept(i)
+                outcomes[i] = self.should_replan(lane, before, bool(found[i]))
         self.seconds["perception"] += time.perf_counter() - started
         return outcomes
 
-    def _outcome(self, i: int, lane: Lane, found: int) -> Outcome | None:
-        before, after = lane.percept, self.tracker.percept(i)
-        lane.percept = after
-        active = lane.active
-        assert before is not None and active.subgoal is not None
+    def should_replan(self, lane: Lane, before: Any, found: bool) -> Outcome | None:
+        """Whether a lane plans anew after the step just taken: how its subgoal ended, or ``None``.
+
+        This is the place for whatever may end a subgoal early, such as a gate before the planner.
+
+        Args:
+            lane: with the percept after the step.
+            before: the percept before the step.
+            found: whether perception still knows a target for the subgoal.
+        """
+        assert before is not None and lane.active.subgoal is not None
         return outcome_of_step(
-            self.space, active.subgoal, before, after,
-            found=bool(found), duration=active.duration, max_duration=self.max_duration,
+            self.space, lane.active.subgoal, before, lane.percept,
+            found=found, duration=lane.active.duration, max_duration=self.max_duration,
         )  # fmt: skip
 
+    def follow(self, observation: dict[str, NDArray], starts: NDArray[np.bool_]) -> None:
+        """Take in one step and plan anew where a subgoal ended or an episode began.
+
+        Args:
+            observation: batched observation of all environments.
+            starts: ``(n,)`` which environments just began an episode.
+        """
+        if not starts.all():
+            outcomes = self.advance(observation)
+            closed = {i: how for i, how in enumerate(outcomes) if how and not starts[i]}
+            for i, outcome in closed.items():
+                self.close(i, outcome)
+            self.plan(list(closed))
+        if starts.any():
+            self.begin(observation, np.flatnonzero(starts).tolist())
+
     def close(self, i: int, outcome: Outcome) -> ActiveSubgoal:
-        """Note that environment ``i``'s subgoal ended; returns what was pursued."""
+        """Note that lane ``i``'s subgoal ended; returns what was pursued."""
         lane = self.lanes[i]
         if lane.active.subgoal is not None:
             lane.history.append((lane.active.subgoal, outcome))
@@ -194,9 +226,9 @@ class Hierarchy:
             return
         started = time.perf_counter()
         queries = [self.query(i) for i in which]
-        prompts = [self.prompts(query) for query in queries] if self.prompts else []
+        prompts = [self._prompt(query) for query in queries] if self._prompt else []
         critic_states = []
-        if self.selector.critic is not None:
+        if self.selector.needs_critic_state:
             critic_states = [self.tracker.critic_state(q.percept, q.candidates) for q in queries]
         guided = [self.lanes[i].guided for i in which]
         decisions = self.selector.decide(self.planner, queries, critic_states, self.imagine, guided)
@@ -217,7 +249,7 @@ class Hierarchy:
         """What the planner would be asked of environment ``i`` now."""
         lane = self.lanes[i]
         assert self.planner is not None
-        expert = self._experts(i) if self.planner.privileged and self._experts else None
+        expert = self._experts(lane.env) if self.planner.privileged and self._experts else None
         return PlannerQuery(
             percept=lane.percept,
             candidates=self._candidates(lane.percept),
@@ -234,7 +266,7 @@ class Hierarchy:
         return candidates
 
     def imagine(self, query: PlannerQuery, subgoal: Subgoal) -> Future | None:
-        """What the planner would be asked once ``subgoal`` was achieved; ``None`` if untold."""
+        """The planner's question once ``subgoal`` is achieved; ``None`` if that is not known."""
         found = self.tracker.imagine(query.percept, subgoal)
         if found is None:
             return None

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -15,99 +13,11 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from hier.controllers.guided import REFERENCE, reference_space
 from hier.controllers.hindsight import PAYS
-from hier.controllers.shaping import shaping_reward
-from hier.envs.domain import CriticState
+from hier.controllers.rewards import RewardWeights, SubgoalStep, shaping_reward
 from hier.envs.errors import ConfigError
 from hier.envs.subgoal import Expert, Outcome, Subgoal
-from hier.guidance.selection import Decision
 from hier.hierarchy.lanes import Hierarchy
-
-if TYPE_CHECKING:
-    from hier.planners.language.prompts import Prompt  # which imports torch
-
-
-@dataclass(frozen=True, slots=True)
-class SubgoalRecord:
-    """A closed subgoal: the unit of experience of the upper level (an SMDP transition).
-
-    Attributes:
-        subgoal: what was pursued.
-        candidates: what it was chosen from.
-        decision: the choice, with the planner's opinion at the start.
-        critic_state: the state at the start as a critic sees it; ``None`` without a critic.
-        prompt: what the planner was asked; ``None`` unless it learns from feedback.
-        duration: τ, environment steps.
-        discount: γ^τ; 0 if the episode ended with it.
-        reward: R = Σ γ^i r_i over those steps, environment reward only.
-        outcome: ``done``, ``failed``, ``timeout`` or ``episode end``.
-        terminal: whether the episode ended with it.
-        planner_version: the planner's version at the start.
-    """
-
-    subgoal: Subgoal
-    candidates: Sequence[Subgoal]
-    decision: Decision
-    critic_state: CriticState | None
-    prompt: Prompt | None
-    duration: int
-    discount: float
-    reward: float
-    outcome: Outcome
-    terminal: bool
-    planner_version: int
-
-    @property
-    def log_probs(self) -> NDArray[np.float32]:
-        """The planner's opinion of the candidates at the start."""
-        return self.decision.log_probs
-
-
-def discounted_returns(steps: Sequence[tuple[float, float]]) -> list[float]:
-    """What followed each closed subgoal of an episode, itself included, up to the episode's end.
-
-    Args:
-        steps: ``(R, γ^τ)`` of each, in order.
-    """
-    found, followed = [], 0.0
-    for reward, discount in reversed(steps):
-        followed = reward + discount * followed
-        found.append(followed)
-    return found[::-1]
-
-
-@dataclass(frozen=True, slots=True)
-class RewardWeights:
-    """What the controller is paid.
-
-    Attributes:
-        environment: factor on the environment's own reward.
-        bonus: for completing a subgoal, once per episode for each subgoal.
-        bonuses: instead, for subgoals whose sentence matches a shell pattern; the first counts.
-        shaping: per step of walking distance gained (potential-based, Ng et al. 1999); not for
-            a subgoal already completed in this episode, unless it is repeatable, so that it
-            cannot be farmed.
-        shaping_gamma: discount between the potentials of two steps. A subgoal's shaping is charged
-            up to its end alone, so below 1 an agent that stands still is paid.
-        penalty: taken for a step that spoils the subgoal (``SubgoalSpace.is_interrupted``), not for
-            a target that perception lost.
-        value: per unit of potential, which is the planner's value of the state in which the
-            present subgoal was chosen.
-    """
-
-    environment: float = 2.0
-    bonus: float = 0.5
-    bonuses: Mapping[str, float] = field(default_factory=dict)
-    shaping: float = 0.05
-    shaping_gamma: float = 1.0
-    penalty: float = 0.0
-    value: float = 0.0
-
-    def bonus_of(self, subgoal: Subgoal) -> float:
-        """What completing a subgoal pays for the first time."""
-        for pattern, bonus in self.bonuses.items():
-            if fnmatchcase(str(subgoal), pattern):
-                return bonus
-        return self.bonus
+from hier.hierarchy.records import SubgoalRecord
 
 
 class _Account:
@@ -118,8 +28,8 @@ class _Account:
         self.length = 0
         self.subgoal_reward = 0.0
         self.discount = 1.0
-        self.potential: float | None = None
-        self.paid: set[Subgoal] = set()
+        self.steps: float | None = None  # way to the target; None if unknown
+        self.completed: set[Subgoal] = set()
         self.plan: list[tuple[str, int, str]] = []
         self.violations = self.prevented = 0
 
@@ -167,6 +77,7 @@ class HierarchicalVecEnv(VecEnvWrapper):
         super().__init__(venv, spaces.Dict(seen))
         self.hierarchy = hierarchy
         self.rewards = rewards
+        self.terms = rewards.terms()
         self.gamma = gamma
         self.upper_gamma = gamma if upper_gamma is None else upper_gamma
         self.seconds = {"env": 0.0}
@@ -179,7 +90,7 @@ class HierarchicalVecEnv(VecEnvWrapper):
         observation: Any = self.venv.reset()
         self._accounts = [_Account() for _ in range(self.num_envs)]
         self.hierarchy.begin(observation)
-        self._note_potentials(range(self.num_envs))
+        self._note_ways(range(self.num_envs))
         if self.rewards.value:
             self._values = self._planner_values()
         return self.hierarchy.controller_observation(observation)
@@ -225,7 +136,7 @@ class HierarchicalVecEnv(VecEnvWrapper):
             self.hierarchy.begin(observation, ended)
         again = [i for i in closed if not dones[i]]
         self.hierarchy.plan(again)
-        self._note_potentials(again + ended)
+        self._note_ways(again + ended)
         if self.rewards.value:
             rewards += self.rewards.value * self._value_shaping(dones, infos)
         return self.hierarchy.controller_observation(observation), rewards, dones, infos
@@ -241,36 +152,33 @@ class HierarchicalVecEnv(VecEnvWrapper):
         """What completing the present subgoal pays; ``None`` once it was paid."""
         subgoal = self.hierarchy.lanes[i].active.subgoal
         assert subgoal is not None
-        if subgoal in self._accounts[i].paid:
-            return None
-        return self.rewards.bonus_of(subgoal)
+        return None if subgoal in self._accounts[i].completed else self.rewards.bonus_of(subgoal)
 
     def _pay(self, i: int, outcome: Outcome | None) -> float:
-        """Bonus, penalty and shaping for the step just taken."""
+        """What the step just taken is paid for the subgoal pursued."""
         account, lane = self._accounts[i], self.hierarchy.lanes[i]
-        subgoal, again = lane.active.subgoal, self.hierarchy.space.is_repeatable
+        subgoal, done = lane.active.subgoal, outcome == Outcome.DONE
         assert subgoal is not None
-        pay = 0.0
-        new = subgoal not in account.paid or again(subgoal, lane.percept)
-        if outcome == Outcome.DONE and subgoal not in account.paid:
-            account.paid.add(subgoal)
-            pay += self.rewards.bonus_of(subgoal)
-        if outcome == Outcome.FAILED and self.hierarchy.tracker.grounding.found[i]:
-            pay -= self.rewards.penalty
-        potential = 0.0 if outcome == Outcome.DONE else self._potential(i)
-        if new and potential is not None and account.potential is not None:
-            pay += self.rewards.shaping_gamma * potential - account.potential
-        account.potential = potential
-        return pay
+        first = subgoal not in account.completed
+        step = SubgoalStep(
+            subgoal,
+            outcome,
+            found=bool(self.hierarchy.tracker.grounding.found[i]),
+            first=first,
+            progress=first or self.hierarchy.space.is_repeatable(subgoal, lane.percept),
+            before=account.steps,
+            after=0.0 if done else self.hierarchy.steps_to_target(i),
+        )
+        account.steps = step.after
+        if done:
+            account.completed.add(subgoal)
+        return sum(term(step) for term in self.terms)
 
-    def _potential(self, i: int) -> float | None:
-        steps = self.hierarchy.steps_to_target(i)
-        return None if steps is None else -self.rewards.shaping * steps
-
-    def _note_potentials(self, which: Sequence[int]) -> None:
+    def _note_ways(self, which: Sequence[int]) -> None:
+        """Remember how far it is to targets that were just chosen."""
         if self.hierarchy.planner is not None:
             for i in which:
-                self._accounts[i].potential = self._potential(i)
+                self._accounts[i].steps = self.hierarchy.steps_to_target(i)
 
     def _value_shaping(self, dones: NDArray, infos: list[dict[str, Any]]) -> NDArray:
         before, now = self._values, self._planner_values()
@@ -288,8 +196,8 @@ class HierarchicalVecEnv(VecEnvWrapper):
         if np.isnan(values).any():
             name = type(self.hierarchy.planner).__name__
             raise ConfigError(
-                f"guidance.value_shaping is {self.rewards.value}, but the planner {name} says no "
-                "value; choose one with a value head, such as the one that ships, or set it to 0"
+                f"guidance.value_shaping is {self.rewards.value}, but the planner {name} gives no "
+                "value; choose one with a value head, such as the built-in planner, or set it to 0"
             )
         return np.array(values)
 

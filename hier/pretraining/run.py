@@ -32,8 +32,8 @@ from hier.planners.pretraining.tiny_vlm import TinyVLM, build_tiny_vlm
 from hier.planners.scripted import OraclePlanner
 from hier.pretraining.config import ON_THE_WAY, PretrainConfig
 from hier.pretraining.model_card import model_card
-from hier.run.callbacks import StopOnSignal
 from hier.run.folder import RunFolder
+from hier.run.saving import StopOnSignal
 
 STATE = "training.pt"
 

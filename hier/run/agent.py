@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
 from hier.config import HierConfig
+from hier.envs.domain import batched
 from hier.envs.errors import ConfigError
 from hier.guidance.learning import SubgoalGuidance
 from hier.hierarchy.lanes import Hierarchy
 from hier.hierarchy.vec_env import experts_of
 from hier.planners.protocol import Planner
-from hier.run.setup import build_hierarchy, build_planner_of, open_trained
+from hier.run.build import build_hierarchy, build_planner_of
+from hier.run.setup import open_trained
 
 
 @dataclass(slots=True)
@@ -44,9 +46,9 @@ class Agent:
     Args:
         model: the SB3 controller.
         config: of the run.
-        planner: who proposes; ``None`` for flat control.
+        planner: proposes subgoals; ``None`` for flat control.
         env: the environment acted in; needed by privileged planners alone.
-        guidance: what else decides; ``None`` leaves it to the planner.
+        guidance: of the choice among subgoals; ``None`` leaves it to the planner.
 
     Raises:
         ConfigError: if a privileged planner comes without ``env``.
@@ -92,7 +94,7 @@ class Agent:
         """
         single = observation["mission"].ndim == 1
         if single:
-            observation = {key: value[None] for key, value in observation.items()}
+            observation = batched(observation)
         n = len(observation["mission"])
         if state is None:
             state = AgentState(
@@ -108,7 +110,7 @@ class Agent:
             starts = np.ones(n, bool)
         else:
             starts = np.zeros(n, bool) if episode_start is None else np.asarray(episode_start)
-        self._follow(state.hierarchy, observation, starts)
+        state.hierarchy.follow(observation, starts)
         actions, controller = self.model.predict(
             state.hierarchy.controller_observation(observation),
             state=state.controller,
@@ -117,19 +119,6 @@ class Agent:
         )
         actions, _ = state.hierarchy.guard(actions)
         return (actions[0] if single else actions), AgentState(state.hierarchy, controller)
-
-    @staticmethod
-    def _follow(
-        hierarchy: Hierarchy, observation: dict[str, NDArray], starts: NDArray[np.bool_]
-    ) -> None:
-        if not starts.all():
-            outcomes = hierarchy.advance(observation)
-            closed = {i: how for i, how in enumerate(outcomes) if how and not starts[i]}
-            for i, outcome in closed.items():
-                hierarchy.close(i, outcome)
-            hierarchy.plan(list(closed))
-        if starts.any():
-            hierarchy.begin(observation, np.flatnonzero(starts).tolist())
 
     def _experts(self, i: int) -> Any:
         if isinstance(self._env, VecEnv):

@@ -15,7 +15,8 @@ from hier.envs.errors import ConfigError
 from hier.envs.subgoal import Outcome
 from hier.guidance.learning import SubgoalGuidance
 from hier.planners.protocol import Planner
-from hier.run.setup import build_env, build_planner_of, open_trained
+from hier.run.build import build_env, build_planner_of
+from hier.run.setup import open_trained
 
 LANES = 16  # evaluation episodes played side by side
 
@@ -93,8 +94,8 @@ def play_episodes(
     Args:
         model: an SB3 algorithm, or anything with its ``predict``.
         config: of the run.
-        planner: who proposes; ``None`` for flat control.
-        guidance: what else decides; ``None`` leaves it to the planner.
+        planner: proposes subgoals; ``None`` for flat control.
+        guidance: of the choice among subgoals; ``None`` leaves it to the planner.
         env_id: the level.
         seeds: of the episodes.
         deterministic: take the likeliest action.

@@ -54,33 +54,15 @@ def commit() -> str:
 class Checkpointed(Protocol):
     """What a run learns beside its controller and keeps in the same checkpoint."""
 
-    def save(self, checkpoint: Path) -> None:
-        """Add it to a controller's checkpoint."""
+    def save(self, run: RunFolder, checkpoint: Path) -> None:
+        """Add it to a controller's checkpoint, or to the run's folder."""
 
-    def load(self, checkpoint: Path) -> None:
+    def load(self, run: RunFolder, checkpoint: Path) -> None:
         """Go on from :meth:`save`; without it there, start anew, with a warning.
 
         Raises:
             RunFolderError: if it does not fit this configuration.
         """
-
-
-def add_member(checkpoint: Path, name: str, content: bytes) -> None:
-    """Put a file into a checkpoint, beside SB3's own."""
-    with zipfile.ZipFile(checkpoint, "a", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        archive.writestr(name, content)
-
-
-def read_member(checkpoint: Path, name: str, missing: str) -> bytes | None:
-    """A file that :func:`add_member` put there.
-
-    Without it ``None``, with a warning: ``missing`` says what was not saved and what follows.
-    """
-    with zipfile.ZipFile(checkpoint) as archive:
-        if name in archive.namelist():
-            return archive.read(name)
-    warnings.warn(f"{checkpoint} was saved without {missing}", stacklevel=3)
-    return None
 
 
 class RunFolder:
@@ -180,7 +162,7 @@ class RunFolder:
             with atomic_write(path) as file:
                 model.save(file)
                 for part in parts:
-                    part.save(file)
+                    part.save(self, file)
         except OSError as error:
             kept = [old.name for old in self.checkpoint_files()]
             raise RunFolderError(

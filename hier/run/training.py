@@ -1,28 +1,22 @@
-"""The story of a run: build, learn, keep, judge."""
+"""The story of a run: build, learn, save, evaluate."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.logger import configure
 
 from hier.config import HierConfig
-from hier.controllers.build import load_controller
-from hier.controllers.guided import AnnealGuidance
 from hier.envs.errors import UserError
-from hier.feedback.loop import FeedbackLearning, build_feedback
-from hier.guidance.actions import ActionDistillation, build_action_distillation
-from hier.guidance.learning import GuidanceLearning, SubgoalGuidance, build_guidance
-from hier.hierarchy.vec_env import HierarchicalVecEnv
-from hier.run.callbacks import Checkpoints, Evaluations, HierarchyLogger, StopOnSignal
 from hier.run.evaluation import Evaluation
-from hier.run.folder import Checkpointed, RunFolder
-from hier.run.setup import build_env, build_model, build_planner_of
+from hier.run.folder import RunFolder
+from hier.run.logging import HierarchyLogger
+from hier.run.periodic_evaluation import Evaluations
+from hier.run.saving import Checkpoints, StopOnSignal
+from hier.run.setup import Setup
 
 
 class TrainingError(UserError, RuntimeError):
@@ -74,14 +68,8 @@ def train(
         SimulatorError: if an environment cannot be built.
         TrainingError: if a planner or simulator breaks on the way; a checkpoint was saved.
     """
-    torch.set_num_threads(config.torch_threads)  # before the networks: it decides their last bits
-    planner, guidance = build_planner_of(config), build_guidance(config)
-    env = build_env(config, planner, guidance=guidance)
-    distillation = build_action_distillation(config, env, planner)
-    model = build_model(config, env)
-    feedback = build_feedback(config, env, planner, guidance)
-    run = RunFolder.create(config, folder)
-    return _learn(config, run, model, env, planner, guidance, distillation, feedback, progress)
+    setup = Setup.build(config)
+    return _learn(setup, RunFolder.create(config, folder), progress)
 
 
 def resume(folder: str | Path, *, progress: bool = True) -> TrainResult:
@@ -94,41 +82,19 @@ def resume(folder: str | Path, *, progress: bool = True) -> TrainResult:
         RunFolderError: if the folder is no run or has no readable checkpoint.
     """
     run = RunFolder.open(folder)
-    config = run.config()
-    torch.set_num_threads(config.torch_threads)
-    planner, guidance = build_planner_of(config), build_guidance(config)
-    env = build_env(config, planner, guidance=guidance)
-    distillation = build_action_distillation(config, env, planner)
-    checkpoint = run.latest_checkpoint()
-    model = load_controller(config.controller.algorithm, checkpoint, env, config.controller.device)
-    feedback = build_feedback(config, env, planner, guidance)
-    for part in _parts(guidance, distillation, feedback):
-        part.load(checkpoint)
-    model.set_random_seed(config.seed + model.num_timesteps)
-    return _learn(config, run, model, env, planner, guidance, distillation, feedback, progress)
+    return _learn(Setup.resume(run), run, progress)
 
 
-def _learn(
-    config: HierConfig,
-    run: RunFolder,
-    model: Any,
-    env: Any,
-    planner: Any,
-    guidance: SubgoalGuidance | None,
-    distillation: ActionDistillation | None,
-    feedback: FeedbackLearning | None,
-    progress: bool,
-) -> TrainResult:
+def _learn(setup: Setup, run: RunFolder, progress: bool) -> TrainResult:
     started = time.perf_counter()
+    config, env, model = setup.config, setup.env, setup.model
     model.set_logger(configure(str(run.tensorboard), ["tensorboard"]))
-    stop = StopOnSignal()
-    judge = Evaluations(run, config, planner, guidance, feedback)
     every = min(2048, config.total_timesteps // 20)
+    stop = StopOnSignal()
     log = HierarchyLogger(env, config, every=every)
-    parts = _parts(guidance, distillation, feedback)
-    callbacks = [stop, log, Checkpoints(run, config.checkpoint_every, parts)]
-    callbacks += guidance_callbacks(config, env, guidance, distillation, every)
-    callbacks += [feedback] if feedback is not None else []
+    checkpoints = Checkpoints(run, config.checkpoint_every, setup.checkpointed)
+    evaluations = Evaluations(run, config, setup.planner, setup.guidance, setup.feedback)
+    callbacks = [stop, log, checkpoints, *setup.callbacks(every), evaluations]
     remaining = config.total_timesteps - model.num_timesteps
     began = time.perf_counter()
     with stop.listening():
@@ -136,24 +102,24 @@ def _learn(
             if remaining > 0:
                 model.learn(
                     remaining,
-                    callback=CallbackList([*callbacks, judge]),
+                    callback=CallbackList(callbacks),
                     reset_num_timesteps=False,
                     progress_bar=progress,
                 )
             else:
-                judge.init_callback(model)
+                evaluations.init_callback(model)
         except UserError as error:
             raise TrainingError(
                 f"{error} (stopped at step {model.num_timesteps}; what was learned is kept: "
                 f"hier train --resume {run.path})"
             ) from error
         finally:
-            run.save_checkpoint(model, parts)
+            run.save_checkpoint(model, setup.checkpointed)
         learning = time.perf_counter() - began
         evaluation = None
         if not stop.stopped:
-            judge.num_timesteps = model.num_timesteps
-            evaluation = judge.judge(config.eval.episodes, progress=progress)
+            evaluations.num_timesteps = model.num_timesteps
+            evaluation = evaluations.evaluate(config.eval.episodes, progress=progress)
     env.close()
     model.logger.close()
     return TrainResult(
@@ -167,34 +133,3 @@ def _learn(
         seconds=time.perf_counter() - started,
         interrupted=stop.stopped,
     )
-
-
-def _parts(*learned: Checkpointed | None) -> list[Checkpointed]:
-    return [part for part in learned if part is not None]
-
-
-def guidance_callbacks(
-    config: HierConfig,
-    env: HierarchicalVecEnv,
-    guidance: SubgoalGuidance | None,
-    distillation: ActionDistillation | None,
-    every: int,
-) -> list[BaseCallback]:
-    """What learns beside the controller.
-
-    Args:
-        config: of the run.
-        env: trained in.
-        guidance: of the choice among subgoals; ``None`` for none.
-        distillation: of the planner's actions; ``None`` for none.
-        every: environment steps between two log points.
-    """
-    settings, callbacks = config.guidance, list[BaseCallback]()
-    if guidance is not None:
-        callbacks.append(GuidanceLearning(guidance, env, settings.critic.updates, every))
-    if distillation is not None:
-        annealing = AnnealGuidance(
-            settings.action_coef, settings.action_coef_end, settings.action_coef_steps
-        )
-        callbacks += [distillation, annealing]
-    return callbacks

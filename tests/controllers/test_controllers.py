@@ -11,7 +11,7 @@ from hier.config import HierConfig
 from hier.controllers.build import ACTIONS, ALGORITHMS, DEFAULTS, algorithm_class, build_controller
 from hier.controllers.features import SubgoalFeatures
 from hier.envs.errors import ConfigError, UnknownNameError
-from hier.run.setup import build_env, build_planner_of
+from hier.run.build import build_env, build_planner_of
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from hier.config import HierConfig
 from hier.controllers.hindsight import PAYS, Hindsight, HindsightReplayBuffer
 from hier.envs.domain import Relabeled
 from hier.envs.errors import ConfigError
-from hier.run.setup import build_env, build_hindsight, build_planner_of
+from hier.run.build import build_env, build_hindsight, build_planner_of
 
 GAMMA, BONUS, SHAPING, SCALE = 0.9, 1.0, 0.5, 3.0
 SPACE = spaces.Dict({"x": spaces.Box(-99, 99, (2,)), "subgoal": spaces.Box(0, 99, (1,))})
@@ -156,7 +156,7 @@ def played(config, actions, target=None):
         inner.simulator.goal[:] = target
         state = env.venv.envs[0].unwrapped._observation()
         env.hierarchy.begin({key: value[None] for key, value in state.items()})
-        env._note_potentials([0])
+        env._note_ways([0])
     seen = env.hierarchy.controller_observation({})
     steps = []
     for chosen in actions:

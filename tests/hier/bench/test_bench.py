@@ -6,15 +6,16 @@ import time
 import pytest
 from PIL import Image
 
-from hier.bench.feedback import taught
+from hier.bench.bad_planners import wrong_teacher
+from hier.bench.feedback import train_and_compare
+from hier.bench.figures import steps_to
 from hier.bench.guidance import OBEYED
 from hier.bench.plots import plot_panels
-from hier.bench.runs import steps_to, train_job
-from hier.bench.teachers import wrong_teacher
 from hier.bench.world_speed import Stopwatch
 from hier.config import HierConfig
 from hier.envs.errors import RunFolderError
 from hier.planners.language.planner import VLMPlanner
+from hier.run.sweep import train_job
 
 
 @pytest.fixture(scope="module")
@@ -115,11 +116,11 @@ class TestFeedback:
             ],
         )  # fmt: skip
         job = (config, "awr", tmp_path / "run", True)
-        row = taught(job)
+        row = train_and_compare(job)
         for name in ("alone", "as_it_was", "accuracy", "source_accuracy", "feedback_share"):
             assert 0 <= row[name] <= 1
         assert row["feedback_share"] > 0 and row["memory_mb"][-1][1] > 100
-        assert taught(job) == json.loads(json.dumps(row))
+        assert train_and_compare(job) == json.loads(json.dumps(row))
 
     def test_a_wrong_teacher_is_taught_once(self, tmp_path):
         folder = wrong_teacher(tmp_path / "wrong", "BabyAI-UnlockPickup-v0", quick=True)

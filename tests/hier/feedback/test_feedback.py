@@ -33,9 +33,10 @@ from hier.perception.gridworld.tracker import CriticState, GridTracker
 from hier.planners import PlannerError, PlannerQuery
 from hier.planners.language.pictures import as_png
 from hier.planners.language.planner import VLMPlanner
+from hier.run.build import build_env, build_model, build_planner_of
 from hier.run.folder import RunFolder
-from hier.run.recording import compare
-from hier.run.setup import build_env, build_model, build_planner_of, open_trained
+from hier.run.proposals import compare
+from hier.run.setup import open_trained
 from hier.run.training import TrainingError
 
 
@@ -272,7 +273,7 @@ SMALL = [
 
 
 @pytest.fixture(scope="module")
-def taught(tmp_path_factory):
+def train_and_compare(tmp_path_factory):
     config = HierConfig.load("demo", SMALL)
     return train(config, folder=tmp_path_factory.mktemp("loop") / "run", progress=False)
 
@@ -468,22 +469,22 @@ class TestGuard:
                 weight.add_(1.0)
 
     def test_a_fall_brings_the_best_planner_back(self, feedback):
-        feedback.judged(0.5)
-        feedback.judged(0.9)
+        feedback.on_evaluation(0.5)
+        feedback.on_evaluation(0.9)
         best = feedback.learner.weights()
         self.nudge(feedback)
-        feedback.judged(0.75)  # within what chance does
+        feedback.on_evaluation(0.75)  # within what chance does
         assert feedback.rollbacks == 0 and not torch.equal(feedback.learner.weights()[0], best[0])
-        feedback.judged(0.6)
+        feedback.on_evaluation(0.6)
         assert feedback.rollbacks == 1 and feedback.planner.version == 1
         now = feedback.learner.weights()
         assert all(torch.equal(a, b) for a, b in zip(now, best, strict=True))
 
     def test_the_bar_comes_down(self, feedback):
-        feedback.judged(0.9)
+        feedback.on_evaluation(0.9)
         self.nudge(feedback)
-        feedback.judged(0.4)
-        feedback.judged(0.5)  # the bar is 0.65 now
+        feedback.on_evaluation(0.4)
+        feedback.on_evaluation(0.5)  # the bar is 0.65 now
         assert feedback.rollbacks == 1
 
 

@@ -12,10 +12,10 @@ from hier import HierConfig
 from hier.cli import main
 from hier.envs.errors import ConfigError, RunFolderError
 from hier.feedback.lessons import read_lessons
-from hier.feedback.tuning import tune_planner
 from hier.planners.language.planner import VLMPlanner
 from hier.run.folder import RunFolder
 from hier.run.training import train
+from hier.run.tuning import tune_planner
 
 GATHER = [
     "env.id=BabyAI-GoToObj-v0", "total_timesteps=768", "env.n_envs=8", "env.max_steps=24",

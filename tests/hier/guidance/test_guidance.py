@@ -10,13 +10,14 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from hier import HierConfig, evaluate, load, resume, train
+from hier.controllers.checkpoint import add_member
 from hier.envs import make_env
 from hier.envs.errors import ConfigError, RunFolderError
 from hier.envs.files import atomic_write
 from hier.envs.subgoal import Subgoal
 from hier.guidance.actions import build_action_distillation
 from hier.guidance.learning import MEMBER
-from hier.guidance.selection import GuidedSelector, PlannerSelector, Requery
+from hier.guidance.selector import GuidedSelector, Requery
 from hier.guidance.soft_choice import (
     PriorSmoothing,
     Temperature,
@@ -24,10 +25,12 @@ from hier.guidance.soft_choice import (
     soft_choice,
     soft_value,
 )
+from hier.hierarchy.selection import PlannerSelector
 from hier.planners.language.planner import VLMPlanner
 from hier.planners.protocol import PlannerQuery, PlannerReply
-from hier.run.folder import RunFolder, add_member
-from hier.run.setup import build_env, build_planner_of, open_trained
+from hier.run.build import build_env, build_planner_of
+from hier.run.folder import RunFolder
+from hier.run.setup import open_trained
 from hier.run.training import TrainingError
 
 SUBGOALS = [Subgoal("explore"), *(Subgoal("go to", c, "ball") for c in ("red", "green", "blue"))]
@@ -143,9 +146,9 @@ class TestRequery:
         decisions, planner = self.read([-1.0, -1.0, -1.0, 1.0], rounds=3, n=50)
         assert {d.choice for d in decisions} == {3}
         for decision in decisions:
-            subgoals = [subgoal for subgoal, _ in decision.talk]
+            subgoals = [subgoal for subgoal, _ in decision.proposals]
             assert len(set(subgoals)) == len(subgoals) == decision.queries <= 4
-            assert subgoals[-1] == SUBGOALS[3] and decision.talk[-1][1] > 0
+            assert subgoals[-1] == SUBGOALS[3] and decision.proposals[-1][1] > 0
         assert len(planner.asked) == 4  # one call per round for all environments
         for again in planner.asked[1]:
             assert len(again.candidates) == 3
@@ -159,7 +162,7 @@ class TestRequery:
         decisions, _ = self.read([-2.0, -3.0, -4.0, 60.0], rounds=1, n=200)
         for decision in decisions:
             assert decision.queries <= 2
-            gains = dict(decision.talk)
+            gains = dict(decision.proposals)
             assert gains[SUBGOALS[decision.choice]] == max(gains.values())
 
     def test_the_threshold_halves(self):
@@ -185,7 +188,7 @@ class TestRequery:
             for subgoal, gain in q.rejected:
                 assert gain == pytest.approx(values[SUBGOALS.index(subgoal)] - value, abs=1e-5)
         # Oldest first, as the decisions have it.
-        spoken = [[g for g, _ in decision.talk] for decision in decisions]
+        spoken = [[g for g, _ in decision.proposals] for decision in decisions]
         assert all(
             [g for g, _ in q.rejected] in [t[: len(q.rejected)] for t in spoken] for q in told
         )

@@ -11,8 +11,8 @@ from hier import HierConfig, train
 from hier.envs.errors import ConfigError
 from hier.envs.subgoal import Subgoal
 from hier.guidance.learning import build_guidance
-from hier.guidance.lookahead import LOOKAHEAD_WIDTH, Future, LookAhead
-from hier.guidance.selection import GuidedSelector, Requery
+from hier.guidance.lookahead import LOOKAHEAD_WIDTH, LookAhead
+from hier.guidance.selector import GuidedSelector, Requery
 from hier.guidance.soft_choice import (
     PriorSmoothing,
     Temperature,
@@ -20,8 +20,10 @@ from hier.guidance.soft_choice import (
     soft_choice,
     soft_value,
 )
+from hier.hierarchy.selection import Future
 from hier.planners.protocol import PlannerQuery, PlannerReply
-from hier.run.setup import build_env, build_planner_of, open_trained
+from hier.run.build import build_env, build_planner_of
+from hier.run.setup import open_trained
 
 GAMMA, LAMBDA = 0.9, 0.3
 COLORS = ("red", "green", "blue", "purple", "yellow", "grey")
@@ -132,7 +134,7 @@ class TestChoice:
         value = soft_value(prior, values, LAMBDA)
         for d in decisions[:20]:
             assert d.advantage == pytest.approx(values[d.choice] - value, abs=1e-5)
-            assert d.queries == 1 + len(looked) and len(d.talk) == 1
+            assert d.queries == 1 + len(looked) and len(d.proposals) == 1
 
     def test_second_thoughts_go_by_them_too_and_are_counted_apart(self):
         process = Process()
@@ -150,10 +152,10 @@ class TestChoice:
         prior, values, looked = expected(process, LOOKAHEAD_WIDTH)
         gains = values - soft_value(prior, values, LAMBDA)
         for d in decisions:
-            assert d.queries == len(d.talk) + len(looked)
-            said = {SUBGOALS.index(subgoal): gain for subgoal, gain in d.talk}
+            assert d.queries == len(d.proposals) + len(looked)
+            said = {SUBGOALS.index(subgoal): gain for subgoal, gain in d.proposals}
             assert list(said.values()) == pytest.approx(gains[list(said)], abs=1e-5)
-        assert max(len(d.talk) for d in decisions) > 1
+        assert max(len(d.proposals) for d in decisions) > 1
 
     def test_depth_one_imagines_nothing(self):
         process = Process()

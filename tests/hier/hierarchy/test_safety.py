@@ -6,7 +6,7 @@ import pytest
 from hier import HierConfig, evaluate, load, train
 from hier.envs import make_env
 from hier.envs.errors import ConfigError, UnknownNameError
-from hier.run.setup import build_env, build_planner_of
+from hier.run.build import build_env, build_planner_of
 
 LAVA = [
     "env.id=MiniGrid-LavaGapS5-v0", "env.n_envs=8", "planner.type=random", "eval.episodes=16",

@@ -7,14 +7,15 @@ import pytest
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from hier.config import HierConfig
+from hier.controllers.rewards import RewardWeights
 from hier.envs import make_env
 from hier.envs.gridworld.subgoals import GridworldSubgoals
 from hier.hierarchy.lanes import Hierarchy
-from hier.hierarchy.vec_env import HierarchicalVecEnv, RewardWeights, experts_of
+from hier.hierarchy.vec_env import HierarchicalVecEnv, experts_of
 from hier.perception.gridworld.tracker import GridTracker
 from hier.planners import PlannerReply
 from hier.planners.protocol import certain_of
-from hier.run.setup import build_env, build_planner_of
+from hier.run.build import build_env, build_planner_of
 
 LEVEL = "BabyAI-UnlockPickup-v0"
 LEFT, RIGHT, FORWARD, PICKUP, DROP, TOGGLE = range(6)

@@ -17,8 +17,8 @@ from hier.feedback.learner import PlannerLearner
 from hier.feedback.lessons import Lesson, read_lessons
 from hier.feedback.objectives import objective_class
 from hier.planners.language.planner import LanguagePlanner
+from hier.run.build import build_planner_of
 from hier.run.folder import RunFolder
-from hier.run.setup import build_planner_of
 
 _AT_A_TIME = 20  # updates between two lines of the report
 _PASSES = 2  # over the lessons, unless said otherwise

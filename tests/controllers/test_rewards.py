@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hier.controllers.shaping import shaping_reward
+from hier.controllers.rewards import shaping_reward
 
 GAMMA, STATES, ACTIONS = 0.9, 6, 3
 

@@ -1,20 +1,24 @@
-"""What suites that train have in common: runs side by side, their rows and figures."""
+"""Many runs, some at a time: seeds and variants in processes of their own, a row for each.
+
+>>> from hier import HierConfig
+>>> from hier.run.sweep import train_all
+>>> config = HierConfig.load("demo")
+>>> jobs = [(config.override(f"seed={s}"), "demo", Path(f"runs/s{s}")) for s in range(3)]
+>>> rows = train_all(jobs)  # doctest: +SKIP
+"""
 
 from __future__ import annotations
 
 import json
 import multiprocessing
 import shutil
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from hier.bench import Row
 from hier.config import HierConfig
-from hier.envs.errors import UnknownNameError
 from hier.envs.files import atomic_write
 from hier.envs.registry import make_env
 from hier.run.folder import RunFolder, commit
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from hier.run.evaluation import Evaluation  # which imports torch
 
 Job = TypeVar("Job")
+Row = dict[str, Any]  # one line of a result file
 
 _ROW = "row.json"
 WORKERS = 2  # trainings at a time, one torch thread each: the best use of two cores
@@ -59,7 +64,7 @@ def train_job(job: tuple[HierConfig, str, Path]) -> Row:
         "demonstrations": 0,
         "planner_queries": result.planner_queries,
         "planner_share": round(result.planner_share, 3),
-        **judged(result.evaluation),
+        **evaluation_row(result.evaluation),
         "train_violations": result.violations / max(result.episodes, 1),
         "seconds": round(result.seconds, 1),
         "commit": commit(),
@@ -81,8 +86,8 @@ def keep_row(folder: Path, row: Row) -> None:
         file.write_text(json.dumps(row))
 
 
-def judged(evaluation: Evaluation) -> Row:
-    """What a row says of an evaluation."""
+def evaluation_row(evaluation: Evaluation) -> Row:
+    """The part of a row that an evaluation fills."""
     summary = evaluation.summary()
     same = ("mean_length", "subgoals_done", "violations", "prevented")
     return {
@@ -101,7 +106,7 @@ def training_curve(run: RunFolder) -> list[list[float]]:
     config = run.config()
     limits = (_limit(level, config.env.max_steps) for level in config.env.ids)
     first = config.env.n_envs * max(limits)
-    points = logged(run, "rollout/success_rate")
+    points = read_scalar(run, "rollout/success_rate")
     return [[step, round(value, 3)] for step, value in points if step >= first]
 
 
@@ -112,7 +117,7 @@ def _limit(level: str, max_steps: int | None) -> int:
     return int(env.get_wrapper_attr("max_steps")) if env.has_wrapper_attr("max_steps") else 0
 
 
-def logged(run: RunFolder, name: str) -> list[tuple[int, float]]:
+def read_scalar(run: RunFolder, name: str) -> list[tuple[int, float]]:
     """``(env_steps, value)`` of a TensorBoard scalar; empty if it was never logged."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -154,47 +159,3 @@ def kept_parent(name: str, quick: bool) -> Path:
     if quick or not now or now.endswith("dirty"):
         return new_parent(name)
     return Path("runs") / f"{name}-{now}"
-
-
-def check_levels(levels: Sequence[str], known: Collection[str]) -> None:
-    """Raise UnknownNameError for a level that a suite does not have."""
-    for level in levels:
-        if level not in known:
-            raise UnknownNameError("level of this suite", level, known)
-
-
-def by_variant(
-    rows: Sequence[Row], levels: Sequence[str], variants: Sequence[str]
-) -> Iterator[tuple[str, list[Row]]]:
-    """Each level's rows of each variant, after what their figures' names begin with."""
-    for level in levels:
-        for variant in variants:
-            name = variant.replace("+ ", "").replace(", ", "_").replace(" ", "_")
-            some = [row for row in rows if (row["level"], row["variant"]) == (level, variant)]
-            yield f"{short_name(level)}.{name}", some
-
-
-def success_figures(rows: Sequence[Row], key: str, measure: str = "success") -> dict[str, float]:
-    """``KEY`` the median of a measure over seeds and ``KEY.worst`` the lowest."""
-    values = [row[measure] for row in rows]
-    return {key: median(values), f"{key}.worst": min(values)}
-
-
-def learning_figures(rows: Sequence[Row], key: str) -> dict[str, Any]:
-    """``KEY.success``, ``KEY.success.worst``, and ``KEY.steps_to_90``, medians over seeds."""
-    steps = median(steps_to(0.9, row["training_curve"]) for row in rows)
-    return {
-        **success_figures(rows, f"{key}.success"),
-        # JSON has no infinity.
-        f"{key}.steps_to_90": None if steps == float("inf") else int(steps),
-    }
-
-
-def steps_to(success: float, curve: Sequence[Sequence[float]]) -> float:
-    """Environment steps at which a curve first reached ``success``; infinite if it never did."""
-    return min((steps for steps, value in curve if value >= success), default=float("inf"))
-
-
-def short_name(env_id: str) -> str:
-    """``BabyAI-UnlockPickup-v0`` as ``UnlockPickup``."""
-    return env_id.removeprefix("BabyAI-").removesuffix("-v0")

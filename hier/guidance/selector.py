@@ -1,11 +1,10 @@
-"""Which candidate is pursued: as the planner says, or as planner and critic say together."""
+"""Which candidate is pursued when planner and critic decide together (LINVIT, ReAd)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from hier.envs.domain import CriticState
 from hier.envs.subgoal import Outcome, Subgoal
 from hier.guidance.critic import SubgoalCritic
-from hier.guidance.lookahead import Imagine, LookAhead
+from hier.guidance.lookahead import LookAhead
 from hier.guidance.soft_choice import (
     PriorSmoothing,
     Temperature,
@@ -22,92 +21,8 @@ from hier.guidance.soft_choice import (
     soft_choice,
     soft_value,
 )
+from hier.hierarchy.selection import Decision, Imagine, draw, draw_decision
 from hier.planners.protocol import Planner, PlannerQuery, PlannerReply, ask
-
-
-@dataclass(slots=True)
-class Decision:
-    """A choice among candidates.
-
-    Attributes:
-        choice: index of the subgoal to pursue.
-        log_probs: the planner's opinion, ``(n,)``.
-        value: the planner's value of the state, NaN if it has none.
-        queries: how often the planner was asked for it, imagined states included.
-        log_prob: of the choice, under the distribution it was first drawn from.
-        advantage: Q̂(s,g) - V(s) of the choice, NaN without a critic.
-        kl: KL(π ‖ p) of the distribution it was drawn from.
-        talk: what was proposed in turn, with each proposal's advantage.
-        guided: whether anything but the planner had a say.
-    """
-
-    choice: int
-    log_probs: NDArray[np.float32]
-    value: float = float("nan")
-    queries: int = 1
-    log_prob: float = 0.0
-    advantage: float = float("nan")
-    kl: float = 0.0
-    talk: list[tuple[Subgoal, float]] = field(default_factory=list)
-    guided: bool = False
-
-
-class SubgoalSelector(Protocol):
-    """Decides among candidates, for all environments that need a plan at once."""
-
-    critic: SubgoalCritic | None
-
-    def guides(self) -> bool:
-        """Whether the episode that begins is to be guided; else the planner is obeyed in it."""
-
-    def decide(
-        self,
-        planner: Planner,
-        queries: Sequence[PlannerQuery],
-        critic_states: Sequence[CriticState],
-        imagine: Imagine | None = None,
-        guided: Sequence[bool] | None = None,
-    ) -> list[Decision]:
-        """Ask the planner and choose.
-
-        Args:
-            planner: who proposes.
-            queries: one per environment.
-            critic_states: what a critic sees of each; empty where there is no critic.
-            imagine: what a subgoal will lead to; nothing is looked ahead without it.
-            guided: what :meth:`guides` said for each environment's episode; all are if omitted.
-
-        Raises:
-            PlannerError: if the planner's answer cannot be used.
-        """
-
-
-class PlannerSelector:
-    """A draw from the planner's distribution.
-
-    Args:
-        seed: of the draws.
-    """
-
-    critic: SubgoalCritic | None = None
-
-    def __init__(self, seed: int = 0):
-        self._rng = np.random.default_rng(seed)
-
-    def guides(self) -> bool:
-        """Never."""
-        return False
-
-    def decide(
-        self,
-        planner: Planner,
-        queries: Sequence[PlannerQuery],
-        critic_states: Sequence[CriticState],
-        imagine: Imagine | None = None,
-        guided: Sequence[bool] | None = None,
-    ) -> list[Decision]:
-        """See :class:`SubgoalSelector`."""
-        return [obey(reply, self._rng) for reply in ask(planner, queries)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +57,8 @@ class GuidedSelector:
         guides: says for each episode whether it is guided; all are if omitted.
     """
 
+    needs_critic_state = True
+
     def __init__(
         self,
         critic: SubgoalCritic,
@@ -153,7 +70,7 @@ class GuidedSelector:
         lookahead: LookAhead | None = None,
         guides: Callable[[], bool] | None = None,
     ):
-        self.critic: SubgoalCritic | None = critic
+        self.critic = critic
         self.temperature = temperature
         self.requery = requery or Requery()
         self.doubt = doubt or PriorSmoothing(0.0)
@@ -163,7 +80,7 @@ class GuidedSelector:
         self._rng = np.random.default_rng(seed)
 
     def guides(self) -> bool:
-        """See :class:`SubgoalSelector`."""
+        """See :class:`.SubgoalSelector`."""
         return self._guides is None or self._guides()
 
     def decide(
@@ -174,11 +91,10 @@ class GuidedSelector:
         imagine: Imagine | None = None,
         guided: Sequence[bool] | None = None,
     ) -> list[Decision]:
-        """See :class:`SubgoalSelector`."""
-        assert self.critic is not None
+        """See :class:`.SubgoalSelector`."""
         replies = ask(planner, queries)
         if not self.critic.ready:
-            return [obey(reply, self._rng) for reply in replies]
+            return [draw_decision(reply, self._rng) for reply in replies]
         values = self.critic.values(critic_states)
         kl_coef = self.temperature.value
         priors = [self._prior(*pair) for pair in zip(queries, replies, strict=True)]
@@ -209,9 +125,9 @@ class GuidedSelector:
         for decision, state, extra in zip(decisions, states, imagined, strict=True):
             decision.choice = state.best()
             decision.log_prob = float(state.policy[decision.choice])
-            decision.advantage = state.advantage(decision.choice)
+            decision.advantages = state.advantages
             decision.queries = len(state.proposed) + extra
-            decision.talk = state.talk()
+            decision.proposals = state.proposals()
         return decisions
 
     def _prior(self, query: PlannerQuery, reply: PlannerReply) -> NDArray[np.float64]:
@@ -223,10 +139,10 @@ class GuidedSelector:
     def _ask_again(self, planner: Planner, states: Sequence[_Deliberation], kl_coef: float) -> None:
         threshold = self.requery.threshold
         for _ in range(self.requery.rounds):
-            doubtful = [state for state in states if state.doubtful(threshold)]
+            doubtful = [state for state in states if state.is_doubtful(threshold)]
             if not doubtful:
                 return
-            replies = ask(planner, [state.again() for state in doubtful])
+            replies = ask(planner, [state.asked_again() for state in doubtful])
             for state, reply in zip(doubtful, replies, strict=True):
                 left = state.left()
                 policy: NDArray = reply.log_probs
@@ -243,43 +159,30 @@ class _Deliberation:
     def __init__(
         self, query: PlannerQuery, values: NDArray[np.float32], value: float, policy: NDArray
     ):
-        self.query, self.values, self.value, self.policy = query, values, value, policy
+        self.query, self.values, self.policy = query, values, policy
+        self.advantages = values.astype(np.float64) - value
         self.proposed: list[int] = []
 
     def propose(self, choice: int) -> None:
         self.proposed.append(choice)
 
-    def advantage(self, choice: int) -> float:
-        return float(self.values[choice]) - self.value
-
     def best(self) -> int:
-        return max(self.proposed, key=self.advantage)
+        return max(self.proposed, key=lambda choice: self.advantages[choice])
 
     def left(self) -> list[int]:
         return [i for i in range(len(self.values)) if i not in self.proposed]
 
-    def doubtful(self, threshold: float) -> bool:
+    def is_doubtful(self, threshold: float) -> bool:
         # A later proposal that stands ends the matter, even if an earlier one was better.
-        return self.advantage(self.proposed[-1]) < threshold and bool(self.left())
+        return self.advantages[self.proposed[-1]] < threshold and bool(self.left())
 
-    def talk(self) -> list[tuple[Subgoal, float]]:
-        return [(self.query.candidates[g], self.advantage(g)) for g in self.proposed]
+    def proposals(self) -> list[tuple[Subgoal, float]]:
+        return [(self.query.candidates[g], float(self.advantages[g])) for g in self.proposed]
 
-    def again(self) -> PlannerQuery:
+    def asked_again(self) -> PlannerQuery:
         return replace(
             self.query,
             candidates=[self.query.candidates[i] for i in self.left()],
-            rejected=self.talk(),
+            rejected=self.proposals(),
             offered=self.query.candidates,
         )
-
-
-def obey(reply: PlannerReply, rng: np.random.Generator) -> Decision:
-    """A draw from the planner's own distribution."""
-    choice = draw(reply.log_probs, rng)
-    return Decision(choice, reply.log_probs, reply.value, log_prob=float(reply.log_probs[choice]))
-
-
-def draw(log_probs: NDArray, rng: np.random.Generator) -> int:
-    """Index of a candidate, drawn by its probability (Gumbel-max)."""
-    return int(np.argmax(log_probs + rng.gumbel(size=len(log_probs))))

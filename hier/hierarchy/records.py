@@ -1,0 +1,66 @@
+"""The closed subgoal: what critics and planners learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hier.envs.domain import CriticState
+from hier.envs.subgoal import Outcome, Subgoal
+from hier.hierarchy.selection import Decision
+
+if TYPE_CHECKING:
+    from hier.planners.language.prompts import Prompt  # which imports torch
+
+
+@dataclass(frozen=True, slots=True)
+class SubgoalRecord:
+    """A closed subgoal: the unit of experience of the upper level (an SMDP transition).
+
+    Attributes:
+        subgoal: what was pursued.
+        candidates: what it was chosen from.
+        decision: the choice, with the planner's opinion at the start.
+        critic_state: the state at the start as a critic sees it; ``None`` without a critic.
+        prompt: what the planner was asked; ``None`` unless it learns from feedback.
+        duration: τ, environment steps.
+        discount: γ^τ; 0 if the episode ended with it.
+        reward: R = Σ γ^i r_i over those steps, environment reward only.
+        outcome: ``done``, ``failed``, ``timeout`` or ``episode end``.
+        terminal: whether the episode ended with it.
+        planner_version: the planner's version at the start.
+    """
+
+    subgoal: Subgoal
+    candidates: Sequence[Subgoal]
+    decision: Decision
+    critic_state: CriticState | None
+    prompt: Prompt | None
+    duration: int
+    discount: float
+    reward: float
+    outcome: Outcome
+    terminal: bool
+    planner_version: int
+
+    @property
+    def log_probs(self) -> NDArray[np.float32]:
+        """The planner's opinion of the candidates at the start."""
+        return self.decision.log_probs
+
+
+def discounted_returns(steps: Sequence[tuple[float, float]]) -> list[float]:
+    """What followed each closed subgoal of an episode, itself included, up to the episode's end.
+
+    Args:
+        steps: ``(R, γ^τ)`` of each, in order.
+    """
+    found, followed = [], 0.0
+    for reward, discount in reversed(steps):
+        followed = reward + discount * followed
+        found.append(followed)
+    return found[::-1]

@@ -1,0 +1,230 @@
+"""From a configuration to planner, hierarchy, environment and controller, one builder each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any
+
+import gymnasium as gym
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+
+from hier.config import HierConfig
+from hier.controllers.build import build_controller, load_networks
+from hier.controllers.guided import Guidance
+from hier.controllers.hindsight import Hindsight
+from hier.controllers.rewards import RewardWeights
+from hier.envs.domain import Domain
+from hier.envs.errors import ConfigError, UnknownNameError
+from hier.envs.registry import domain_of, make_env
+from hier.guidance.actions import Indifferent, action_names
+from hier.guidance.learning import SubgoalGuidance, build_selector
+from hier.hierarchy.lanes import Hierarchy, Safety
+from hier.hierarchy.vec_env import HierarchicalVecEnv, experts_of
+from hier.planners.protocol import Planner
+from hier.planners.registry import build_planner
+from hier.run.folder import RunFolder
+from hier.run.levels import SeededEpisodes, SharedLevels
+
+
+def build_planner_of(config: HierConfig, seed: int | None = None) -> Planner | None:
+    """The configured planner; ``None`` for flat reinforcement learning.
+
+    Raises:
+        ConfigError: for a look-ahead under a privileged planner.
+    """
+    seed = config.seed if seed is None else seed
+    given = {"seed": seed, "domain": config.domain}
+    planner = build_planner(config.planner.type, **{**given, **config.planner.arguments()})
+    guidance = config.effective_guidance
+    if planner is not None and planner.privileged and guidance.looks_ahead:
+        raise ConfigError(
+            f"guidance.lookahead is {guidance.lookahead}, but the planner {config.planner.type!r} "
+            "reads its answers off the simulator and cannot judge imagined states; set "
+            "guidance.lookahead=1 or choose planner.type=vlm, llm, endpoint or random"
+        )
+    return planner
+
+
+def build_hierarchy(
+    config: HierConfig,
+    n: int,
+    planner: Planner | None,
+    *,
+    seed: int,
+    experts: Any = None,
+    guidance: SubgoalGuidance | None = None,
+    training: bool = False,
+) -> Hierarchy:
+    """The hierarchy for ``n`` environments of the configured domain.
+
+    Args:
+        config: of the run.
+        n: environments.
+        planner: proposes subgoals; ``None`` for flat reinforcement learning.
+        seed: of the choice among candidates.
+        experts: see :class:`hier.hierarchy.lanes.Hierarchy`.
+        guidance: of the choice among subgoals; ``None`` leaves it to the planner.
+        training: let a tuned temperature follow, and keep what feedback learns from.
+    """
+    domain = config.domain
+    guides_actions = config.effective_guidance.actions != "none"
+    return Hierarchy(
+        n,
+        planner,
+        domain.subgoal_space(),
+        domain.tracker(n),
+        max_duration=config.subgoal.max_duration,
+        selector=build_selector(guidance, seed, training=training),
+        safety=build_safety(config, domain),
+        experts=experts,
+        reference=Indifferent(len(action_names(domain))) if guides_actions else None,
+        keep_prompts=training and config.keeps_lessons,
+    )
+
+
+def build_safety(config: HierConfig, domain: Domain) -> Safety:
+    """What must not be done in ``domain``.
+
+    Raises:
+        UnknownNameError: if something in ``safety.avoid`` is none of the domain's hazards, or a
+            pattern in ``safety.forbid`` begins like none of its subgoals.
+    """
+    avoid = domain.hazards if config.safety.avoid is None else config.safety.avoid
+    for kind in avoid:
+        if kind not in domain.hazards:
+            raise UnknownNameError("thing in safety.avoid", kind, domain.hazards)
+    _check_patterns("safety.forbid", config.safety.forbid, domain)
+    return Safety(avoid, config.safety.filter, config.safety.forbid)
+
+
+def _check_patterns(key: str, patterns: Iterable[str], domain: Domain) -> None:
+    """A pattern over subgoals' sentences must begin like one: a misspelled one would do nothing.
+
+    Raises:
+        UnknownNameError: naming the nearest verb.
+    """
+    verbs = domain.subgoal_space().verbs
+    words = [verb.partition(" ")[0] for verb in verbs]
+    for pattern in patterns:
+        literal = re.split(r"[*?[]", pattern)[0]
+        begun = literal.partition(" ")[0]
+        whole = begun != literal or literal == pattern  # and not the beginning of a word
+        if not any(word == begun if whole else word.startswith(begun) for word in words):
+            raise UnknownNameError(f"verb in {key}", pattern, verbs)
+
+
+def build_env(
+    config: HierConfig,
+    planner: Planner | None,
+    *,
+    guidance: SubgoalGuidance | None = None,
+    env_id: str | None = None,
+    seeds: Sequence[Sequence[int]] | None = None,
+    seed: int | None = None,
+) -> HierarchicalVecEnv:
+    """The environment in which a controller trains or is evaluated.
+
+    Args:
+        config: of the run.
+        planner: proposes subgoals; ``None`` for flat reinforcement learning.
+        guidance: of the choice among subgoals; ``None`` leaves it to the planner.
+        env_id: play this id instead of the configured ones.
+        seeds: for evaluation, each environment's episode seeds; their number is the number of
+            environments. Training (``None``) draws levels from the run's own seed.
+        seed: of the choice among candidates; the run's when omitted.
+
+    Raises:
+        UnknownNameError: for patterns of ``subgoal.bonuses`` or ``safety.forbid`` that begin like
+            no subgoal of the domain.
+    """
+    ids = [env_id] if env_id else config.env.ids
+    n = config.env.n_envs if seeds is None else len(seeds)
+    share = config.feedback.levels_shared_by if seeds is None else 1
+    makers: list[Any] = []
+    for i in range(n):
+        level = ids[(i // share) % len(ids)]
+        make = partial(make_env, level, max_steps=config.env.max_steps)
+        if seeds is not None:
+            make = partial(_wrapped, SeededEpisodes, make, seeds[i])
+        elif share > 1:
+            make = partial(_wrapped, SharedLevels, make, [config.seed, i // share])
+        makers.append(make)
+    venv: VecEnv = DummyVecEnv(makers)
+    seed = config.seed if seed is None else seed
+    hierarchy = build_hierarchy(
+        config,
+        n,
+        planner,
+        seed=seed,
+        experts=experts_of(venv),
+        guidance=guidance,
+        training=seeds is None,
+    )
+    _check_patterns("subgoal.bonuses", config.subgoal.bonuses, domain_of(ids[0]))
+    rewards = RewardWeights(
+        environment=config.controller.reward_scale,
+        bonus=config.subgoal.bonus,
+        bonuses=config.subgoal.bonuses,
+        shaping=config.subgoal.shaping,
+        shaping_gamma=config.shaping_gamma,
+        penalty=config.subgoal.penalty,
+        value=config.effective_guidance.value_shaping if seeds is None else 0.0,
+    )
+    return HierarchicalVecEnv(
+        venv, hierarchy, rewards, config.controller.gamma, config.guidance.critic.gamma
+    )
+
+
+def _wrapped(wrapper: Any, make: Any, seeds: Sequence[int]) -> gym.Env:
+    return wrapper(make(), seeds)
+
+
+def build_hindsight(config: HierConfig) -> Hindsight | None:
+    """How the controller's transitions are relabeled; ``None`` if they are not.
+
+    Raises:
+        ConfigError: if the domain cannot move targets, or rewards come from the planner's values.
+    """
+    if not config.controller.hindsight:
+        return None
+    if config.guidance.value_shaping:
+        raise ConfigError(
+            "controller.hindsight cannot tell the planner's values of targets it never saw; set it "
+            "to 0, or guidance.value_shaping"
+        )
+    flat = config.planner.type == "none"  # and so paid for the mission alone
+    return Hindsight(
+        config.controller.hindsight,
+        config.domain.relabeling(),
+        config.shaping_gamma,
+        config.controller.reward_scale,
+        0.0 if flat else config.subgoal.shaping,
+    )
+
+
+def build_model(config: HierConfig, env: VecEnv) -> BaseAlgorithm:
+    """The configured SB3 algorithm, untrained unless it begins as another run's.
+
+    Raises:
+        ConfigError: if algorithm or domain cannot do what is asked.
+        RunFolderError: if ``controller.start`` is no run, or of another shape.
+    """
+    controller, guided = config.controller, config.effective_guidance
+    model = build_controller(
+        controller.algorithm,
+        env,
+        gamma=controller.gamma,
+        seed=config.seed,
+        device=controller.device,
+        features={"features_dim": controller.features_dim, "channels": controller.channels},
+        net_arch=controller.net_arch,
+        options=controller.options,
+        guidance=Guidance(guided.actions, guided.action_coef) if guided.actions != "none" else None,
+        hindsight=build_hindsight(config),
+    )
+    if controller.start is not None:
+        load_networks(model, RunFolder.open(controller.start).latest_checkpoint())
+    return model
