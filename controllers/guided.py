@@ -45,7 +45,7 @@ class Guidance:
 
     Attributes:
         form: ``reward`` (:class:`GuidedRolloutBuffer`) or ``loss`` (:class:`GuidedPolicy`).
-        lambda_a: weight until :class:`AnnealGuidance` says otherwise.
+        lambda_a: weight until :class:`AnnealGuidance` changes it.
         divergence: of the loss form, ``forward`` or ``reverse``.
     """
 

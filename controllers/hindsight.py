@@ -1,8 +1,8 @@
-"""Hindsight: what was done on the way to one target teaches the way to the place it led to.
+"""Hindsight: transitions toward one target also teach the way to the place they led to.
 
-HER (Andrychowicz et al. 2017, arXiv 1707.01495) at the level of subgoals: a share of the sampled
-transitions is told that the target had been a place reached later while the same subgoal was
-pursued ("future" strategy). SB3's own ``HerReplayBuffer`` asks the environment for the reward of
+HER (Andrychowicz et al. 2017, arXiv 1707.01495) at the level of subgoals: in a share of the sampled
+transitions the target is replaced by a place reached later while the same subgoal was pursued
+("future" strategy). SB3's own ``HerReplayBuffer`` asks the environment for the reward of
 another goal; here the reward is the hierarchy's, with bonuses paid once and shaping, so the buffer
 computes what :class:`.HierarchicalVecEnv` would have paid. A transition stays as it is
 
@@ -77,7 +77,7 @@ class HindsightReplayBuffer(DictReplayBuffer):
         self.hindsight = hindsight
         shape = (self.buffer_size, self.n_envs)
         self._ends = np.full(shape, _OPEN)  # the transition that each one's subgoal ended with
-        self._bonuses = np.full(shape, np.nan)  # of the subgoals; NaN where none can be told
+        self._bonuses = np.full(shape, np.nan)  # of the subgoals; NaN where it is unknown
         self._lengths = np.zeros(self.n_envs, np.int64)  # of the subgoals pursued now
 
     def add(  # type: ignore[override]

@@ -47,7 +47,7 @@ class DistillationReport(NamedTuple):
 
 
 class ReferencePolicy(nn.Module):
-    """``π_ref(a|s,g)``: the controller's inputs and network, taught by the planner.
+    """``π_ref(a|s,g)``: a network like the controller's, distilled from the planner.
 
     A large planner cannot answer at every step. It answers :attr:`budget` times at most, and this
     network, trained by cross-entropy on those answers, stands in for it everywhere (policy

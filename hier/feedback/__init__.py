@@ -1,1 +1,1 @@
-"""Feedback from student to teacher: what subgoals earned becomes gradient on the planner."""
+"""Feedback from controller to planner: the returns of subgoals fine-tune the planner."""

@@ -49,7 +49,7 @@ def anchors_for(
 def question_alone(
     planner: LanguagePlanner, query: PlannerQuery, level: str, choice: int = 0
 ) -> Lesson:
-    """A lesson in which nothing was earned.
+    """A lesson without reward.
 
     Args:
         planner: is asked ``query``.

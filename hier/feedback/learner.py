@@ -87,9 +87,9 @@ class PlannerLearner:
         batch_size: lessons per update, over all processes.
         max_grad_norm: gradients are scaled down to this norm.
         seed: of the draws.
-        critic: values the candidates of lessons that have an critic state.
+        critic: values the candidates of lessons that have a critic state.
         discriminator: ``inverse_rl`` needs one.
-        anchors: a quarter as many of them go into a batch as lessons; none when empty.
+        anchors: a batch holds one of them for every four lessons; none when empty.
         anchor_coef: weight of their KL, per nat.
         accelerator: a ``accelerate.Accelerator`` where there are several processes.
 
@@ -158,7 +158,7 @@ class PlannerLearner:
         before = self.weights()
         scale = _Scale.of(lessons)
         reports: list[dict[str, float]] = []
-        told = self.discriminator.learn(lessons, updates) if self.discriminator else math.nan
+        loss = self.discriminator.learn(lessons, updates) if self.discriminator else math.nan
         for _ in range(updates):
             batch = self._batch(self._drawn(lessons, self.batch_size), scale)
             few = max(self.batch_size // _FEWER // self._processes, 1) * self._processes
@@ -173,7 +173,7 @@ class PlannerLearner:
             reports.append(report)
         self.planner.version += 1  # what it said before is void
         means = {key: float(np.mean([r[key] for r in reports])) for key in reports[0]}
-        return means if math.isnan(told) else {**means, "discriminator_loss": told}
+        return means if math.isnan(loss) else {**means, "discriminator_loss": loss}
 
     def weights(self) -> list[Tensor]:
         """A copy of all that learns."""
@@ -202,14 +202,14 @@ class PlannerLearner:
         if anchors:
             terms["drift"] = drift = self._drift(anchors)
             (self.anchor_coef * drift).backward()
-        told = torch.stack([term.detach() for term in terms.values()])
+        values = torch.stack([term.detach() for term in terms.values()])
         if self._processes > 1:
             for weight in self._weights:
                 assert weight.grad is not None
                 weight.grad = self.accelerator.reduce(weight.grad, "mean")
-            told = self.accelerator.reduce(told, "mean")
+            values = self.accelerator.reduce(values, "mean")
         norm = float(torch.nn.utils.clip_grad_norm_(self._weights, self.max_grad_norm))
-        report = {**dict(zip(terms, told.tolist(), strict=True)), "grad_norm": norm}
+        report = {**dict(zip(terms, values.tolist(), strict=True)), "grad_norm": norm}
         if np.isfinite(list(report.values())).all():
             self.optimizer.step()
         return report
@@ -233,16 +233,19 @@ class PlannerLearner:
     def _batch(self, lessons: Sequence[Lesson], scale: _Scale) -> LessonBatch:
         """The lessons under the planner as it is now, with a graph."""
         log_probs, reference = self._now_and_first(lessons)
+        # The rival of a choice is the planner's likeliest other candidate.
         now = log_probs.detach().exp().cpu().numpy()
         choice = np.array([one.choice for one in lessons])
         rivals = now.copy()
         rivals[np.arange(len(lessons)), choice] = -1.0
         rival = np.where([len(one.candidates) > 1 for one in lessons], rivals.argmax(1), choice)
+        # The critic's advantage over the planner's mean, and its margin over the rival.
         values = self._values(lessons, now.shape) / scale.unit
         mean = (now * np.nan_to_num(values)).sum(axis=1)
         rows = np.arange(len(lessons))
         advantage = values[rows, choice] - mean
         margin = values[rows, choice] - values[rows, rival]
+        # Lessons without a critic state keep the advantage that was stored with them.
         stored = np.array([self._stored(one, scale) for one in lessons]) / scale.unit
         known = ~np.isnan(advantage)
         advantage = np.where(known, advantage, stored)
@@ -271,7 +274,7 @@ class PlannerLearner:
         prompts: Sequence[Prompt],
         answers: Sequence[tuple[tuple[int, ...], ...]],
     ) -> None:
-        """Let the lessons know what the reference says; it is frozen, so once is enough."""
+        """Give lessons their log-probs under the reference, once each: the reference is frozen."""
         new = [k for k, one in enumerate(lessons) if one.reference is None]
         if not new:
             return
@@ -283,7 +286,7 @@ class PlannerLearner:
             lessons[k].reference = row[: len(answers[k])].cpu().numpy()
 
     def _values(self, lessons: Sequence[Lesson], shape: tuple[int, ...]) -> NDArray[np.float64]:
-        """The critic's opinion of every candidate; NaN where there is no candidate or no critic."""
+        """The critic's value of every candidate; NaN where there is no candidate or no critic."""
         found = np.full(shape, np.nan)
         seen = [
             (k, one.critic_state) for k, one in enumerate(lessons) if one.critic_state is not None

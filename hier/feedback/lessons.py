@@ -26,20 +26,20 @@ SHARD = 1000  # lessons in a file
 
 @dataclass(slots=True)
 class Lesson:
-    """One closed subgoal as the planner is told of it.
+    """One closed subgoal as an example for the planner: question, choice and return.
 
     Attributes:
-        question: what it was asked.
-        pictures: what it was shown, as PNG files.
-        candidates: sentences it chose from.
-        log_probs: its opinion then, log p(g|s) of each.
+        question: text that the planner was asked.
+        pictures: images that it was shown, as PNG files.
+        candidates: sentences that it chose from.
+        log_probs: its distribution at that time, log p(g|s) of each candidate.
         choice: index of the one pursued.
         behavior: log-probability with which that was chosen, its own or guidance's.
         reward: R, discounted environment reward over the subgoal's steps.
         discount: γ^τ; 0 if the episode ended with it.
         duration: τ, environment steps.
         outcome: ``done``, ``failed``, ``timeout`` or ``episode end``.
-        version: the planner's then.
+        version: the planner's at that time.
         level: environment id.
         success: whether the episode succeeded.
         group: which episodes it is compared with: those that began alike.

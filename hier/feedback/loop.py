@@ -179,8 +179,8 @@ class FeedbackLearning(BaseCallback):
     def on_evaluation(self, success: float) -> None:
         """Take in an evaluation; the planner goes back to its best if the agent got much worse.
 
-        The bar then comes down half-way, so that a fall of the controller's own does not hold the
-        planner for ever.
+        The bar then comes down half-way. Otherwise a lasting fall of the controller's own success
+        would undo every later round of feedback.
 
         Args:
             success: share of successful episodes.
@@ -227,7 +227,7 @@ def build_feedback(
     planner: Any,
     guidance: SubgoalGuidance | None = None,
 ) -> FeedbackLearning | None:
-    """What teaches the planner; ``None`` where it does not learn and nothing is stored.
+    """What fine-tunes the planner; ``None`` where it does not learn and nothing is stored.
 
     Raises:
         ConfigError: if the planner has no weights to learn with.

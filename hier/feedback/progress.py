@@ -16,7 +16,7 @@ from hier.planners.protocol import Planner, PlannerQuery, PlannerReply
 class PlannerProgress:
     """A planner before and after feedback, on the states in which an expert would be asked.
 
-    The expert is asked here alone, to judge; nothing is learned from it.
+    The expert serves this measurement alone; the planner learns nothing from it.
 
     Args:
         planner: as it is before.

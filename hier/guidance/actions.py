@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MEMBER = "reference.safetensors"  # in a checkpoint, beside SB3's own files
 _PORTION = 0.25  # of the answers left, asked in each rollout: most early, some all along
-_EPOCHS = 5  # over all answers so far, each time; the network goes on from what it knows
+_EPOCHS = 5  # over all answers so far, each time, from the network's present weights
 _NEWS = 0.05  # share of new answers from which it is worth learning again
 
 
@@ -61,8 +61,8 @@ class ActionDistillation(BaseCallback):
     """Asks the planner for actions in states the controller visits, and distils the answers.
 
     In each rollout a quarter of the answers left is asked, in states drawn at random, so that the
-    reference sees states of each stage of training; then it learns from all so far. What it learned
-    and was told is kept in the run's checkpoints (:class:`hier.run.folder.Checkpointed`). Logs
+    reference sees states of each stage of training; then it learns from all so far. Checkpoints
+    keep the network and the answers (:class:`hier.run.folder.Checkpointed`). Logs
     ``guidance/action_answers``, ``guidance/action_kl`` and ``guidance/action_agreement``, the
     network against answers held out.
 
@@ -74,7 +74,7 @@ class ActionDistillation(BaseCallback):
         seed: of the draws and of the network.
 
     Raises:
-        ConfigError: if the planner says nothing about actions.
+        ConfigError: if the planner does not score actions.
     """
 
     def __init__(

@@ -186,7 +186,7 @@ class SubgoalCritic:
         monte_carlo: η, share of the return in the targets of transitions whose episode is over.
         capacity: transitions kept.
         batch_size: of an update.
-        warmup: environment steps, over all transitions, before the critic has a say.
+        warmup: environment steps, over all transitions, before the critic takes part in choices.
         warmup_rewards: transitions with reward, after which it has it sooner.
         seed: of weights and draws.
     """
@@ -223,7 +223,7 @@ class SubgoalCritic:
 
     @property
     def ready(self) -> bool:
-        """Whether it has learned enough to have a say."""
+        """Whether it has learned enough to take part in choices."""
         warm = self.steps >= self.warmup or self.rewarded >= self.warmup_rewards
         return warm and self.updates > 0
 

@@ -147,7 +147,7 @@ class GuidanceLearning(BaseCallback):
     ``doubt``, ``kl`` (of the choice to the planner), ``advantage``, ``requeries`` per choice and
     the share ``overruled`` (not the planner's likeliest), all of guided choices; the share of those
     as ``guided``, and success of late in guided and other episodes, ``success_guided`` and
-    ``success_obeyed``; and as text ``proposals``, the last proposals
+    ``success_planner_alone``; and as text ``proposals``, the last proposals
     that were questioned.
 
     Args:
@@ -185,7 +185,7 @@ class GuidanceLearning(BaseCallback):
         return True
 
     def _count_episode(self, guided: bool, success: bool) -> None:
-        # What obeying earned says nothing against doubt, once there is the choice.
+        # Once episodes are guided, those of the planner alone no longer measure the doubt.
         if guided or not self.guidance.critic.ready:
             self.guidance.doubt.update(success)
         if self.guidance.trust is not None and self.guidance.critic.ready:
@@ -236,8 +236,8 @@ class GuidanceLearning(BaseCallback):
         self.logger.record("guidance/kl_coef", self.guidance.temperature.value)
         self.logger.record("guidance/doubt", self.guidance.doubt.share())
         if self.guidance.trust is not None:
-            obeyed, guided = self.guidance.trust.rates()
-            self.logger.record("guidance/success_obeyed", obeyed)
+            alone, guided = self.guidance.trust.rates()
+            self.logger.record("guidance/success_planner_alone", alone)
             self.logger.record("guidance/success_guided", guided)
             shares = [record.decision.guided for record in self._records]
             self.logger.record("guidance/guided", np.mean(shares) if shares else 0.0)

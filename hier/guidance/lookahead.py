@@ -1,12 +1,13 @@
 """SLINVIT's tree search over subgoals, two deep (arXiv 2402.16181).
 
-A candidate g in state s is worth what the critic says, or what the state s' would be worth that the
-agent imagines after it, whichever is more:
+The value of a candidate g in state s is the larger of the critic's value and the value of the state
+s' that the agent imagines after it:
 
     max(Q̂(s,g), γ^τ V(s')),     V(s') = λ log Σ_g' p(g'|s') exp(Q̂(s',g') / λ).
 
-The planner and the critic judge s' as if it had been reached. Reward on the way is left to Q̂, and
-that the episode may end there is not foreseen: where it does, Q̂ has the reward and is the larger.
+The planner and the critic are asked about s' as if it had been reached. The second value leaves out
+the reward on the way to s' and the possible end of the episode there. In that case Q̂, which learned
+from that reward, is the larger of the two.
 """
 
 from __future__ import annotations
@@ -53,13 +54,13 @@ class LookAhead:
         The planner is asked about all imagined states in one batch, the critic in one pass.
 
         Args:
-            planner, critic: judge the imagined states.
+            planner, critic: asked about the imagined states.
             queries: one per environment.
             priors: log p(g|s) of each, ``(n_i,)``.
             values: Q̂(s,g) of each, ``(n_i,)``; left as they are.
             kl_coef: λ.
             doubt: share of chance mixed into the planner's distribution in s'.
-            imagine: the outcome of a subgoal; ``None`` where it cannot be told.
+            imagine: the outcome of a subgoal; ``None`` where it is not known.
 
         Returns:
             Per environment its values, and how many states the planner was asked about.

@@ -43,7 +43,7 @@ class GuidedSelector:
 
     A subgoal is drawn from ``π ∝ p exp(Q̂/λ)``. If its advantage ``Q̂(s,g) - V(s)`` is below ε, the
     planner is asked again: the rejected subgoal is no longer among the candidates, and the query
-    says what was rejected for which advantage. ε halves with each round; after the last one the
+    lists each rejected subgoal with its advantage. ε halves with each round; after the last one the
     best seen is taken. Until the critic is ready this is :class:`PlannerSelector`.
 
     Args:
@@ -54,7 +54,7 @@ class GuidedSelector:
         seed: of the draws.
         tune: let a tuned λ follow these choices.
         lookahead: also values what subgoals will lead to; ``None`` for Q̂ alone.
-        guides: says for each episode whether it is guided; all are if omitted.
+        guides: decides for each episode whether it is guided; all are if omitted.
     """
 
     needs_critic_state = True
@@ -110,8 +110,8 @@ class GuidedSelector:
             queries, replies, priors, values, guided, strict=True
         ):
             # ReAd alone leaves proposing to the planner.
-            obeyed = math.isinf(kl_coef) or not free
-            policy = reply.log_probs if obeyed else soft_choice(prior, q, kl_coef)
+            planner_alone = math.isinf(kl_coef) or not free
+            policy = reply.log_probs if planner_alone else soft_choice(prior, q, kl_coef)
             kl = divergence(policy, prior)
             if self.tune and free:
                 self.temperature.update(kl)

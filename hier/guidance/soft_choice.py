@@ -95,11 +95,12 @@ class PriorSmoothing:
 
 
 class GuidanceBandit:
-    """Whether an episode is guided, or the planner obeyed: whichever has succeeded more of late.
+    """Decides for each episode whether it is guided, by which has succeeded more often of late.
 
-    A critic that is wrong about what it has not seen can do worse than the planner alone. So the
-    training episodes are shared between the two by Thompson sampling on their success, with
-    forgetting, since controller and critic go on learning; judged is with the better of the two.
+    A critic can be wrong about states that it has not seen, and then guidance does worse than the
+    planner alone. Training episodes are therefore shared between the two arms by Thompson sampling
+    on their success (Thompson 1933), with forgetting because controller and critic go on learning.
+    Evaluations use the better arm.
 
     Args:
         seed: of the draws.
@@ -108,28 +109,28 @@ class GuidanceBandit:
 
     def __init__(self, seed: int = 0, rate: float = 0.02):
         self.rate = rate
-        self.wins, self.losses = [0.0, 0.0], [0.0, 0.0]  # obeyed, guided
+        self.wins, self.losses = [0.0, 0.0], [0.0, 0.0]  # planner alone, guided
         self._rng = np.random.default_rng(seed)
 
     def draw(self) -> bool:
         """Whether the next training episode is guided."""
-        obeyed, guided = (
+        alone, guided = (
             self._rng.beta(1 + won, 1 + lost)
             for won, lost in zip(self.wins, self.losses, strict=True)
         )
-        return bool(guided >= obeyed)
+        return bool(guided >= alone)
 
     def best(self) -> bool:
         """Whether guidance does at least as well."""
-        obeyed, guided = self.rates()
-        return guided >= obeyed
+        alone, guided = self.rates()
+        return guided >= alone
 
     def rates(self) -> tuple[float, float]:
-        """Success of late when obeying and when guided, drawn toward one half by ignorance."""
-        obeyed, guided = (
+        """Recent success of the planner alone and of guided episodes, with one prior count each."""
+        alone, guided = (
             (1 + won) / (2 + won + lost) for won, lost in zip(self.wins, self.losses, strict=True)
         )
-        return obeyed, guided
+        return alone, guided
 
     def update(self, guided: bool, success: bool) -> None:
         """Take in how a training episode ended."""

@@ -13,9 +13,7 @@ from hier.hierarchy.lanes import Hierarchy
 from hier.planners.protocol import PlannerQuery, PlannerReply
 
 
-def draw_lane(
-    domain: Domain, hierarchy: Hierarchy, env: Any, caption: str
-) -> NDArray[np.uint8]:
+def draw_lane(domain: Domain, hierarchy: Hierarchy, env: Any, caption: str) -> NDArray[np.uint8]:
     """What the first lane knows, pursues and chose from, ``(height, width, 3)`` uint8.
 
     Args:

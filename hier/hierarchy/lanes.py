@@ -294,7 +294,7 @@ class Hierarchy:
     def controller_observation(self, observation: dict[str, NDArray]) -> dict[str, NDArray]:
         """What the controllers see, batched.
 
-        What the tracker shows them, ``subgoal`` and, with a reference, what it says.
+        These are the tracker's entries, ``subgoal`` and, with a reference policy, its log-probs.
         """
         seen = {
             **self.tracker.controller_entries(observation),

@@ -1,1 +1,1 @@
-"""Everything that knows of a run: set-up, training, evaluation, recording, its folder."""
+"""A run: set-up, training, evaluation, recording, its folder, and many runs at a time."""

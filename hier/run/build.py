@@ -192,7 +192,7 @@ def build_hindsight(config: HierConfig) -> Hindsight | None:
         return None
     if config.guidance.value_shaping:
         raise ConfigError(
-            "controller.hindsight cannot tell the planner's values of targets it never saw; set it "
+            "controller.hindsight does not know the planner's values of moved targets; set it "
             "to 0, or guidance.value_shaping"
         )
     flat = config.planner.type == "none"  # and so paid for the mission alone

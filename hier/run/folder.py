@@ -1,4 +1,4 @@
-"""A run on disk: what it was asked, what it earned, and where to go on from."""
+"""A run on disk: its configuration, results, and the checkpoints to resume from."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ WORKERS = 2  # trainings at a time, one torch thread each: the best use of two c
 
 
 def train_job(job: tuple[HierConfig, str, Path]) -> Row:
-    """Train and judge one configuration; ``(config, variant, folder)`` to a result row.
+    """Train and evaluate one configuration; ``(config, variant, folder)`` to a result row.
 
     The row is kept in the folder, and a folder that has one of this configuration is not trained
     again. A run of another configuration is left alone.
@@ -134,7 +134,7 @@ def train_all(jobs: Sequence[tuple[HierConfig, str, Path]]) -> list[Row]:
 
 
 def side_by_side(function: Callable[[Job], Row], jobs: Sequence[Job]) -> list[Row]:
-    """Run jobs in processes of their own, as many at a time as there are workers.
+    """Run jobs in processes of their own, WORKERS at a time.
 
     Args:
         function: importable, from a job to its row.

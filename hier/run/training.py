@@ -20,7 +20,7 @@ from hier.run.setup import Setup
 
 
 class TrainingError(UserError, RuntimeError):
-    """Training ended early; the text says why and how to go on from what was learned."""
+    """Training ended early; the message gives the reason and how to resume."""
 
 
 @dataclass(frozen=True, slots=True)

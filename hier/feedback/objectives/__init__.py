@@ -1,4 +1,4 @@
-"""What subgoals earned, as losses on the planner's distribution over candidates.
+"""Losses on the planner's distribution over candidates, weighted by the returns of subgoals.
 
 The planner draws from a closed set, so its policy is log p(g|s), the scores of whole answers
 normalized over the candidates, and every gradient below goes through that. Prompts and whatever

@@ -20,13 +20,13 @@ class LessonBatch:
         reference: ``(n, m)`` the same of the frozen reference.
         choice: ``(n,)`` int64, the candidate that was pursued.
         behavior: ``(n,)`` log-probability of the choice when it was made.
-        advantage: ``(n,)`` what the choice earned beyond the state's value.
-        gain: ``(n,)`` how its episode fared beside the others of its group, in their standard
+        advantage: ``(n,)`` return of the choice above the state's value.
+        gain: ``(n,)`` its episode's return relative to the others of its group, in their standard
             deviations, see :func:`hier.feedback.objectives.grpo.relative`.
         rival: ``(n,)`` int64, the candidate that the choice is compared with.
         margin: ``(n,)`` by how much the choice is better than its rival.
         values: ``(n, m)`` a critic's opinion of every candidate; ``None`` without one.
-        appeal: ``(n, m)`` what a discriminator says for each candidate, in logits.
+        appeal: ``(n, m)`` the discriminator's logit of each candidate.
     """
 
     log_probs: Tensor

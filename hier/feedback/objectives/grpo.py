@@ -17,7 +17,7 @@ class GRPO(Objective):
     ``Â = (G - mean G) / std G`` (arXiv 2402.03300, eq. 3; Agent-R1, 2511.14460).
 
     G is the discounted return of the whole episode, and a group are episodes of one level
-    (``LessonBatch.gain`` is Â). A group of one, or in which all fared alike, teaches nothing. The
+    (``LessonBatch.gain`` is Â). A group of one, or one with equal returns, has no gradient. The
     ratio is that of whole answers. No critic is needed.
 
     Attributes:

@@ -35,5 +35,5 @@ def discriminator_loss(successful: Tensor, own: Tensor) -> Tensor:
 
     Where both sides are alike its minimum is D = 1/2 everywhere, that is log 2.
     """
-    told = functional.softplus(-successful).mean() + functional.softplus(own).mean()
-    return told / 2
+    loss = functional.softplus(-successful).mean() + functional.softplus(own).mean()
+    return loss / 2

@@ -15,8 +15,8 @@ from hier.feedback.objectives.base import LessonBatch, Objective
 class StepDPO(Objective):
     """``L = -E[log σ(β [log p(g⁺)/p_ref(g⁺) - log p(g⁻)/p_ref(g⁻)])]`` (arXiv 2411.03817, eq. 9).
 
-    The choice is the better of the two where its margin is positive, else its rival is; a pair
-    without a margin says nothing.
+    The choice is the better of the two where its margin is positive, otherwise its rival is. A pair
+    without a margin has no gradient.
 
     Attributes:
         beta: β, how many nats from the reference a preference is worth.

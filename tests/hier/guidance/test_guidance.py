@@ -240,7 +240,7 @@ class TestTraining:
     def test_training_shares_episodes_with_the_planner_alone(self, guided):
         events = EventAccumulator(str(guided.folder / "tensorboard"))
         events.Reload()
-        for name in ("success_obeyed", "success_guided", "guided"):
+        for name in ("success_planner_alone", "success_guided", "guided"):
             assert all(0 <= e.value <= 1 for e in events.Scalars(f"guidance/{name}"))
         trained = open_trained(guided.folder)
         assert sum(trained.guidance.trust.losses) + sum(trained.guidance.trust.wins) > 0
@@ -430,5 +430,5 @@ class TestValue:
 
     def test_a_planner_without_values_is_an_error(self, tmp_path):
         config = HierConfig.load("demo", [*SMALL, "guidance.value_shaping=1"])
-        with pytest.raises(TrainingError, match="says no value"):
+        with pytest.raises(TrainingError, match="gives no value"):
             train(config, folder=tmp_path / "run", progress=False)
