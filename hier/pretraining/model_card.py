@@ -1,4 +1,4 @@
-"""What is said about a pre-trained planner, in the README of its folder."""
+"""The model card of a pre-trained planner: the README of its folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from hier.pretraining.config import PretrainConfig
 
 _HEAD = """\
-A LLaVA of {parameters:,} parameters for the {domain} domain. It looks at a picture of
+A LLaVA of {parameters:,} parameters for the domain {domain}. It sees a picture of
 {pixels} x {pixels} pixels, reads the mission and the subgoals tried so far, and names the next
 subgoal. The picture shows {shown}.
 
@@ -24,43 +24,43 @@ processor = AutoProcessor.from_pretrained(folder)
 
 ## Training
 
-`hier pretrain {preset}`, seed {seed}: {steps:,} steps of {batch_size} examples from
-{demonstrations:,} states in which the domain's expert was asked for a subgoal{start}.{sight}
+`hier pretrain {preset}`, seed {seed}: {steps:,} steps of {batch_size} examples. The examples come
+from {demonstrations:,} states in which the domain's expert was asked for a subgoal{start}.{sight}
 
 The states come from {episodes:,} episodes of the source levels below (level seeds from
 0 on){plain}.
-{varied}15 % of the subgoals pursued were drawn by chance, and in every other episode 10 % of the
-actions, so that it knows states after mistakes.
+{varied}15 % of the pursued subgoals were drawn by chance, and in every other episode 10 % of the
+actions, so that the planner also learned what to do after mistakes.
 
-It learned at once: {tasks}, and (in `value_head.safetensors`) the discounted return under the
-scripted controller that plays.
+It learned several tasks at once: {tasks}. The value head (`value_head.safetensors`) learned the
+discounted return of the scripted controller.
 
 {held_out}
 
 ## Accuracy
 
-Share of states in which its likeliest subgoal is the expert's, on level seeds from
-{first_seed:,} on, and the mean probability it gives the expert's. The states are those in which a
-planner is asked while the scripted controller plays on the expert's subgoals; in the last column
-with mistakes on the way, as in training.
+*Accuracy* is the share of states in which the planner's likeliest subgoal is the expert's.
+*Probability* is the mean probability that it gives the expert's subgoal. Level seeds start at
+{first_seed:,}. The states are those in which a planner is asked while a scripted controller pursues
+the expert's subgoals. The last column is the accuracy in episodes with mistakes, as in training.
 
-| level | | states | accuracy | probability | after mistakes |
+| level | kind | states | accuracy | probability | accuracy after mistakes |
 |---|---|---|---|---|---|
 {rows}
 """
 _SIGHT = """ In the
-first {sight_steps:,} steps only its encoder learned, to tell what each patch of the map shows: the
-code of every cell, and the words for it as the decoder knows them."""
+first {sight_steps:,} steps only the encoder learned: to recognize the code of every cell in each
+patch of the map, and the words for it."""
 _VARIED = """\
-Those of the first kind were changed before they were played, {variation:g} times as often as the
-domain's variations would have it: clutter, another locked door with its key, a mission composed by
-the domain's own grammar (also of two or three clauses, or about a goal square), other words.
-Colors, balls and boxes, and left and right were exchanged at random. """
+The first group was changed before it was played, {variation:g} times as often as the domain's
+variations allow: clutter, another locked door with its key, a mission composed by the domain's own
+grammar (also of two or three clauses, or about a goal square), other words. Colors, balls and
+boxes, and left and right were exchanged at random. """
 _SOLVED = """
 ## Success
 
-Share of {episodes} episodes a level, on the same seeds, that end in success when the scripted
-controller pursues this planner's subgoals, and the oracle's.
+Share of {episodes} episodes per level, on the same seeds, that end in success when a scripted
+controller pursues the planner's subgoals.
 
 | level | this planner | oracle |
 |---|---|---|
@@ -69,8 +69,8 @@ controller pursues this planner's subgoals, and the oracle's.
 _LIMITS = """
 ## Limits
 
-It knows the words of its domain and what its levels look like. The expert is not always right, and
-where two subgoals are equally good one of them counts as wrong.
+The planner knows only the words of its domain and the look of its levels. The expert is not always
+right, and where two subgoals are equally good one of them counts as wrong.
 """
 
 
@@ -98,7 +98,7 @@ def model_card(
     held_out = (
         "No demonstration and no choice of a setting comes from a held-out level."
         if config.held_out
-        else "No level is held out: accuracy is that on unseen seeds of the levels it learned on."
+        else "No level is held out: accuracy is measured on unseen seeds of the training levels."
     )
     varied = domain.variations().vary is not None and config.variation > 0
     plain = f" and\n{config.plain_episodes:,} more of the levels as they are"
