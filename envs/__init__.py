@@ -1,6 +1,11 @@
-"""Simulators behind one interface: environments, observations and subgoal vocabularies."""
+"""Simulators behind one interface: environments, observations, percepts and subgoal vocabularies.
 
-from hier.envs.domain import Domain
+A domain's ``percept.py`` lies here and not in :mod:`hier.perception`, because its subgoal space and
+its expert, which lie here too, are defined on percepts. How a percept comes out of an observation
+is perception.
+"""
+
+from hier.envs.domain import Domain, Scene, batched
 from hier.envs.errors import (
     ConfigError,
     PerceptionError,
@@ -10,7 +15,14 @@ from hier.envs.errors import (
     UserError,
 )
 from hier.envs.registry import domain_named, domain_of, env_ids, make_env
-from hier.envs.subgoal import Expert, Percept, Subgoal, SubgoalSpace, SubgoalSyntaxError
+from hier.envs.subgoal import (
+    Expert,
+    Percept,
+    Subgoal,
+    SubgoalSpace,
+    SubgoalSyntaxError,
+    normalized,
+)
 
 __all__ = [
     "ConfigError",
@@ -19,14 +31,17 @@ __all__ = [
     "Percept",
     "PerceptionError",
     "RunFolderError",
+    "Scene",
     "SimulatorError",
     "Subgoal",
     "SubgoalSpace",
     "SubgoalSyntaxError",
     "UnknownNameError",
     "UserError",
+    "batched",
     "domain_named",
     "domain_of",
     "env_ids",
     "make_env",
+    "normalized",
 ]

@@ -22,12 +22,13 @@ from hier.envs.subgoal import Subgoal, SubgoalSpace
 from hier.envs.variations import Variations
 
 FAR = 1 << 20  # a distance to where no way is known; compiled code keeps it: do not change
+CRITIC_VIEW = 15  # cells a side of the map in a :class:`CriticState`
 
 Observation = dict[str, NDArray]
 
 
 def batched(observation: Observation) -> Observation:
-    """The observation of one environment as a batch of one."""
+    """The observation of one environment as a batch of one, without a copy."""
     return {key: value[None] for key, value in observation.items()}
 
 
@@ -71,31 +72,6 @@ class Imagined(NamedTuple):
 
     percept: Any
     steps: int
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """One moment to be drawn.
-
-    Attributes:
-        percept: what the agent knows.
-        subgoal: what is pursued; ``None`` in flat reinforcement learning.
-        candidates: what it was chosen from.
-        log_probs: the planner's, one per candidate.
-        advantages: the critic's, one per candidate, NaN where unknown.
-        value: of the state, by critic or planner.
-        caption: one short line.
-        level: ``env.render()``, to be shown beside.
-    """
-
-    percept: Any
-    subgoal: Subgoal | None = None
-    candidates: Sequence[Subgoal] = ()
-    log_probs: NDArray[np.floating] | None = None
-    advantages: NDArray[np.floating] | None = None
-    value: float | None = None
-    caption: str = ""
-    level: NDArray[np.uint8] | None = None
 
 
 class Tracker(Protocol):
@@ -219,6 +195,40 @@ class Relabeling(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One moment of an episode, to be drawn by :meth:`Domain.draw_scene`.
+
+    Attributes:
+        percept: what the agent knows.
+        subgoal: what the controller pursues; ``None`` in flat reinforcement learning.
+        candidates: the subgoals from which it was chosen.
+        log_probs: ``(n,)`` the planner's log-probability of each candidate.
+        advantages: ``(n,)`` the critic's advantage of each candidate; NaN where it is unknown.
+        value: the estimated value of the state.
+        caption: one short line.
+        level: ``env.render()``, to be shown beside.
+
+    Raises:
+        ValueError: if there is not one log-probability or advantage for each candidate.
+    """
+
+    percept: Any
+    subgoal: Subgoal | None = None
+    candidates: Sequence[Subgoal] = ()
+    log_probs: NDArray[np.floating] | None = None
+    advantages: NDArray[np.floating] | None = None
+    value: float | None = None
+    caption: str = ""
+    level: NDArray[np.uint8] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("log_probs", "advantages"):
+            numbers = getattr(self, name)
+            if numbers is not None and len(numbers) != len(self.candidates):
+                raise ValueError(f"{len(numbers)} {name} for {len(self.candidates)} candidates")
+
+
 class Domain(ABC):
     """A family of simulators that share subgoals and perception.
 
@@ -328,28 +338,12 @@ class Domain(ABC):
         """
         raise self._without("hindsight", "set controller.hindsight=0")
 
-    def draw_scene(
-        self,
-        percept: Any,
-        subgoal: Subgoal | None,
-        candidates: Sequence[Subgoal] = (),
-        log_probs: NDArray[np.floating] | None = None,
-        *,
-        caption: str = "",
-        level: NDArray[np.uint8] | None = None,
-    ) -> NDArray[np.uint8]:
+    def draw_scene(self, scene: Scene) -> NDArray[np.uint8]:
         """One moment as a picture.
 
-        Args:
-            percept: what the agent knows.
-            subgoal: what is pursued; ``None`` in flat reinforcement learning.
-            candidates: what it was chosen from.
-            log_probs: one per candidate.
-            caption: one short line.
-            level: ``env.render()``, to be shown beside.
-
         Returns:
-            ``(height, width, 3)`` uint8 with even sides, always of one size.
+            ``(height, width, 3)`` uint8 with even sides. The size depends on nothing but whether
+            there is a picture of the level, so that the frames of an episode fit together.
 
         Raises:
             ConfigError: where nothing can be drawn.

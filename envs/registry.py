@@ -9,22 +9,34 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from fnmatch import fnmatchcase
 from functools import lru_cache
+from typing import NamedTuple
 
 import gymnasium as gym
 
 from hier.envs.domain import Domain
 from hier.envs.errors import ConfigError, UnknownNameError
 
-# Paths, imported when asked for: a domain joins a simulator with its perception, which lies above.
-DOMAINS: dict[str, str] = {
-    "gridworld": "hier.perception.gridworld.domain:Gridworld",
-    "rooms": "hier.perception.rooms.domain:Rooms",
-    "rooms-privileged": "hier.perception.rooms.domain:PrivilegedRooms",
-    "pointmaze": "hier.perception.pointmaze.domain:PointMaze",
-    "pointmaze-privileged": "hier.perception.pointmaze.domain:PrivilegedPointMaze",
-    "fetch": "hier.perception.fetch.domain:Fetch",
-    "fetch-privileged": "hier.perception.fetch.domain:PrivilegedFetch",
+
+class _Entry(NamedTuple):
+    ids: str  # pattern that the ids of the domain's environments fit
+    path: str  # imported when it is asked for: a domain needs perception, which lies above
+
+
+# The first whose pattern fits an id is its domain.
+_DOMAINS = {
+    "rooms": _Entry("MiniWorld-*", "hier.perception.rooms.domain:Rooms"),
+    "rooms-privileged": _Entry(
+        "privileged/MiniWorld-*", "hier.perception.rooms.domain:PrivilegedRooms"
+    ),
+    "pointmaze": _Entry("PointMaze_*", "hier.perception.pointmaze.domain:PointMaze"),
+    "pointmaze-privileged": _Entry(
+        "privileged/PointMaze_*", "hier.perception.pointmaze.domain:PrivilegedPointMaze"
+    ),
+    "fetch": _Entry("Fetch*", "hier.perception.fetch.domain:Fetch"),
+    "fetch-privileged": _Entry("privileged/Fetch*", "hier.perception.fetch.domain:PrivilegedFetch"),
+    "gridworld": _Entry("*", "hier.perception.gridworld.domain:Gridworld"),
 }
 
 
@@ -35,9 +47,11 @@ def domain_named(name: str) -> Domain:
         UnknownNameError: for an unknown name.
         ConfigError: for a path that does not lead to a :class:`hier.envs.domain.Domain`.
     """
-    if ":" not in name and name not in DOMAINS:
-        raise UnknownNameError("domain", name, DOMAINS)
-    return _import(DOMAINS.get(name, name))
+    if ":" in name:
+        return _import(name)
+    if name not in _DOMAINS:
+        raise UnknownNameError("domain", name, _DOMAINS)
+    return _import(_DOMAINS[name].path)
 
 
 @lru_cache
@@ -62,12 +76,12 @@ def _import(path: str) -> Domain:
 
 def default_domain() -> Domain:
     """The domain that is meant where none is named."""
-    return domain_named(next(iter(DOMAINS)))
+    return domain_named("gridworld")
 
 
 def env_ids() -> tuple[str, ...]:
     """All ids of the domains that come with this package, sorted."""
-    return tuple(sorted(name for domain in DOMAINS for name in domain_named(domain).env_ids()))
+    return tuple(sorted(name for domain in _DOMAINS for name in domain_named(domain).env_ids()))
 
 
 def domain_of(env_id: str) -> Domain:
@@ -111,7 +125,8 @@ def _resolve(env_id: str) -> tuple[Domain, str]:
         if level not in domain.env_ids():
             raise UnknownNameError(f"level of {path}", level, domain.env_ids())
         return domain, level
-    for name in DOMAINS:
-        if env_id in domain_named(name).env_ids():
-            return domain_named(name), env_id
-    raise UnknownNameError("environment id", env_id, env_ids(), remedy="List them: hier envs")
+    name = next(name for name, entry in _DOMAINS.items() if fnmatchcase(env_id, entry.ids))
+    domain = domain_named(name)
+    if env_id not in domain.env_ids():
+        raise UnknownNameError("environment id", env_id, env_ids(), remedy="List them: hier envs")
+    return domain, env_id

@@ -51,6 +51,15 @@ class Subgoal:
         return f"{self.verb}{noun}{place}"
 
 
+def normalized(text: str) -> str:
+    """A sentence as :meth:`SubgoalSpace.parse` compares it: lower case, single blanks, no stop.
+
+    >>> normalized("  Pick up the  RED key. ")
+    'pick up the red key'
+    """
+    return " ".join(text.lower().split()).rstrip(".")
+
+
 class Outcome(StrEnum):
     """How a subgoal ended."""
 

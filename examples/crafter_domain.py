@@ -15,7 +15,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from hier.envs import Domain, SimulatorError, Subgoal, SubgoalSyntaxError
+from hier.envs import Domain, SimulatorError, Subgoal, SubgoalSyntaxError, normalized
 from hier.envs.domain import FAR
 
 ACHIEVEMENTS = (
@@ -119,7 +119,7 @@ class CrafterEnv(gym.Env):
 class Subgoals:
     """One subgoal for each achievement."""
 
-    verbs = tuple(dict.fromkeys(text.split()[0] for text in ACHIEVEMENTS))
+    verbs = ACHIEVEMENTS
     encoding_size = len(ACHIEVEMENTS)
 
     def candidates(self, percept: Percept) -> list[Subgoal]:
@@ -128,10 +128,10 @@ class Subgoals:
         return [Subgoal(text) for text in possible if text not in done] or [Subgoal("wake up")]
 
     def parse(self, text: str) -> Subgoal:
-        cleaned = " ".join(text.lower().split()).rstrip(".")
-        if cleaned not in ACHIEVEMENTS:
+        sentence = normalized(text)
+        if sentence not in ACHIEVEMENTS:
             raise SubgoalSyntaxError(f"{text!r} is no subgoal; write for example 'collect wood'")
-        return Subgoal(cleaned)
+        return Subgoal(sentence)
 
     def encode(self, subgoal: Subgoal | None) -> np.ndarray:
         return np.array([str(subgoal) == text for text in ACHIEVEMENTS], np.float32)

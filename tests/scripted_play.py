@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from minigrid.minigrid_env import MiniGridEnv
-from numpy.typing import NDArray
 
 from hier import envs
+from hier.envs.domain import batched
 from hier.envs.gridworld.env import GridworldEnv
 from hier.envs.gridworld.percept import GridPercept
 from hier.envs.gridworld.subgoals import GridworldSubgoals
@@ -92,7 +92,7 @@ class Play:
         observation, _ = self.env.reset(seed=seed)
         self.reward, self.ended = 0.0, False
         self.frame = observation["image"]
-        self.tracker.reset(_batch(observation))
+        self.tracker.reset(batched(observation))
         return self.tracker.percept(0).snapshot()
 
     def step(self, action: int) -> GridPercept:
@@ -100,7 +100,7 @@ class Play:
         observation, self.reward, terminated, truncated, _ = self.env.step(action)
         self.ended = terminated or truncated
         self.frame = observation["image"]
-        self.tracker.update(_batch(observation))
+        self.tracker.update(batched(observation))
         return self.tracker.percept(0).snapshot()
 
     def follow_expert(
@@ -109,8 +109,8 @@ class Play:
         """Play an episode on the expert's subgoals, with chance where it knows none.
 
         Args:
-            seed: of the level, and of slips and chance.
-            slip: probability of any action instead of the one that serves the subgoal.
+            seed: of the level and of everything drawn.
+            random_action: probability of any action instead of the one that serves the subgoal.
             first: actions taken before the expert is asked.
 
         Yields:
@@ -144,9 +144,5 @@ class Play:
             before = after
 
 
-def _batch(observation: dict[str, NDArray]) -> dict[str, NDArray]:
-    return {key: value[None] for key, value in observation.items()}
-
-
-_WALKER = GridScriptedController(MAP_SIZE)
-pursue = _WALKER.action
+_CONTROLLER = GridScriptedController(MAP_SIZE)
+pursue = _CONTROLLER.action

@@ -21,6 +21,8 @@ MIDDLE = np.array([1.3, 0.75, 0.6])  # of what every camera sees
 # the last past a hand that stands before the target.
 VIEWS = ((180.0, -15.0), (180.0, -50.0), (135.0, -30.0))
 FRAME = (PIXELS, PIXELS * len(VIEWS), 3)
+FRAME_EVERY = 2  # control steps between two pictures
+FRAME_SECONDS = FRAME_EVERY * 0.04
 YELLOW = (1.0, 0.85, 0.0, 1.0)
 _UNSEEN = ("head_pan_link", "head_tilt_link", "laser_link")  # yet a third of what is drawn
 

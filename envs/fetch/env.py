@@ -9,14 +9,12 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from hier.envs.fetch.camera import FRAME, camera_of
+from hier.envs.fetch.camera import FRAME, FRAME_EVERY, camera_of
 from hier.envs.fetch.expert import FetchExpert
-from hier.envs.fetch.percept import N_WORDS, TASKS, WORDS, mission_words
+from hier.envs.fetch.percept import MISSION_CODEC, TASKS
 from hier.envs.fetch.plan import draw_plan
 from hier.envs.fetch.subgoals import is_there
 
-FRAME_EVERY = 2  # control steps (of 40 ms) between two pictures
-STEP = 0.04  # seconds a control step takes
 _FINGERS = ("robot0:l_gripper_finger_link", "robot0:r_gripper_finger_link")  # geoms
 _NOTHING = np.zeros(3)
 
@@ -34,7 +32,7 @@ class FetchEnv(gym.Env):
       (:class:`hier.envs.fetch.camera.Camera`);
     - ``frame_age``: ``(1,)`` int64 steps since then;
     - ``hand``: ``(7,)`` float32 place and velocity of the gripper, and the fingers' opening;
-    - ``mission``: ``(8,)`` int64 word ids (:data:`hier.envs.fetch.percept.WORDS`).
+    - ``mission``: ``(8,)`` int64 word ids (:data:`hier.envs.fetch.percept.MISSION_CODEC`).
 
     The privileged variant has instead of pictures ``poses``, ``(9,)`` float32: place and velocity
     of the block, zeros where there is none, and place of the target.
@@ -56,11 +54,11 @@ class FetchEnv(gym.Env):
         self.action_space = env.action_space
         self.privileged = privileged
         self.mission = TASKS[simulator.spec.id.partition("-")[0]]
-        self._words = mission_words(self.mission)
+        self._words = MISSION_CODEC.encode(self.mission)
         joints = [f"robot0:{side}_gripper_finger_joint" for side in "lr"]
         self._fingers = [simulator.model.joint(joint).qposadr[0] for joint in joints]
         seen: dict[str, spaces.Space] = {
-            "mission": spaces.Box(0, len(WORDS) - 1, (N_WORDS,), np.int64),
+            "mission": MISSION_CODEC.space,
             "hand": spaces.Box(-np.inf, np.inf, (7,), np.float32),
         }
         if privileged:

@@ -7,26 +7,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from hier.envs.missions import MissionCodec
+
 REACH_TASK = "reach the red target"
 PUSH_TASK = "push the yellow block to the red target"
 CARRY_TASK = "carry the yellow block to the red target"
 TASKS = {"FetchReach": REACH_TASK, "FetchPush": PUSH_TASK, "FetchPickAndPlace": CARRY_TASK}
-WORDS = ("", "reach", "the", "red", "target", "push", "yellow", "block", "to", "carry")
-N_WORDS = 8  # of a mission, padded with 0
+_WORDS = ("", "reach", "the", "red", "target", "push", "yellow", "block", "to", "carry")
+MISSION_CODEC = MissionCodec(_WORDS, length=8)
 
 SIDE = 0.05  # meters, of the block
 GRASPED = (0.040, 0.053)  # meters that the fingers stand apart on a block, with their play
-
-
-def mission_words(mission: str) -> NDArray[np.int64]:
-    """The word ids of a mission, ``(8,)`` int64."""
-    ids = [WORDS.index(word) for word in mission.split()]
-    return np.array(ids + [0] * (N_WORDS - len(ids)), np.int64)
-
-
-def mission_text(words: NDArray[np.integer]) -> str:
-    """The mission whose word ids are ``words``, ``(8,)``."""
-    return " ".join(WORDS[word] for word in words if word)
 
 
 @dataclass(frozen=True, slots=True)

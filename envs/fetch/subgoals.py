@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hier.envs.fetch.percept import PUSH_TASK, REACH_TASK, FetchPercept
-from hier.envs.subgoal import Subgoal, SubgoalSyntaxError
+from hier.envs.subgoal import Subgoal, SubgoalSyntaxError, normalized
 
 CELL = 0.1  # meters; the unit of ways
 NEAR = 0.05  # meters from the target at which the simulator takes it for reached
@@ -65,9 +65,9 @@ class FetchSubgoals:
         Raises:
             SubgoalSyntaxError: for anything else.
         """
-        cleaned = " ".join(text.lower().split()).rstrip(".")
+        sentence = normalized(text)
         for subgoal in ALL:
-            if cleaned == str(subgoal):
+            if sentence == str(subgoal):
                 return subgoal
         raise SubgoalSyntaxError(
             f"{text!r} is not a subgoal; write for example '{GRASP}' or '{CARRY}'. "

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
-import numpy as np
 from minigrid.envs.babyai.core.verifier import (
     GoToInstr,
     Instr,
@@ -16,15 +15,14 @@ from minigrid.envs.babyai.core.verifier import (
     SeqInstr,
 )
 
+from hier.envs.domain import Observation, Tracker, batched
 from hier.envs.errors import SimulatorError
-from hier.envs.gridworld.cells import EMPTY
 from hier.envs.gridworld.env import GridworldEnv
 from hier.envs.gridworld.expert import GridExpert
 from hier.envs.gridworld.instructions import ReachGoalInstr, instruction_of
-from hier.envs.gridworld.percept import GridPercept
 from hier.envs.gridworld.subgoals import GridworldSubgoals
 from hier.envs.gridworld.targets import VERBS
-from hier.envs.registry import make_env
+from hier.envs.registry import domain_of, make_env
 
 STEPS, EVERY = 30, 5  # random actions per seed, and how often the expert is asked on the way
 
@@ -81,8 +79,8 @@ class CoverageRow:
 def coverage(ids: Iterable[str], seeds: int = 3) -> list[CoverageRow]:
     """Play every level a little and note what its missions and its expert ask for.
 
-    Each seed's start and the states on a short random walk from it are shown to the expert. It
-    sees what is in view at that moment only.
+    The expert is asked at each seed's start and in states on a short random walk from it. It goes
+    by what is in view at that moment only.
 
     Args:
         ids: environment ids.
@@ -100,15 +98,15 @@ def _row(env_id: str, seeds: int) -> CoverageRow:
     answers: list[str] = []
     named_all = True
     try:
-        env = make_env(env_id)
+        env, tracker = make_env(env_id), domain_of(env_id).tracker(1)
         assert isinstance(env, GridworldEnv)
         for seed in range(seeds):
-            env.reset(seed=seed)
-            expert = env.expert()
+            observation, _ = env.reset(seed=seed)
+            expert = env.expert()  # first, because it makes missions readable in every level
             verbs = _verbs_of(instruction_of(env.simulator))
             named_all = named_all and bool(verbs)
             asked_for.update(verbs)
-            answers += _expert_answers(env, expert, seed)
+            answers += _expert_answers(env, expert, tracker, observation, seed)
     except SimulatorError as error:
         return CoverageRow(env_id, buildable=False, covered=False, note=str(error))
     return CoverageRow(
@@ -132,48 +130,26 @@ def _verbs_of(instruction: Instr | None) -> set[str]:
     return next((set(verbs) for kind, verbs in _VERB_OF if isinstance(instruction, kind)), set())
 
 
-def _expert_answers(env: GridworldEnv, expert: GridExpert, seed: int) -> list[str]:
-    """The verbs the expert names on a random walk, an empty text where it names none."""
+def _expert_answers(
+    env: GridworldEnv, expert: GridExpert, tracker: Tracker, observation: Observation, seed: int
+) -> list[str]:
+    """The verbs that the expert names on a random walk, an empty text where it names none.
+
+    The tracker begins anew each time, so that the expert goes by what is in view alone.
+    """
     space = GridworldSubgoals()
     env.action_space.seed(seed)
     answers = []
     for step in range(STEPS + 1):
         if step % EVERY == 0:
-            percept = _glance(env)
+            tracker.reset(batched(observation))
+            percept = tracker.percept(0)
             subgoal = expert.subgoal(percept, space.candidates(percept))
             answers.append("" if subgoal is None else subgoal.verb)
-        _, _, terminated, truncated, _ = env.step(env.action_space.sample())
+        observation, _, terminated, truncated, _ = env.step(env.action_space.sample())
         if terminated or truncated:
             break
     return answers
-
-
-def _glance(env: GridworldEnv) -> GridPercept:
-    """The percept of an agent that has only just opened its eyes.
-
-    Perception lies above this package, so the view comes from the renderer itself; the two agree
-    (``tests/perception/gridworld/test_against_truth.py``).
-    """
-    frame = env.renderer.render()
-    view = env.renderer.view.copy()
-    size = view.shape[0]
-    middle, half = 2 * size, size // 2
-    cells = np.zeros((4 * size, 4 * size), np.uint8)
-    cells[middle - size + 1 : middle + 1, middle - half : middle + half + 1] = view
-    cells[middle, middle] = EMPTY
-    rows, cols = np.nonzero(cells)
-    return GridPercept(
-        frame=frame,
-        mission=env.simulator.mission,
-        view=view,
-        carrying=int(view[-1, half]),
-        map=cells,
-        x=middle,
-        y=middle,
-        heading=3,
-        discoveries=0,
-        bounds=(int(cols.min()), int(rows.min()), int(cols.max()), int(rows.max())),
-    )
 
 
 def _in_order(verbs: set[str]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hier.envs.errors import SimulatorError
 from hier.envs.gridworld.expert import GridExpert
-from hier.envs.gridworld.missions import MAX_TOKENS, VOCABULARY, encode_mission
+from hier.envs.gridworld.missions import MISSION_CODEC
 from hier.envs.gridworld.rendering import FrameRenderer
 
 VIEW_SIZE = 7
@@ -27,7 +27,7 @@ class GridworldEnv(gym.Wrapper, gym.utils.RecordConstructorArgs):
     The observation is a dict of
 
     - ``image``: ``(56, 56, 3)`` uint8, the very frame of ``RGBImgPartialObsWrapper(tile_size=8)``;
-    - ``mission``: ``(80,)`` int64 word ids (:func:`hier.envs.gridworld.missions.encode_mission`);
+    - ``mission``: ``(80,)`` int64 word ids (:data:`hier.envs.gridworld.missions.MISSION_CODEC`);
     - ``odometry``: ``(3,)`` int8, the agent's own motion since the last observation in its frame
       then: cells ahead, cells to the right, quarter turns clockwise.
 
@@ -63,7 +63,7 @@ class GridworldEnv(gym.Wrapper, gym.utils.RecordConstructorArgs):
         self.observation_space = spaces.Dict(
             {
                 "image": spaces.Box(0, 255, self.renderer.frame_shape, np.uint8),
-                "mission": spaces.Box(0, len(VOCABULARY) - 1, (MAX_TOKENS,), np.int64),
+                "mission": MISSION_CODEC.space,
                 "odometry": spaces.Box(-3, 3, (3,), np.int8),
             }
         )
@@ -71,7 +71,7 @@ class GridworldEnv(gym.Wrapper, gym.utils.RecordConstructorArgs):
         simulator.gen_obs = dict
         self._pose = (0, 0, 0)
         self._mission = ""
-        self._mission_tokens = encode_mission("")
+        self._mission_tokens = MISSION_CODEC.encode("")
         self._positions_known: list[Any] = []
         if hasattr(simulator, "update_objs_poss"):
             simulator.update_objs_poss = self._update_object_positions
@@ -106,7 +106,7 @@ class GridworldEnv(gym.Wrapper, gym.utils.RecordConstructorArgs):
         self._pose = self._read_pose()
         if self.simulator.mission != self._mission:
             self._mission = self.simulator.mission
-            self._mission_tokens = encode_mission(self._mission)
+            self._mission_tokens = MISSION_CODEC.encode(self._mission)
         return self._observation((0, 0, 0)), {}
 
     def step(self, action: int) -> tuple[dict[str, NDArray], float, bool, bool, dict[str, Any]]:

@@ -21,7 +21,7 @@ from hier.envs.gridworld.cells import (
 )
 from hier.envs.gridworld.percept import HEADINGS, GridPercept
 from hier.envs.gridworld.targets import ANY, VERBS, WHERE, mark_targets, new_mask
-from hier.envs.subgoal import Subgoal, SubgoalSyntaxError
+from hier.envs.subgoal import Subgoal, SubgoalSyntaxError, normalized
 
 _OBJECT_KINDS = ("door", "key", "ball", "box", "goal")
 _NO_OBJECT = ("explore", "drop")
@@ -103,8 +103,8 @@ class GridworldSubgoals:
         Raises:
             SubgoalSyntaxError: for anything else.
         """
-        cleaned = " ".join(text.lower().split()).rstrip(".")
-        match = _PATTERN.fullmatch(cleaned)
+        sentence = normalized(text)
+        match = _PATTERN.fullmatch(sentence)
         if match is None or (match["kind"] is None) != (match["verb"] in _NO_OBJECT):
             raise SubgoalSyntaxError(
                 f"{text!r} is not a subgoal; write for example 'pick up the red key', "

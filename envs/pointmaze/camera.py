@@ -13,6 +13,7 @@ from hier.envs.robotics import build_simulator, open_renderer
 PIXELS = 10  # a meter, which is a cell
 FIELD = 12  # meters seen each way, around the middle of the maze
 FRAME = (FIELD * PIXELS, FIELD * PIXELS, 3)
+FRAME_EVERY = 20  # control steps (of 10 ms) between two pictures
 
 
 class Camera:

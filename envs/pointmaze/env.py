@@ -10,13 +10,11 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from hier.envs.pointmaze.camera import FRAME, camera_of
+from hier.envs.pointmaze.camera import FRAME, FRAME_EVERY, camera_of
 from hier.envs.pointmaze.expert import MazeExpert
-from hier.envs.pointmaze.maps import SIZE, as_map
-from hier.envs.pointmaze.percept import WORDS
+from hier.envs.pointmaze.maps import SIZE, SPEED_LIMIT, as_map
+from hier.envs.pointmaze.percept import MISSION, MISSION_CODEC
 
-FRAME_EVERY = 20  # control steps (of 10 ms) between two pictures
-FASTEST = 5.0  # meters a second, the simulator's own limit
 _SCALE = 32  # pixels a cell of the plan that people see
 _WALL, _FREE, _GOAL, _AGENT = (178, 128, 77), (38, 58, 84), (220, 30, 30), (77, 178, 77)
 
@@ -32,7 +30,7 @@ class PointMazeEnv(gym.Env):
     - ``frame_age``: ``(1,)`` int64 steps since then;
     - ``odometry``: ``(2,)`` float32, the agent's own motion since the last observation, in cells;
     - ``velocity``: ``(2,)`` float32, cells a second;
-    - ``mission``: ``(4,)`` int64 word ids (:data:`hier.envs.pointmaze.percept.WORDS`).
+    - ``mission``: ``(4,)`` int64 word ids (:data:`hier.envs.pointmaze.percept.MISSION_CODEC`).
 
     The privileged variant has the simulator's state instead of pictures and odometry: ``state``,
     ``(6,)`` float32 position, velocity and goal, and ``walls``, ``(12, 12)`` int8.
@@ -55,24 +53,23 @@ class PointMazeEnv(gym.Env):
         self.privileged = privileged
         self._maze = simulator.maze
         self.walls = as_map(np.array([[v == 1 for v in row] for row in self._maze.maze_map]))
-        mission = spaces.Box(0, len(WORDS) - 1, (len(WORDS) - 1,), np.int64)
-        speed = spaces.Box(-2 * FASTEST, 2 * FASTEST, (2,), np.float32)
+        speed = spaces.Box(-2 * SPEED_LIMIT, 2 * SPEED_LIMIT, (2,), np.float32)
         self.observation_space = spaces.Dict(
             {
-                "mission": mission,
+                "mission": MISSION_CODEC.space,
                 "state": spaces.Box(-np.inf, np.inf, (6,), np.float32),
                 "walls": spaces.Box(0, 1, (SIZE, SIZE), np.int8),
             }
             if privileged
             else {
-                "mission": mission,
+                "mission": MISSION_CODEC.space,
                 "image": spaces.Box(0, 255, FRAME, np.uint8),
                 "frame_age": spaces.Box(0, FRAME_EVERY, (1,), np.int64),
                 "odometry": spaces.Box(-1.0, 1.0, (2,), np.float32),
                 "velocity": speed,
             }
         )
-        self._words = np.arange(1, len(WORDS))
+        self._words = MISSION_CODEC.encode(MISSION)
         self._frame = np.zeros(FRAME, np.uint8)
         self._age = 0
         self._position = np.zeros(2)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hier.envs.pointmaze.maps import Cell, cell_at, steps_to
 from hier.envs.pointmaze.percept import MazePercept
-from hier.envs.pointmaze.subgoals import REACH, GoToCell
+from hier.envs.pointmaze.subgoals import REACH_GOAL, GoToCell
 from hier.envs.subgoal import Subgoal
 
 
@@ -33,8 +33,8 @@ class MazeExpert:
 
     def subgoal(self, percept: MazePercept, candidates: Sequence[Subgoal]) -> Subgoal | None:
         """The goal itself where that is offered, else the best stop; ``None`` if none is free."""
-        if REACH in candidates:
-            return REACH
+        if REACH_GOAL in candidates:
+            return REACH_GOAL
         cells = {(g.row, g.column): g for g in candidates if isinstance(g, GoToCell)}
         free = [cell for cell in cells if not self.walls[cell]]
         return cells[min(free, key=self._length)] if free else None

@@ -16,6 +16,7 @@ from hier.envs.domain import FAR
 
 SIZE = 12  # rows and columns of a map: the largest maze (9 x 12) and room to spare
 GOAL_RADIUS = 0.45  # meters at which the simulator takes the goal for reached
+SPEED_LIMIT = 5.0  # meters a second, the simulator's own
 
 Cell = tuple[int, int]
 _SIDES = ((-1, 0), (0, -1), (0, 1), (1, 0))

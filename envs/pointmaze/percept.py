@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from hier.envs.missions import MissionCodec
 from hier.envs.pointmaze.maps import Cell, cell_at
 
 MISSION = "reach the red goal"
-WORDS = ("", *MISSION.split())  # word ids; 0 is padding
+MISSION_CODEC = MissionCodec(("", *MISSION.split()), length=4)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from hier.envs.pointmaze.maps import (
     next_stops,
 )
 from hier.envs.pointmaze.percept import MazePercept
-from hier.envs.subgoal import Subgoal, SubgoalSyntaxError
+from hier.envs.subgoal import Subgoal, SubgoalSyntaxError, normalized
 
 ARRIVED = 0.35  # meters from a cell's center at which it is reached
 _PATTERN = re.compile(r"go to row (\d+) column (\d+)")
@@ -34,7 +34,7 @@ class GoToCell(Subgoal):
         return f"{self.verb} row {self.row} column {self.column}"
 
 
-REACH = Subgoal("reach", "red", "goal")
+REACH_GOAL = Subgoal("reach", "red", "goal")
 
 
 def go_to(cell: Cell) -> GoToCell:
@@ -52,7 +52,7 @@ class MazeSubgoals:
         """Where each way from here ends or parts, by row and column; the goal if it is in line."""
         found: list[Subgoal] = [go_to(cell) for cell in next_stops(percept.walls, percept.cell)]
         if not found or is_straight(percept.walls, percept.cell, percept.goal_cell):
-            found.append(REACH)
+            found.append(REACH_GOAL)
         return found
 
     def parse(self, text: str) -> Subgoal:
@@ -61,14 +61,14 @@ class MazeSubgoals:
         Raises:
             SubgoalSyntaxError: for anything else.
         """
-        cleaned = " ".join(text.lower().split()).rstrip(".")
-        if cleaned == str(REACH):
-            return REACH
-        match = _PATTERN.fullmatch(cleaned)
+        sentence = normalized(text)
+        if sentence == str(REACH_GOAL):
+            return REACH_GOAL
+        match = _PATTERN.fullmatch(sentence)
         if match is None or max(map(int, match.groups())) >= SIZE:
             raise SubgoalSyntaxError(
                 f"{text!r} is not a subgoal; write for example 'go to row 2 column 3', with rows "
-                f"and columns below {SIZE}, or '{REACH}'. Verbs: {', '.join(self.verbs)}"
+                f"and columns below {SIZE}, or '{REACH_GOAL}'. Verbs: {', '.join(self.verbs)}"
             )
         return go_to((int(match[1]), int(match[2])))
 

@@ -9,21 +9,13 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from hier.envs.rooms.camera import FARTHEST, FRAME, MAX_SIGHTINGS
 from hier.envs.rooms.expert import RoomsExpert
-from hier.envs.rooms.percept import (
-    GO_TO,
-    MISSION_LENGTH,
-    MOTIONS,
-    PICK_UP,
-    PUT_NEXT,
-    RAYS,
-    WORDS,
-    mission_ids,
-)
-from hier.envs.rooms.simulator import FRAME, build, mute, picture, plan
-from hier.envs.rooms.truth import FARTHEST, MAX_SIGHTINGS, RoomsTruth, turned
+from hier.envs.rooms.percept import GO_TO, MISSION_CODEC, MOTIONS, PICK_UP, PUT_NEXT, RAYS
+from hier.envs.rooms.simulator import build, mute, picture, plan
+from hier.envs.rooms.truth import RoomsTruth, turned
 
-MISSIONS = {
+TASKS = {
     "MiniWorld-FourRooms-v0": GO_TO,
     "MiniWorld-OneRoom-v0": GO_TO,
     "MiniWorld-PickupObjects-v0": PICK_UP,
@@ -43,14 +35,14 @@ class RoomsEnv(gym.Env):
     - ``touch``: ``(3,)`` int64, whether in this step the hand closed on something, whether it holds
       something now, and which motion was stopped: 1 + an index into
       :data:`hier.envs.rooms.percept.MOTIONS`, 0 for none;
-    - ``mission``: ``(9,)`` int64 word ids (:data:`hier.envs.rooms.percept.WORDS`).
+    - ``mission``: ``(9,)`` int64 word ids (:data:`hier.envs.rooms.percept.MISSION_CODEC`).
 
     The privileged variant draws nothing at its steps, and has in place of the picture what
     perception would find in it, exactly: ``sightings``, ``(8, 5)`` float32, and ``reach``,
     ``(16,)`` float32 (:class:`hier.envs.rooms.truth.RoomsTruth`).
 
     Args:
-        level: one of :data:`MISSIONS`.
+        level: one of :data:`TASKS`.
         privileged: tell instead of show.
         max_steps: episode limit in steps; the level's own when ``None``.
 
@@ -76,7 +68,7 @@ class RoomsEnv(gym.Env):
             }
         self.observation_space = spaces.Dict(
             {
-                "mission": spaces.Box(0, len(WORDS) - 1, (MISSION_LENGTH,), np.int64),
+                "mission": MISSION_CODEC.space,
                 "odometry": spaces.Box(-np.pi, np.pi, (3,), np.float32),
                 "touch": spaces.Box(
                     np.zeros(3, int), np.array([1, 1, len(MOTIONS)]), dtype=np.int64
@@ -84,7 +76,7 @@ class RoomsEnv(gym.Env):
                 **sight,
             }
         )
-        self._mission = mission_ids(MISSIONS[level])
+        self._mission = MISSION_CODEC.encode(TASKS[level])
         self.truth = RoomsTruth(self.simulator)
         self._holds = self._took = False
         self._stopped = 0

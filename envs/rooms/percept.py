@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from hier.envs.missions import MissionCodec
 from hier.envs.rooms.maps import Cell, cell_at
 
 COLORS = ("blue", "green", "grey", "purple", "red", "yellow")
 KINDS = ("ball", "box", "key")
 RADIUS = {"ball": 0.64, "box": 0.6, "key": 0.43}  # meters; boxes differ, between 0.42 and 0.64
 AGENT_RADIUS = 0.4  # meters
-REACH = 0.187  # meters left between two things that the simulator calls near each other
+NEXT_TO = 0.187  # meters left between two things that the simulator calls near each other
 RAYS = 16  # directions, left to right, in which free space is looked for
 
 GO_TO, PICK_UP, PUT_NEXT = (
@@ -21,9 +22,8 @@ GO_TO, PICK_UP, PUT_NEXT = (
     "pick up all objects",
     "put the red box next to the yellow box",
 )
-_VOCABULARY = dict.fromkeys(" ".join((GO_TO, PICK_UP, PUT_NEXT)).split())
-WORDS = ("", *_VOCABULARY)  # word ids; 0 is padding
-MISSION_LENGTH = len(PUT_NEXT.split())
+_WORDS = dict.fromkeys(" ".join((GO_TO, PICK_UP, PUT_NEXT)).split())
+MISSION_CODEC = MissionCodec(("", *_WORDS), length=len(PUT_NEXT.split()))
 
 MOTIONS = ("left", "right", "forward", "back")  # the simulator's first actions, by number
 
@@ -33,19 +33,6 @@ Thing = tuple[str, str]  # color and kind
 def carried_ahead(kind: str) -> float:
     """Meters from the agent's middle to that of a thing it carries, as the simulator has it."""
     return 1.05 * (AGENT_RADIUS + RADIUS[kind] + 0.17)
-
-
-def mission_ids(mission: str) -> NDArray[np.int64]:
-    """Word ids of a mission, ``(9,)`` int64, 0 for padding."""
-    ids = np.zeros(MISSION_LENGTH, np.int64)
-    words = mission.split()
-    ids[: len(words)] = [WORDS.index(word) for word in words]
-    return ids
-
-
-def mission_text(ids: NDArray[np.integer]) -> str:
-    """The inverse of :func:`mission_ids`."""
-    return " ".join(WORDS[i] for i in ids if i)
 
 
 @dataclass(frozen=True, slots=True)

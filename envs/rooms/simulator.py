@@ -13,10 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hier.envs.errors import SimulatorError
+from hier.envs.rooms.camera import FRAME
 
-FRAME = (60, 80, 3)
-FOCAL = FRAME[0] / 2 / np.tan(np.deg2rad(30))  # pixels: the camera sees 60 degrees up and down
-EYE = 1.5  # meters above the floor
 _APT = "apt-get install libegl1 libgl1 libglu1-mesa libgl1-mesa-dri"
 
 _compiled = ""  # level whose walls are in OpenGL's display list, of which MiniWorld has but one

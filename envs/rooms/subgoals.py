@@ -26,15 +26,15 @@ from hier.envs.rooms.percept import (
     COLORS,
     GO_TO,
     KINDS,
+    NEXT_TO,
     PICK_UP,
     RADIUS,
-    REACH,
     RoomsPercept,
     SeenObject,
 )
 from hier.envs.rooms.steering import cannot_turn, clear_heading, toward
 from hier.envs.rooms.ways import Way, way_to
-from hier.envs.subgoal import Subgoal, SubgoalSyntaxError
+from hier.envs.subgoal import Subgoal, SubgoalSyntaxError, normalized
 
 ARRIVED = 0.6  # meters from a place to explore at which it is explored
 _BITS = 7  # of a row or column
@@ -108,17 +108,17 @@ class RoomsSubgoals:
         Raises:
             SubgoalSyntaxError: for anything else.
         """
-        cleaned = " ".join(text.lower().split()).rstrip(".")
-        if match := _OBJECT.fullmatch(cleaned):
+        sentence = normalized(text)
+        if match := _OBJECT.fullmatch(sentence):
             return Subgoal(*match.groups())
-        if match := _PUT.fullmatch(cleaned):
+        if match := _PUT.fullmatch(sentence):
             color, kind, to_color, to_kind = match.groups()
             return PutNext("put", color, kind, "", to_color, to_kind)
-        if match := _EXPLORE.fullmatch(cleaned):
+        if match := _EXPLORE.fullmatch(sentence):
             north = float(match[1]) * (1 if match[2] == "north" else -1)
             west = float(match[3]) * (1 if match[4] == "west" else -1)
             subgoal = explore(cell_at(np.array([north, west])))
-            if str(subgoal) == cleaned:  # places between two cells' centers name none
+            if str(subgoal) == sentence:  # places between two cells' centers name none
                 return subgoal
         raise SubgoalSyntaxError(
             f"{text!r} is not a subgoal; write for example 'pick up the red box', 'put the red "
@@ -249,7 +249,7 @@ class RoomsSubgoals:
 
 
 def _any_near(put: SeenObject, others: Iterable[SeenObject]) -> bool:
-    limit = RADIUS[put.kind] + REACH
+    limit = RADIUS[put.kind] + NEXT_TO
     return any(
         o is not put and np.hypot(*np.subtract(put.place, o.place)) <= limit + RADIUS[o.kind]
         for o in others

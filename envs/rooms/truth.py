@@ -9,16 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hier.envs.rooms.camera import DIRECTIONS, EDGE, FARTHEST, MAX_SIGHTINGS
 from hier.envs.rooms.maps import CELL, FREE, SIZE, WALL
-from hier.envs.rooms.percept import COLORS, KINDS, RAYS, Thing, carried_ahead
-from hier.envs.rooms.simulator import FOCAL, FRAME
-
-FARTHEST = 10.0  # meters: nothing is told of what lies beyond
-MAX_SIGHTINGS = 8  # objects seen at once
-# Tangents of the rays' angles to the left, and of the edge of what is seen.
-TANGENTS = (FRAME[1] / 2 - (np.arange(RAYS) + 0.5) * FRAME[1] / RAYS) / FOCAL
-_EDGE = FRAME[1] / 2 / FOCAL
-DIRECTIONS = np.stack([np.ones(RAYS), TANGENTS], 1) / np.hypot(1, TANGENTS)[:, None]  # of the rays
+from hier.envs.rooms.percept import COLORS, KINDS, Thing, carried_ahead
 
 
 class RoomsTruth:
@@ -92,7 +85,7 @@ class RoomsTruth:
             k = 1
         for (color, kind), place in self.objects():
             forward, left = ahead = self.ahead(place)
-            in_view = 0.3 < forward < FARTHEST and abs(left) < _EDGE * forward
+            in_view = 0.3 < forward < FARTHEST and abs(left) < EDGE * forward
             if in_view and k < MAX_SIGHTINGS:
                 ends = self.ahead(self._walls) if ends is None else ends
                 if _nearest_hits(ahead[None], ends)[0] >= 1.0:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -10,10 +9,16 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from hier.envs.domain import Domain
+from hier.envs.domain import Domain, Scene
+from hier.envs.fetch.env import FetchEnv
+from hier.envs.fetch.subgoals import ALL, FetchSubgoals
 from hier.envs.robotics import build_simulator
-from hier.envs.subgoal import Subgoal
 from hier.envs.variations import Variations
+from hier.perception.fetch.collage import collage
+from hier.perception.fetch.drawing import draw_table
+from hier.perception.fetch.relabeling import FetchRelabeling
+from hier.perception.fetch.scripted_controller import FetchScriptedController
+from hier.perception.fetch.tracker import FetchTracker
 
 _LEVELS = ("FetchPickAndPlace-v4", "FetchPush-v4", "FetchReach-v4")
 
@@ -36,72 +41,39 @@ class Fetch(Domain):
 
     def make_env(self, env_id: str, *, max_steps: int | None = None) -> gym.Env:
         """See :meth:`hier.envs.domain.Domain.make_env`; needs the extra ``mujoco``."""
-        from hier.envs.fetch.env import FetchEnv
-
         options = {} if max_steps is None else {"max_episode_steps": max_steps}
         level = env_id.removeprefix(self._prefix)
         return FetchEnv(build_simulator(level, **options), self.privileged)
 
-    def subgoal_space(self) -> Any:
-        """See :class:`hier.envs.fetch.subgoals.FetchSubgoals`."""
-        from hier.envs.fetch.subgoals import FetchSubgoals
-
+    def subgoal_space(self) -> FetchSubgoals:
         return FetchSubgoals()
 
-    def tracker(self, n: int) -> Any:
-        """See :class:`hier.perception.fetch.tracker.FetchTracker`."""
-        from hier.perception.fetch.tracker import FetchTracker
-
+    def tracker(self, n: int) -> FetchTracker:
         return FetchTracker(n)
 
     def critic_state_sizes(self) -> tuple[int, int, int]:
-        """See :meth:`hier.perception.fetch.tracker.FetchTracker.critic_state`."""
-        from hier.perception.fetch.tracker import critic_state_sizes
-
-        return critic_state_sizes()
+        return FetchTracker.critic_state_sizes
 
     def picture(self, percept: Any, name: str) -> NDArray[np.uint8]:
         """See :func:`hier.perception.fetch.collage.collage`."""
-        from hier.perception.fetch.collage import collage
-
         return collage(percept)
 
-    def scripted_controller(self) -> Any:
-        """See :class:`hier.perception.fetch.scripted_controller.FetchScriptedController`."""
-        from hier.perception.fetch.scripted_controller import FetchScriptedController
-
+    def scripted_controller(self) -> FetchScriptedController:
         return FetchScriptedController()
 
     def variations(self) -> Variations:
-        """None; every subgoal is known, and numbers up to a meter."""
-        from hier.envs.fetch.subgoals import ALL
-
+        """None, but the words of every subgoal and the numbers below 100."""
         return Variations(words=(*map(str, ALL), *map(str, range(100))))
 
-    def relabeling(self) -> Any:
-        """See :class:`hier.perception.fetch.relabeling.FetchRelabeling`."""
-        from hier.perception.fetch.relabeling import FetchRelabeling
-
+    def relabeling(self) -> FetchRelabeling:
         return FetchRelabeling()
 
-    def draw_scene(
-        self,
-        percept: Any,
-        subgoal: Subgoal | None,
-        candidates: Sequence[Subgoal] = (),
-        log_probs: NDArray[np.floating] | None = None,
-        *,
-        caption: str = "",
-        level: NDArray[np.uint8] | None = None,
-    ) -> NDArray[np.uint8]:
-        """Camera pictures, plans of the percept with the subgoal's place, and the candidates."""
-        from hier.perception.fetch.drawing import draw_table
-
-        return draw_table(percept, subgoal, candidates, log_probs, caption=caption, level=level)
+    def draw_scene(self, scene: Scene) -> NDArray[np.uint8]:
+        return draw_table(scene)
 
 
 class PrivilegedFetch(Fetch):
-    """The same told by the simulator instead of seen; for ablations and quick trials."""
+    """As :class:`Fetch`, but the simulator supplies what pictures would show; for ablations."""
 
     name = "fetch-privileged"
     source_levels: ClassVar[tuple[str, ...]] = ()

@@ -9,11 +9,10 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from hier.envs.domain import CriticState, Imagined
+from hier.envs.domain import CRITIC_VIEW, CriticState, Imagined
 from hier.envs.errors import PerceptionError
-from hier.envs.fetch.camera import FRAME
-from hier.envs.fetch.env import FRAME_EVERY, STEP
-from hier.envs.fetch.percept import GRASPED, WORDS, FetchPercept, mission_text, mission_words
+from hier.envs.fetch.camera import FRAME, FRAME_SECONDS
+from hier.envs.fetch.percept import GRASPED, MISSION_CODEC, FetchPercept
 from hier.envs.fetch.subgoals import (
     CARRY,
     CELL,
@@ -30,10 +29,9 @@ from hier.envs.subgoal import Subgoal
 from hier.perception.fetch.vision import locate, see_block, see_target
 from hier.perception.places import PlaceTracker
 
-OUTLOOK = 15  # cells a side of the map that a critic sees
 N_CODES = 4
-_TABLE, _BLOCK, _TARGET, _BEYOND = range(N_CODES)  # codes of its cells
-CENTRE = np.array([1.3, 0.75, 0.5], np.float32)  # of the space over the table
+_TABLE, _BLOCK, _TARGET, _BEYOND = range(N_CODES)  # cells of the map that a critic sees
+CENTER = np.array([1.3, 0.75, 0.5], np.float32)  # of the space over the table
 SPEED = 0.5  # meters a second that the controller is told as 1
 N_STATE, N_PLACE = 16, 5
 LYING = 0.425  # meters of the block's center on the table
@@ -57,6 +55,8 @@ class FetchTracker(PlaceTracker):
         n: number of environments.
     """
 
+    critic_state_sizes = N_CODES, len(MISSION_CODEC.words), FetchSubgoals.encoding_size + N_PLACE
+
     def __init__(self, n: int):
         self.wait_action = np.zeros(4, np.float32)  # stay
         self._space = FetchSubgoals()
@@ -78,7 +78,7 @@ class FetchTracker(PlaceTracker):
         """
         which = range(len(self._hands)) if which is None else which
         for i in which:
-            self._missions[i] = mission_text(observation["mission"][i])
+            self._missions[i] = MISSION_CODEC.decode(observation["mission"][i])
             self._hands[i] = observation["hand"][i]
             if "poses" in observation:
                 self._tell(i, observation["poses"][i])
@@ -92,7 +92,7 @@ class FetchTracker(PlaceTracker):
                         f"the first picture of environment {i} shows no yellow block; the cameras "
                         "must see the whole table"
                     )
-                self._blocks[i] = self._seen[i] = locate(sight, [*CENTRE[:2], LYING], _FREE)
+                self._blocks[i] = self._seen[i] = locate(sight, [*CENTER[:2], LYING], _FREE)
             # A target that nobody sees is inside the block, or in the hand.
             self._targets[i] = self._blocks[i] if self._has_block(i) else self._hands[i, :3]
             self._sights[i] = -1
@@ -135,7 +135,7 @@ class FetchTracker(PlaceTracker):
             self._blocks[i] = locate(sight, expected, trust)
             if not held:
                 moved = self._blocks[i] - self._seen[i]
-                self._block_velocities[i] = moved / (FRAME_EVERY * STEP)
+                self._block_velocities[i] = moved / FRAME_SECONDS
             self._seen[i] = self._blocks[i]
 
     def _see_target(self, i: int, frame: NDArray[np.uint8]) -> None:
@@ -179,7 +179,7 @@ class FetchTracker(PlaceTracker):
         grippers = self._hands[:, :3]
         there = np.array([[self._has_block(i)] for i in range(len(grippers))])
         parts = (
-            (grippers - CENTRE) / CELL,
+            (grippers - CENTER) / CELL,
             self._hands[:, 3:6] / SPEED,
             self._hands[:, 6:] / OPEN,
             there * (self._blocks - grippers) / CELL,
@@ -190,18 +190,18 @@ class FetchTracker(PlaceTracker):
 
     def critic_state(self, percept: FetchPercept, subgoals: Sequence[Subgoal]) -> CriticState:
         """How ``subgoals`` look from a percept; the map is the table from above, 5 cm a cell."""
-        half = OUTLOOK // 2
+        half = CRITIC_VIEW // 2
         row, column = map_cell(percept.gripper)
-        codes = np.full((3 * OUTLOOK, 3 * OUTLOOK), _BEYOND, np.uint8)
-        codes[OUTLOOK : 2 * OUTLOOK + 1, OUTLOOK : 2 * OUTLOOK + 1] = _TABLE
+        codes = np.full((3 * CRITIC_VIEW, 3 * CRITIC_VIEW), _BEYOND, np.uint8)
+        codes[CRITIC_VIEW : 2 * CRITIC_VIEW + 1, CRITIC_VIEW : 2 * CRITIC_VIEW + 1] = _TABLE
         for place, code in ((percept.target, _TARGET), (percept.block, _BLOCK)):
             if place is not None:
                 r, c = map_cell(place)
-                codes[OUTLOOK + r, OUTLOOK + c] = code
-        top, left = OUTLOOK + row - half, OUTLOOK + column - half
+                codes[CRITIC_VIEW + r, CRITIC_VIEW + c] = code
+        top, left = CRITIC_VIEW + row - half, CRITIC_VIEW + column - half
         return CriticState(
-            codes[top : top + OUTLOOK, left : left + OUTLOOK].copy(),
-            mission_words(percept.mission),
+            codes[top : top + CRITIC_VIEW, left : left + CRITIC_VIEW].copy(),
+            MISSION_CODEC.encode(percept.mission),
             self._described(percept, subgoals),
         )
 
@@ -225,8 +225,3 @@ def told_place(ahead: NDArray[np.floating], steps: NDArray[np.floating]) -> NDAr
     """A grounding's ``place`` ``(b, 5)`` from vectors ``(b, 3)`` and ways ``(b,)`` in 10 cm."""
     ahead, way = np.clip(ahead, -3.0, 3.0), np.minimum(steps / 10, 2.0)
     return np.concatenate([ahead, way[:, None], np.ones((len(ahead), 1))], axis=1, dtype=np.float32)
-
-
-def critic_state_sizes() -> tuple[int, int, int]:
-    """Sizes of :meth:`FetchTracker.critic_state`: cell codes, words, a candidate's numbers."""
-    return N_CODES, len(WORDS), FetchSubgoals.encoding_size + N_PLACE

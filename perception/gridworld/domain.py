@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
@@ -12,18 +12,25 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from hier.envs.domain import Domain
+from hier.envs.domain import Domain, Scene
 from hier.envs.errors import SimulatorError
-from hier.envs.subgoal import Subgoal
+from hier.envs.gridworld.coverage import coverage, to_markdown
+from hier.envs.gridworld.env import GridworldEnv
+from hier.envs.gridworld.missions import MISSION_CODEC
+from hier.envs.gridworld.subgoals import GridworldSubgoals
+from hier.envs.gridworld.symmetry import draw_symmetry
+from hier.envs.gridworld.variation import paraphrase, vary
 from hier.envs.variations import Variations
+from hier.perception.gridworld.drawing import draw_scene
+from hier.perception.gridworld.map_image import TileMaps, map_image
+from hier.perception.gridworld.scripted_controller import GridScriptedController
+from hier.perception.gridworld.tracker import MAP_SIZE, GridTracker
 
 _PREFIXES = ("BabyAI-", "MiniGrid-")
 
 
-@lru_cache(maxsize=1)
+@cache
 def _env_ids() -> tuple[str, ...]:
-    import minigrid  # noqa: F401  (registers on import)
-
     return tuple(sorted(name for name in gym.registry if name.startswith(_PREFIXES)))
 
 
@@ -51,7 +58,7 @@ class Gridworld(Domain):
     action_names = ("left", "right", "forward", "pick up", "drop", "toggle", "done")
 
     def env_ids(self) -> tuple[str, ...]:
-        """Every id with one of their prefixes that was registered at the first call."""
+        """Every id of MiniGrid and BabyAI that was registered at the first call."""
         return _env_ids()
 
     def make_env(self, env_id: str, *, max_steps: int | None = None) -> gym.Env:
@@ -59,8 +66,6 @@ class Gridworld(Domain):
 
         A level that lacks files raises at the first reset, where MiniGrid looks for them.
         """
-        from hier.envs.gridworld.env import GridworldEnv
-
         options = {} if max_steps is None else {"max_steps": max_steps}
         try:
             with warnings.catch_warnings():
@@ -70,22 +75,14 @@ class Gridworld(Domain):
             raise SimulatorError(f"{env_id} could not be built: {error!r}") from error
         return GridworldEnv(env.unwrapped)  # type: ignore[arg-type]
 
-    def subgoal_space(self) -> Any:
-        """See :class:`hier.envs.gridworld.subgoals.GridworldSubgoals`."""
-        from hier.envs.gridworld.subgoals import GridworldSubgoals
-
+    def subgoal_space(self) -> GridworldSubgoals:
         return GridworldSubgoals()
 
-    def tracker(self, n: int) -> Any:
-        """See :class:`hier.perception.gridworld.tracker.GridTracker`."""
-        from hier.perception.gridworld.tracker import GridTracker
-
+    def tracker(self, n: int) -> GridTracker:
         return GridTracker(n)
 
     def picture(self, percept: Any, name: str) -> NDArray[np.uint8]:
         """See :func:`.map_image`; the view is the frame itself."""
-        from hier.perception.gridworld.map_image import map_image
-
         return map_image(percept) if name == "map" else percept.frame
 
     def random_action(self, env: gym.Env, rng: np.random.Generator) -> int:
@@ -93,48 +90,19 @@ class Gridworld(Domain):
         return int(rng.integers(3))
 
     def critic_state_sizes(self) -> tuple[int, int, int]:
-        """See :meth:`hier.perception.gridworld.tracker.GridTracker.critic_state`."""
-        from hier.perception.gridworld.tracker import critic_state_sizes
+        return GridTracker.critic_state_sizes
 
-        return critic_state_sizes()
-
-    def scripted_controller(self) -> Any:
-        """See :class:`hier.perception.gridworld.scripted_controller.GridScriptedController`."""
-        from hier.perception.gridworld.scripted_controller import GridScriptedController
-        from hier.perception.gridworld.tracker import MAP_SIZE
-
+    def scripted_controller(self) -> GridScriptedController:
         return GridScriptedController(MAP_SIZE)
 
     def variations(self) -> Variations:
         """Clutter, locks and other missions; other words for a mission; exchanged colors."""
-        from hier.envs.gridworld.missions import VOCABULARY
-        from hier.envs.gridworld.symmetry import draw_symmetry
-        from hier.envs.gridworld.variation import paraphrase, vary
-        from hier.perception.gridworld.map_image import TileMaps
+        words = (*MISSION_CODEC.words, *map(str, range(32)))
+        return Variations(vary, paraphrase, draw_symmetry, words, TileMaps())
 
-        numbers = [str(cells) for cells in range(32)]
-        return Variations(vary, paraphrase, draw_symmetry, (*VOCABULARY, *numbers), TileMaps())
-
-    def draw_scene(
-        self,
-        percept: Any,
-        subgoal: Subgoal | None,
-        candidates: Sequence[Subgoal] = (),
-        log_probs: NDArray[np.floating] | None = None,
-        *,
-        caption: str = "",
-        level: NDArray[np.uint8] | None = None,
-    ) -> NDArray[np.uint8]:
-        """View, memory map, the planner's choice and the level."""
-        from hier.perception.gridworld.drawing import draw_scene
-
-        return draw_scene(
-            percept, self.subgoal_space(), subgoal, candidates, log_probs, caption=caption,
-            level=level,
-        )  # fmt: skip
+    def draw_scene(self, scene: Scene) -> NDArray[np.uint8]:
+        return draw_scene(scene)
 
     def coverage(self, env_ids: Sequence[str]) -> str:
         """See :func:`hier.envs.gridworld.coverage.coverage`."""
-        from hier.envs.gridworld.coverage import coverage, to_markdown
-
         return to_markdown(coverage(env_ids))

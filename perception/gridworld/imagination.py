@@ -11,12 +11,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hier.envs.domain import Imagined
+from hier.envs.domain import FAR, Imagined
 from hier.envs.gridworld.cells import CELLS, CODE, EMPTY, REMOVABLE, WALKABLE
 from hier.envs.gridworld.percept import HEADINGS, GridPercept
 from hier.envs.gridworld.subgoals import GridworldSubgoals
 from hier.envs.subgoal import Subgoal
-from hier.perception.gridworld.grounding import FAR, flood, work_space
+from hier.perception.gridworld.grounding import flood, work_space
 from hier.perception.gridworld.map_image import map_codes
 
 _SPACE = GridworldSubgoals()

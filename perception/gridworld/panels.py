@@ -11,9 +11,9 @@ from PIL import Image, ImageDraw
 from hier.envs.gridworld.cells import N_CODES, UNSEEN
 from hier.envs.gridworld.percept import HEADINGS, GridPercept
 from hier.envs.gridworld.rendering import TILE, tile_atlas
+from hier.perception.scene_card import ACCENT
 
 SIDE = 280  # pixels per side of every picture: five times a 56-pixel frame
-ACCENT = (0, 200, 232)  # marks targets and choices; no object of the gridworld is cyan
 _TINT = 0.25  # how much of the accent covers a target cell
 _GREY = 40  # largest difference between the channels of floor, wall and unseen pixels
 _LINE = 3  # pixels, around targets

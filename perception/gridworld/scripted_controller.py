@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from hier.envs.domain import FAR
 from hier.envs.gridworld.cells import REMOVABLE, WALKABLE
 from hier.envs.gridworld.percept import HEADINGS, GridPercept
 from hier.envs.gridworld.subgoals import GridworldSubgoals
 from hier.envs.subgoal import Subgoal
-from hier.perception.gridworld.grounding import FAR, flood, work_space
+from hier.perception.gridworld.grounding import flood, work_space
 
 ACTIONS = ("left", "right", "forward", "pick up", "drop", "toggle")  # MiniGrid's, by number
 LEFT, RIGHT, FORWARD, PICK_UP, DROP, TOGGLE = range(6)

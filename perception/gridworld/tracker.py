@@ -11,7 +11,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from hier.envs.compiled import compiled
-from hier.envs.domain import CriticState
+from hier.envs.domain import CRITIC_VIEW, FAR, CriticState, Imagined
 from hier.envs.errors import PerceptionError
 from hier.envs.gridworld.cells import (
     COLOR_OF,
@@ -23,25 +23,18 @@ from hier.envs.gridworld.cells import (
     STATE_OF,
     WALKABLE,
 )
-from hier.envs.gridworld.missions import (
-    N_MENTIONS,
-    VOCABULARY,
-    decode_mission,
-    encode_mission,
-    mentions,
-)
+from hier.envs.gridworld.missions import MISSION_CODEC, N_MENTIONS, mentions
 from hier.envs.gridworld.percept import GridPercept
 from hier.envs.gridworld.subgoals import GridworldSubgoals
 from hier.envs.subgoal import Subgoal
 from hier.perception.gridworld.decoding import as_words, decode_frame, tile_table, unknown_tile
-from hier.perception.gridworld.grounding import FAR, ground, work_space
-from hier.perception.gridworld.imagination import Imagined, imagine
+from hier.perception.gridworld.grounding import ground, work_space
+from hier.perception.gridworld.imagination import imagine
 from hier.perception.gridworld.map_image import map_codes
 from hier.perception.gridworld.memory import extend_map, start_map
 
 VIEW = 7
-OUTLOOK = 15  # cells a side of the map that a critic sees
-_FORWARD = 2
+_FORWARD, _N_PLACE = 2, 4
 MAP_SIZE = 80  # room for the largest registered level (25 cells) from any start, views included
 
 
@@ -138,6 +131,11 @@ class GridTracker:
         map_size: cells a side of each map; the agent starts in the middle.
     """
 
+    critic_state_sizes = (
+        N_CODES,
+        len(MISSION_CODEC.words),
+        GridworldSubgoals.encoding_size + _N_PLACE + N_MENTIONS,
+    )
     wait_action = 6  # MiniGrid's "done"
 
     def __init__(self, n: int, map_size: int = MAP_SIZE):
@@ -154,7 +152,7 @@ class GridTracker:
         self._subgoal_space = GridworldSubgoals()
         self.grounding = GridGrounding(
             np.zeros((n, 2, VIEW, VIEW), np.float32),
-            np.zeros((n, 4), np.float32),
+            np.zeros((n, _N_PLACE), np.float32),
             np.full(n, FAR, np.int64),
             np.zeros(n, np.int64),
         )
@@ -182,7 +180,7 @@ class GridTracker:
         if fresh:
             odometry = np.zeros_like(odometry)
             for i in which:
-                self._missions[i] = decode_mission(observation["mission"][i])
+                self._missions[i] = MISSION_CODEC.decode(observation["mission"][i])
         env, unknown = _perceive_all(
             which, as_words(self._frames), odometry, fresh, *self._table, N_CODES, WALKABLE, NAMED,
             self.maps, self.poses, self._bounds, self.views, self._discoveries,
@@ -271,7 +269,7 @@ class GridTracker:
         """
         integers = np.array([GridworldSubgoals.as_integers(subgoal) for subgoal in subgoals])
         encodings = [self._subgoal_space.encode(subgoal) for subgoal in subgoals]
-        places = np.zeros((len(subgoals), 4), np.float32)
+        places = np.zeros((len(subgoals), _N_PLACE), np.float32)
         _place_each(
             percept.map, np.array(percept.bounds),
             np.array([percept.x, percept.y, percept.heading]), integers, KIND_OF, COLOR_OF,
@@ -280,8 +278,8 @@ class GridTracker:
         )  # fmt: skip
         named = np.array([mentions(percept.mission, subgoal) for subgoal in subgoals], np.float32)
         return CriticState(
-            map_codes(percept, OUTLOOK),
-            encode_mission(percept.mission),
+            map_codes(percept, CRITIC_VIEW),
+            MISSION_CODEC.encode(percept.mission),
             np.concatenate([np.stack(encodings), places, named], axis=1),
         )
 
@@ -294,8 +292,3 @@ class GridTracker:
 def _of_kinds(kinds: tuple[str, ...]) -> NDArray[np.bool_]:
     """Per cell code, whether it shows one of ``kinds``."""
     return np.isin(KIND_OF, [KINDS.index(kind) for kind in kinds])
-
-
-def critic_state_sizes() -> tuple[int, int, int]:
-    """Sizes of :meth:`GridTracker.critic_state`: cell codes, words, a candidate's numbers."""
-    return N_CODES, len(VOCABULARY), GridworldSubgoals.encoding_size + 4 + N_MENTIONS

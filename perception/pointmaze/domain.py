@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from hier.envs.domain import Domain
+from hier.envs.domain import Domain, Scene
+from hier.envs.pointmaze.env import PointMazeEnv
+from hier.envs.pointmaze.maps import SIZE
+from hier.envs.pointmaze.subgoals import MazeSubgoals
 from hier.envs.robotics import build_simulator
-from hier.envs.subgoal import Subgoal
 from hier.envs.variations import Variations
+from hier.perception.pointmaze.drawing import draw_maze
+from hier.perception.pointmaze.relabeling import MazeRelabeling
+from hier.perception.pointmaze.scripted_controller import MazeScriptedController
+from hier.perception.pointmaze.tracker import MazeTracker
 
 _LEVELS = ("PointMaze_Large-v3", "PointMaze_Medium-v3", "PointMaze_UMaze-v3")
 
@@ -34,67 +39,36 @@ class PointMaze(Domain):
 
     def make_env(self, env_id: str, *, max_steps: int | None = None) -> gym.Env:
         """See :meth:`hier.envs.domain.Domain.make_env`; needs the extra ``mujoco``."""
-        from hier.envs.pointmaze.env import PointMazeEnv
-
         options = {} if max_steps is None else {"max_episode_steps": max_steps}
         level = env_id.removeprefix(self._prefix)
         env = build_simulator(level, continuing_task=False, **options)
         return PointMazeEnv(env, self.privileged)
 
-    def subgoal_space(self) -> Any:
-        """See :class:`hier.envs.pointmaze.subgoals.MazeSubgoals`."""
-        from hier.envs.pointmaze.subgoals import MazeSubgoals
-
+    def subgoal_space(self) -> MazeSubgoals:
         return MazeSubgoals()
 
-    def tracker(self, n: int) -> Any:
-        """See :class:`hier.perception.pointmaze.tracker.MazeTracker`."""
-        from hier.perception.pointmaze.tracker import MazeTracker
-
+    def tracker(self, n: int) -> MazeTracker:
         return MazeTracker(n)
 
     def critic_state_sizes(self) -> tuple[int, int, int]:
-        """See :meth:`hier.perception.pointmaze.tracker.MazeTracker.critic_state`."""
-        from hier.perception.pointmaze.tracker import critic_state_sizes
+        return MazeTracker.critic_state_sizes
 
-        return critic_state_sizes()
-
-    def relabeling(self) -> Any:
-        """See :class:`hier.perception.pointmaze.relabeling.MazeRelabeling`."""
-        from hier.perception.pointmaze.relabeling import MazeRelabeling
-
+    def relabeling(self) -> MazeRelabeling:
         return MazeRelabeling()
 
-    def scripted_controller(self) -> Any:
-        """See :class:`hier.perception.pointmaze.scripted_controller.MazeScriptedController`."""
-        from hier.perception.pointmaze.scripted_controller import MazeScriptedController
-
+    def scripted_controller(self) -> MazeScriptedController:
         return MazeScriptedController()
 
     def variations(self) -> Variations:
-        """None; every number of a row or column is known."""
-        from hier.envs.pointmaze.maps import SIZE
-
+        """None, but the numbers of rows and columns as words."""
         return Variations(words=tuple(map(str, range(SIZE))))
 
-    def draw_scene(
-        self,
-        percept: Any,
-        subgoal: Subgoal | None,
-        candidates: Sequence[Subgoal] = (),
-        log_probs: NDArray[np.floating] | None = None,
-        *,
-        caption: str = "",
-        level: NDArray[np.uint8] | None = None,
-    ) -> NDArray[np.uint8]:
-        """Camera picture, the percept's map, the candidates and a plan of the level."""
-        from hier.perception.pointmaze.drawing import draw_maze
-
-        return draw_maze(percept, subgoal, candidates, log_probs, caption=caption, level=level)
+    def draw_scene(self, scene: Scene) -> NDArray[np.uint8]:
+        return draw_maze(scene)
 
 
 class PrivilegedPointMaze(PointMaze):
-    """The same told by the simulator instead of seen; for ablations and quick trials."""
+    """As :class:`PointMaze`, but the simulator supplies what pictures would show; for ablations."""
 
     name = "pointmaze-privileged"
     source_levels: ClassVar[tuple[str, ...]] = ()

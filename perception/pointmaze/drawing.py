@@ -2,44 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hier.envs.domain import Scene
 from hier.envs.pointmaze.maps import SIZE
 from hier.envs.pointmaze.percept import MazePercept
 from hier.envs.pointmaze.subgoals import MazeSubgoals
 from hier.envs.subgoal import Subgoal
-from hier.perception.scene_card import LEVEL_TITLE, pictures_in_a_row, write_card
+from hier.perception.scene_card import LEVEL_TITLE, compose, fitted
 
-_SIDE, _CARD = 360, 300
+_SIDE = 360
 _CELL = _SIDE // SIZE
 _WALL, _FREE, _GOAL, _AGENT = (178, 128, 77), (38, 58, 84), (220, 30, 30), (77, 178, 77)
 _TARGET = (0, 200, 232)
 _SPACE = MazeSubgoals()
 
 
-def draw_maze(
-    percept: MazePercept,
-    subgoal: Subgoal | None,
-    candidates: Sequence[Subgoal] = (),
-    log_probs: NDArray[np.floating] | None = None,
-    *,
-    caption: str = "",
-    level: NDArray[np.uint8] | None = None,
-) -> NDArray[np.uint8]:
+def draw_maze(scene: Scene) -> NDArray[np.uint8]:
     """Draw the newest camera picture, the percept's map with the target, and the candidates.
 
-    Arguments and result as :meth:`hier.envs.domain.Domain.draw_scene`.
+    Argument and result as :meth:`hier.envs.domain.Domain.draw_scene`.
     """
-    pictures = [("camera", percept.frame), ("percept", _plan(percept, subgoal))]
-    if level is not None:
-        pictures.append((LEVEL_TITLE, level))
-    canvas, corner = pictures_in_a_row(pictures, _SIDE, _CARD)
-    write_card(canvas, corner, (12, caption), subgoal, candidates, log_probs, size=18)
-    return np.array(canvas)
+    percept: MazePercept = scene.percept
+    pictures = [("camera", percept.frame), ("percept", _plan(percept, scene.subgoal))]
+    if scene.level is not None:
+        pictures.append((LEVEL_TITLE, scene.level))
+    return np.array(compose(scene, [(title, fitted(p, _SIDE)) for title, p in pictures]))
 
 
 def _plan(percept: MazePercept, subgoal: Subgoal | None) -> NDArray[np.uint8]:

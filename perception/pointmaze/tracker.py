@@ -9,20 +9,18 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from hier.envs.domain import FAR, CriticState, Imagined
+from hier.envs.domain import CRITIC_VIEW, FAR, CriticState, Imagined
 from hier.envs.errors import PerceptionError
 from hier.envs.pointmaze.camera import FRAME
-from hier.envs.pointmaze.env import FASTEST
-from hier.envs.pointmaze.maps import SIZE, way_to
-from hier.envs.pointmaze.percept import WORDS, MazePercept
+from hier.envs.pointmaze.maps import SIZE, SPEED_LIMIT, way_to
+from hier.envs.pointmaze.percept import MISSION_CODEC, MazePercept
 from hier.envs.pointmaze.subgoals import MazeSubgoals
 from hier.envs.subgoal import Subgoal
 from hier.perception.places import PlaceTracker
 from hier.perception.pointmaze.vision import see_agent, see_scene
 
-OUTLOOK = 15  # cells a side of the map that a critic sees
-_FREE, _WALL, _GOAL = range(3)  # codes of its cells
-N_CODES = 3
+N_CODES, _N_PLACE = 3, 4
+_FREE, _WALL, _GOAL = range(N_CODES)  # cells of the map that a critic sees
 
 
 class MazeTracker(PlaceTracker):
@@ -38,9 +36,11 @@ class MazeTracker(PlaceTracker):
         n: number of environments.
     """
 
+    critic_state_sizes = N_CODES, len(MISSION_CODEC.words), MazeSubgoals.encoding_size + _N_PLACE
+
     def __init__(self, n: int):
         self._space = MazeSubgoals()
-        super().__init__(n, self._space, 4)
+        super().__init__(n, self._space, _N_PLACE)
         self.wait_action = np.zeros(2, np.float32)  # no force
         self._frames = np.zeros((n, *FRAME), np.uint8)
         self._walls = np.ones((n, SIZE, SIZE), np.bool_)
@@ -118,7 +118,7 @@ class MazeTracker(PlaceTracker):
         """The entries that :meth:`controller_spaces` names, batched."""
         parts = (
             self._positions * (2 / SIZE) - 1,
-            self._velocities / FASTEST,
+            self._velocities / SPEED_LIMIT,
             (self._goals - self._positions) / 10,
         )
         return {"state": np.clip(np.concatenate(parts, axis=1), -3.0, 3.0)}
@@ -128,11 +128,11 @@ class MazeTracker(PlaceTracker):
         codes = np.where(percept.walls, _WALL, _FREE).astype(np.uint8)
         codes[percept.goal_cell] = _GOAL
         row, column = percept.cell
-        half = OUTLOOK // 2
+        half = CRITIC_VIEW // 2
         around = np.pad(codes, half, constant_values=_WALL)
         return CriticState(
-            around[row : row + OUTLOOK, column : column + OUTLOOK].copy(),
-            np.arange(1, len(WORDS)),
+            around[row : row + CRITIC_VIEW, column : column + CRITIC_VIEW].copy(),
+            MISSION_CODEC.encode(percept.mission),
             self._described(percept, subgoals),
         )
 
@@ -144,8 +144,3 @@ class MazeTracker(PlaceTracker):
             return None
         there = replace(percept, position=target.copy(), velocity=np.zeros(2, np.float32))
         return Imagined(there.snapshot(), round(way))
-
-
-def critic_state_sizes() -> tuple[int, int, int]:
-    """Sizes of :meth:`MazeTracker.critic_state`: cell codes, words, a candidate's numbers."""
-    return N_CODES, len(WORDS), MazeSubgoals.encoding_size + 4

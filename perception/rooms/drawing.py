@@ -8,13 +8,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hier.envs.domain import Scene
 from hier.envs.rooms.maps import CELL, SIZE, center
 from hier.envs.rooms.percept import AGENT_RADIUS, RADIUS, RoomsPercept, Thing
 from hier.envs.rooms.subgoals import Explore, RoomsSubgoals
 from hier.envs.subgoal import Subgoal
-from hier.perception.scene_card import LEVEL_TITLE, pictures_in_a_row, write_card
+from hier.perception.scene_card import LEVEL_TITLE, compose, fitted
 
-_SIDE, _CARD = 320, 340
+_SIDE = 320
 _SHOWN = 64  # cells a side of the map that are drawn; hardly a room reaches beyond
 _CELL, _SMALL = _SIDE // _SHOWN, 3  # pixels, for people and for planners
 _CELLS = np.array([(206, 206, 202), (255, 255, 255), (90, 92, 98)], np.uint8)  # as maps' codes
@@ -26,28 +27,16 @@ _COLORS = {
 _SPACE = RoomsSubgoals()
 
 
-def draw_rooms(
-    percept: RoomsPercept,
-    subgoal: Subgoal | None,
-    candidates: Sequence[Subgoal] = (),
-    log_probs: NDArray[np.floating] | None = None,
-    *,
-    caption: str = "",
-    level: NDArray[np.uint8] | None = None,
-) -> NDArray[np.uint8]:
+def draw_rooms(scene: Scene) -> NDArray[np.uint8]:
     """Draw the first-person picture, the percept's map with the target, and the candidates.
 
-    Arguments and result as :meth:`hier.envs.domain.Domain.draw_scene`.
+    Argument and result as :meth:`hier.envs.domain.Domain.draw_scene`.
     """
-    pictures = [("view", percept.frame), ("percept", _plan(percept, subgoal, _CELL))]
-    if level is not None:
-        pictures.append((LEVEL_TITLE, level))
-    canvas, corner = pictures_in_a_row(pictures, _SIDE, _CARD)
-    write_card(
-        canvas, corner, (12, caption), subgoal, candidates, log_probs,
-        size=14, mission=percept.mission, spacing=19,
-    )  # fmt: skip
-    return np.array(canvas)
+    percept: RoomsPercept = scene.percept
+    pictures = [("view", percept.frame), ("percept", _plan(percept, scene.subgoal, _CELL))]
+    if scene.level is not None:
+        pictures.append((LEVEL_TITLE, scene.level))
+    return np.array(compose(scene, [(title, fitted(p, _SIDE)) for title, p in pictures]))
 
 
 def draw_map(percept: RoomsPercept) -> NDArray[np.uint8]:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hier.envs.rooms.camera import DIRECTIONS, TANGENTS
 from hier.envs.rooms.maps import (
     CELL,
     CROSS,
@@ -34,7 +35,6 @@ from hier.envs.rooms.percept import (
     carried_ahead,
 )
 from hier.envs.rooms.subgoals import ARRIVED
-from hier.envs.rooms.truth import DIRECTIONS, TANGENTS
 
 SEEN = 5.0  # meters up to which free floor is noted
 SURE = 4.0  # meters up to which a wall is noted: a row of pixels is a third of a meter there

@@ -10,23 +10,21 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from hier.envs.domain import FAR, CriticState, Imagined
+from hier.envs.domain import CRITIC_VIEW, FAR, CriticState, Imagined
+from hier.envs.rooms.camera import FRAME
 from hier.envs.rooms.maps import CELL, FREE, UNKNOWN, WALL, cells_at, centers, from_agent, to_map
 from hier.envs.rooms.percept import (
     AGENT_RADIUS,
     COLORS,
-    MISSION_LENGTH,
+    MISSION_CODEC,
     MOTIONS,
+    NEXT_TO,
     RADIUS,
     RAYS,
-    REACH,
-    WORDS,
     RoomsPercept,
     SeenObject,
     carried_ahead,
-    mission_text,
 )
-from hier.envs.rooms.simulator import FRAME
 from hier.envs.rooms.steering import actions_along, turns_to
 from hier.envs.rooms.subgoals import Explore, PutNext, RoomsSubgoals
 from hier.envs.subgoal import Subgoal
@@ -34,12 +32,11 @@ from hier.perception.places import PlaceTracker
 from hier.perception.rooms.memory import RoomMemory
 from hier.perception.rooms.vision import see
 
-OUTLOOK = 15  # cells a side of the map that a critic sees
 N_CODES = 4  # unknown, free, wall, object
 NEAR = 2.5  # meters around the agent, most of them out of its picture, that a controller is told
 SECTORS = np.arange(12) * np.pi / 6  # their directions, radians to the left
 _AROUND = math.ceil(NEAR / CELL)  # cells
-_PLACE = 11  # numbers that place a target
+_N_PLACE = 11  # numbers that place a target
 HAND, GRASP = 0.6, 0.48  # meters ahead where the hand closes, and how wide
 
 
@@ -59,11 +56,12 @@ class RoomsTracker(PlaceTracker):
         n: number of environments.
     """
 
+    critic_state_sizes = N_CODES, len(MISSION_CODEC.words), RoomsSubgoals.encoding_size + _N_PLACE
     wait_action = 7  # MiniWorld's "done", which does nothing
 
     def __init__(self, n: int):
         self._space = RoomsSubgoals()
-        super().__init__(n, self._space, _PLACE)
+        super().__init__(n, self._space, _N_PLACE)
         self._memories = [RoomMemory() for _ in range(n)]
         self._frames = np.zeros((n, *FRAME), np.uint8)
         self._missions = [""] * n
@@ -73,7 +71,7 @@ class RoomsTracker(PlaceTracker):
         which = range(len(self._memories)) if which is None else which
         for i in which:
             self._memories[i] = RoomMemory()
-            self._missions[i] = mission_text(observation["mission"][i])
+            self._missions[i] = MISSION_CODEC.decode(observation["mission"][i])
         self._take(observation, which)
 
     def update(self, observation: dict[str, NDArray]) -> None:
@@ -139,7 +137,7 @@ class RoomsTracker(PlaceTracker):
             there, wide = HAND, GRASP
         else:
             kind = percept.carrying[1]
-            there, wide = carried_ahead(kind), RADIUS[kind] + REACH
+            there, wide = carried_ahead(kind), RADIUS[kind] + NEXT_TO
         hand = to_map(np.array([there, 0.0]), percept.position, percept.heading)
         gaps = [np.hypot(*(o.place - hand)) - wide - RADIUS[o.kind] for o in percept.objects]
         gap = gaps.pop(next(k for k, o in enumerate(percept.objects) if o is target))
@@ -190,12 +188,11 @@ class RoomsTracker(PlaceTracker):
             row, column = cells_at(np.array(thing.place))
             codes[row, column] = N_CODES - 1
         row, column = percept.cell
-        around = np.pad(codes, OUTLOOK, constant_values=UNKNOWN)
-        around = around[row : row + 2 * OUTLOOK, column : column + 2 * OUTLOOK]
-        words = [WORDS.index(word) for word in percept.mission.split()]
+        around = np.pad(codes, CRITIC_VIEW, constant_values=UNKNOWN)
+        around = around[row : row + 2 * CRITIC_VIEW, column : column + 2 * CRITIC_VIEW]
         return CriticState(
-            around.reshape(OUTLOOK, 2, OUTLOOK, 2).max(axis=(1, 3)),
-            np.array(words + [0] * (MISSION_LENGTH - len(words))),
+            around.reshape(CRITIC_VIEW, 2, CRITIC_VIEW, 2).max(axis=(1, 3)),
+            MISSION_CODEC.encode(percept.mission),
             self._described(percept, subgoals),
         )
 
@@ -259,8 +256,3 @@ def nearness(
     covered = aside <= np.pi / 12 + np.arcsin(np.minimum(all_radii / away, 1.0))
     gaps = np.where(covered, np.maximum(away - all_radii - AGENT_RADIUS, 0.0), NEAR)
     return (1 - np.minimum(gaps.min(1, initial=NEAR), NEAR) / NEAR).astype(np.float32)
-
-
-def critic_state_sizes() -> tuple[int, int, int]:
-    """Sizes of :meth:`RoomsTracker.critic_state`: cell codes, words, a candidate's numbers."""
-    return N_CODES, len(WORDS), RoomsSubgoals.encoding_size + _PLACE

@@ -11,9 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hier.envs.rooms.camera import EYE, FARTHEST, FOCAL, FRAME, MAX_SIGHTINGS, TANGENTS
 from hier.envs.rooms.percept import COLORS, KINDS, RADIUS, RAYS
-from hier.envs.rooms.simulator import EYE, FOCAL, FRAME
-from hier.envs.rooms.truth import FARTHEST, MAX_SIGHTINGS, TANGENTS
 
 _HORIZON = FRAME[0] // 2
 _HEIGHT = {"ball": 0.9, "box": 0.8, "key": 0.35}  # meters; most boxes are within a tenth of it

@@ -1,5 +1,8 @@
 """Domains by name and by path: found, made once, refused in words where something is missing."""
 
+import subprocess
+import sys
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -7,7 +10,7 @@ from gymnasium import spaces
 
 from hier import envs
 from hier.config import HierConfig
-from hier.envs import ConfigError, Domain, UnknownNameError
+from hier.envs import ConfigError, Domain, Scene, UnknownNameError
 from hier.envs.domain import Domain as Base
 from hier.envs.registry import env_ids
 
@@ -56,6 +59,24 @@ def test_a_domain_of_ones_own_is_named_by_its_path():
     assert config.env.ids == [f"{PATH}/long", f"{PATH}/short"]
 
 
+def test_only_the_domain_that_is_asked_for_is_imported():
+    code = (
+        "import sys; from hier import envs; envs.make_env('BabyAI-GoToRedBall-v0')\n"
+        "parts = [f'hier.{f}.{d}' for f in ('envs', 'perception') for d in "
+        "('fetch', 'pointmaze', 'rooms')]\n"
+        "others = (*parts, 'mujoco', 'miniworld', 'torch')\n"
+        "print([name for name in sys.modules if name.startswith(others)])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+def test_every_id_belongs_to_the_domain_that_lists_it():
+    for name in env_ids():
+        assert name in envs.domain_of(name).env_ids()
+    assert envs.domain_of("privileged/FetchPush-v4").name == "fetch-privileged"
+
+
 def test_one_run_plays_one_domain():
     with pytest.raises(ConfigError, match=r"mixes the domains \['corridor', 'gridworld'\]"):
         HierConfig.load("demo", [f"env.id=[{PATH}/long, BabyAI-GoToRedBall-v0]"])
@@ -93,7 +114,7 @@ def test_what_a_domain_does_not_supply_is_told_with_a_remedy(what):
     with pytest.raises(ConfigError, match=r"the domain 'corridor' has no .*; .*Corridor$"):
         getattr(domain, what)()
     with pytest.raises(ConfigError, match=r"has no pictures; set eval\.videos=0"):
-        domain.draw_scene(None, None)
+        domain.draw_scene(Scene(None))
     assert domain.coverage(["long"]) == "" and domain.hazards == ()
     assert not any(domain.variations()) and domain.planner == ""
 

@@ -8,6 +8,8 @@ from gymnasium.utils.env_checker import check_env as check_gymnasium
 from stable_baselines3.common.env_checker import check_env as check_sb3
 
 from hier import envs
+from hier.envs.domain import CRITIC_VIEW, Scene, batched
+from hier.perception.scene_card import BAD, GOOD
 from tests.installed import made
 
 LEVELS = (
@@ -35,12 +37,12 @@ def play(level, seed, steps=60):
     domain, env = envs.domain_of(level), envs.make_env(level)
     tracker, rng = domain.tracker(1), np.random.default_rng(seed)
     observation, _ = env.reset(seed=seed)
-    batch = {key: value[None] for key, value in observation.items()}
+    batch = batched(observation)
     tracker.reset(batch)
     found = [(observation, tracker.percept(0).snapshot())]
     for _ in range(steps):
         observation, _, terminated, truncated, info = env.step(domain.random_action(env, rng))
-        tracker.update({key: value[None] for key, value in observation.items()})
+        tracker.update(batched(observation))
         found.append((observation, tracker.percept(0).snapshot()))
         if terminated or truncated:
             assert isinstance(info["is_success"], bool)
@@ -78,7 +80,7 @@ def test_the_expert_names_a_candidate(level):
     space, tracker, answers = domain.subgoal_space(), domain.tracker(1), []
     for seed in range(5):
         observation, _ = env.reset(seed=seed)
-        tracker.reset({key: value[None] for key, value in observation.items()})
+        tracker.reset(batched(observation))
         candidates = space.candidates(tracker.percept(0))
         answers.append(env.get_wrapper_attr("expert")().subgoal(tracker.percept(0), candidates))
         assert answers[-1] is None or answers[-1] in candidates
@@ -89,7 +91,7 @@ def test_what_a_controller_sees_lies_in_its_space(level):
     domain, env = envs.domain_of(level), envs.make_env(level)
     tracker, space = domain.tracker(1), domain.subgoal_space()
     observation, _ = env.reset(seed=2)
-    batch = {key: value[None] for key, value in observation.items()}
+    batch = batched(observation)
     tracker.reset(batch)
     subgoal = space.candidates(tracker.percept(0))[0]
     tracker.pursue(0, subgoal)
@@ -105,7 +107,9 @@ def test_what_a_controller_sees_lies_in_its_space(level):
         tracker.critic_state(tracker.percept(0), [subgoal]),
         domain.critic_state_sizes(),
     )
-    assert critic_state.map.shape == (15, 15) and critic_state.map.max() < sizes[0]
+    assert (
+        critic_state.map.shape == (CRITIC_VIEW, CRITIC_VIEW) and critic_state.map.max() < sizes[0]
+    )
     assert critic_state.mission.max() < sizes[1] and critic_state.subgoals.shape == (1, sizes[2])
 
 
@@ -115,7 +119,25 @@ def test_a_moment_can_be_drawn(level):
     sizes = set()
     for _, percept in play(level, 0, steps=3):
         candidates = domain.subgoal_space().candidates(percept)
-        for subgoal in (None, candidates[0]):
-            picture = domain.draw_scene(percept, subgoal, candidates, level=env.render())
-            sizes.add(picture.shape)
+        shares = np.log(np.full(len(candidates), 1 / len(candidates)))
+        gains = np.where(np.arange(len(candidates)) % 2, np.nan, 0.25)
+        for scene in (
+            Scene(percept, None, level=env.render()),
+            Scene(percept, candidates[0], candidates, shares, level=env.render()),
+            Scene(percept, candidates[0], candidates, shares, gains, 0.5, level=env.render()),
+        ):
+            sizes.add(domain.draw_scene(scene).shape)
     assert len(sizes) == 1 and all(side % 2 == 0 for side in sizes.pop()[:2])
+
+
+def test_advantages_are_drawn_beside_the_candidates(level):
+    domain, (_, percept) = envs.domain_of(level), play(level, 0, steps=0)[0]
+    candidates = domain.subgoal_space().candidates(percept)
+
+    def pixels(advantage, color):
+        scene = Scene(percept, None, candidates, advantages=np.full(len(candidates), advantage))
+        return (domain.draw_scene(scene)[:, -440:] == color).all(axis=2).sum()
+
+    for advantage, color in ((0.5, GOOD), (-0.5, BAD)):
+        assert pixels(advantage, color) > 0
+        assert pixels(-advantage, color) == pixels(0.0, color) == pixels(np.nan, color) == 0

@@ -9,12 +9,10 @@ import pytest
 from hier.envs.fetch.expert import FetchExpert
 from hier.envs.fetch.percept import (
     CARRY_TASK,
+    MISSION_CODEC,
     PUSH_TASK,
     REACH_TASK,
-    WORDS,
     FetchPercept,
-    mission_text,
-    mission_words,
 )
 from hier.envs.fetch.subgoals import (
     BEHIND,
@@ -65,8 +63,8 @@ class TestSubgoals(SubgoalSpaceContract):
 
 @pytest.mark.parametrize("mission", [REACH_TASK, PUSH_TASK, CARRY_TASK])
 def test_missions_are_spelled_with_known_words(mission):
-    assert mission_text(mission_words(mission)) == mission
-    assert mission_words(mission).max() < len(WORDS)
+    assert MISSION_CODEC.decode(MISSION_CODEC.encode(mission)) == mission
+    assert MISSION_CODEC.encode(mission).max() < len(MISSION_CODEC.words)
 
 
 def test_what_is_offered_follows_on_what_was_done():

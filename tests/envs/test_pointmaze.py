@@ -17,7 +17,7 @@ from hier.envs.pointmaze.maps import (
     way_to,
 )
 from hier.envs.pointmaze.percept import MazePercept
-from hier.envs.pointmaze.subgoals import REACH, MazeSubgoals, go_to
+from hier.envs.pointmaze.subgoals import REACH_GOAL, MazeSubgoals, go_to
 from tests.envs.contracts import SubgoalSpaceContract
 
 DRAWING = """
@@ -95,10 +95,10 @@ def test_the_expert_leads_to_the_goal_by_the_shortest_way(goal):
                 percept, space.candidates(percept)
             )
             assert subgoal is not None
-            there = goal if subgoal == REACH else (subgoal.row, subgoal.column)
+            there = goal if subgoal == REACH_GOAL else (subgoal.row, subgoal.column)
             walked += int(steps_to(WALLS, here)[there])
             here = there
-            if subgoal == REACH:
+            if subgoal == REACH_GOAL:
                 break
         assert here == goal and walked == steps_to(WALLS, start)[goal]
 
@@ -108,5 +108,5 @@ def test_completion_goes_by_distance():
     before = percept_at((1, 1), (5, 7))
     assert not space.is_complete(subgoal, before, percept_at((1, 2), (5, 7)))
     assert space.is_complete(subgoal, before, percept_at((1, 3), (5, 7)))
-    assert space.is_complete(REACH, before, percept_at((5, 7), (5, 7)))
-    assert not space.is_complete(REACH, before, percept_at((5, 6), (5, 7)))
+    assert space.is_complete(REACH_GOAL, before, percept_at((5, 7), (5, 7)))
+    assert not space.is_complete(REACH_GOAL, before, percept_at((5, 6), (5, 7)))

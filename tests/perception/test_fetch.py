@@ -9,22 +9,18 @@ from hier import envs
 from hier.config import HierConfig
 from hier.controllers.build import load_controller
 from hier.controllers.hindsight import HindsightReplayBuffer
-from hier.envs import ConfigError, PerceptionError, SimulatorError
-from hier.envs.fetch.percept import CARRY_TASK, PUSH_TASK, REACH_TASK, mission_words
+from hier.envs import ConfigError, PerceptionError, SimulatorError, batched
+from hier.envs.fetch.percept import CARRY_TASK, MISSION_CODEC, PUSH_TASK, REACH_TASK
 from hier.envs.fetch.subgoals import CARRY, GRASP, NEAR, PUSH, REACH_TARGET, FetchSubgoals
 from hier.perception.fetch.relabeling import FetchRelabeling
 from hier.perception.fetch.scripted_controller import FetchScriptedController
-from hier.perception.fetch.tracker import CENTRE, FetchTracker
+from hier.perception.fetch.tracker import CENTER, FetchTracker
 from hier.perception.fetch.vision import locate, see_block, see_target
-from hier.run.setup import build_env, build_model, build_planner_of
+from hier.run.build import build_env, build_model, build_planner_of
 from tests.installed import made
 
 SPACE = FetchSubgoals()
 TASKS = ("FetchReach-v4", "FetchPush-v4", "FetchPickAndPlace-v4")
-
-
-def batched(observation):
-    return {key: value[None] for key, value in observation.items()}
 
 
 def test_block_and_target_are_where_the_simulator_has_them():
@@ -91,7 +87,7 @@ def test_an_expert_followed_by_a_scripted_hand_succeeds(level):
 def seen_with(hands, poses, mission, subgoals):
     """What controllers see of privileged observations, with the ways and who is there."""
     tracker = FetchTracker(len(hands))
-    words = np.tile(mission_words(mission), (len(hands), 1))
+    words = np.tile(MISSION_CODEC.encode(mission), (len(hands), 1))
     observation = {"mission": words, "hand": hands, "poses": poses}
     tracker.reset(observation)
     for i, subgoal in enumerate(subgoals):
@@ -115,13 +111,13 @@ def test_hindsight_shows_what_the_tracker_would_with_the_target_moved(mission, s
 
     def scene():
         hands = np.zeros((n, 7), np.float32)
-        hands[:, :3] = CENTRE + rng.uniform(-0.15, 0.15, (n, 3))
+        hands[:, :3] = CENTER + rng.uniform(-0.15, 0.15, (n, 3))
         hands[:, 3:6] = rng.uniform(-0.15, 0.15, (n, 3))
         poses = np.zeros((n, 9), np.float32)
         if mission != REACH_TASK:
             poses[:, :3] = hands[:, :3] + rng.uniform(-0.05, 0.05, (n, 3))
             poses[:, 3:6] = rng.uniform(-0.15, 0.15, (n, 3))
-        poses[:, 6:] = CENTRE + rng.uniform(-0.15, 0.15, (n, 3))
+        poses[:, 6:] = CENTER + rng.uniform(-0.15, 0.15, (n, 3))
         return hands, poses
 
     before, after, later = scene(), scene(), scene()
@@ -155,7 +151,7 @@ def test_hindsight_without_a_planner_moves_the_target_of_the_mission(mission):
     hands[:, 0], poses[:, 6:] = (1.1, 1.2, 1.3), (1.5, 0.8, 0.5)
     if mission != REACH_TASK:
         poses[:, :3] = hands[:, :3] + np.array([0.01, 0.02, 0.03], np.float32)
-    seen = {"mission": np.stack([mission_words(mission)] * 3), "hand": hands, "poses": poses}
+    seen = {"mission": np.stack([MISSION_CODEC.encode(mission)] * 3), "hand": hands, "poses": poses}
     tracker = FetchTracker(3)
     tracker.reset(seen)
     first, second, last = (
@@ -171,7 +167,7 @@ def test_hindsight_without_a_planner_moves_the_target_of_the_mission(mission):
 
 def test_a_table_without_a_block_is_refused():
     observation = {
-        "mission": mission_words(CARRY_TASK)[None],
+        "mission": MISSION_CODEC.encode(CARRY_TASK)[None],
         "hand": np.zeros((1, 7), np.float32),
         "image": np.zeros((1, 128, 384, 3), np.uint8),
     }

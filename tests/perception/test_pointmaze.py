@@ -7,13 +7,13 @@ import pytest
 
 from hier import envs
 from hier.config import HierConfig
-from hier.envs import ConfigError, PerceptionError, SimulatorError
+from hier.envs import ConfigError, PerceptionError, SimulatorError, batched
 from hier.envs.pointmaze.maps import GOAL_RADIUS
-from hier.envs.pointmaze.subgoals import REACH
+from hier.envs.pointmaze.subgoals import REACH_GOAL
 from hier.perception.pointmaze.relabeling import MazeRelabeling
 from hier.perception.pointmaze.tracker import MazeTracker
 from hier.perception.pointmaze.vision import see_agent, see_scene
-from hier.run.setup import build_env, build_model, build_planner_of
+from hier.run.build import build_env, build_model, build_planner_of
 from tests.installed import made
 
 MAZES = ("PointMaze_UMaze-v3", "PointMaze_Medium-v3", "PointMaze_Large-v3")
@@ -37,7 +37,7 @@ def test_an_expert_followed_by_simple_steering_arrives(level):
     exact = level.startswith("privileged")
     for seed in range(2):
         observation, _ = env.reset(seed=seed)
-        tracker.reset({key: value[None] for key, value in observation.items()})
+        tracker.reset(batched(observation))
         subgoal, ended = None, False
         while not ended:
             before = tracker.percept(0)
@@ -46,14 +46,14 @@ def test_an_expert_followed_by_simple_steering_arrives(level):
             force = 3.0 * (space.place(before, subgoal) - before.position) - 0.6 * before.velocity
             action = np.clip(force * (1, -1), -1, 1).astype(np.float32)  # rows count downwards
             observation, reward, terminated, truncated, info = env.step(action)
-            tracker.update({key: value[None] for key, value in observation.items()})
+            tracker.update(batched(observation))
             after, ended = tracker.percept(0), terminated or truncated
             error = np.abs(after.position - env.position).max()
             assert error < (1e-5 if exact else 0.08)
             if space.is_complete(subgoal, before, after):
                 away = np.hypot(*(space.place(after, subgoal) - env.position))
                 assert away < GOAL_RADIUS + 0.1
-                subgoal = None if subgoal != REACH else subgoal
+                subgoal = None if subgoal != REACH_GOAL else subgoal
         assert terminated and reward == 1.0 and info["is_success"]
 
 

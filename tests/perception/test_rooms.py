@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from hier import envs
-from hier.envs import SimulatorError
+from hier.envs import SimulatorError, batched
 from hier.envs.rooms.maps import FREE, UNKNOWN, WALL, cell_at, frontier, to_map
 from hier.envs.rooms.percept import (
     AGENT_RADIUS,
+    NEXT_TO,
     PUT_NEXT,
     RADIUS,
-    REACH,
     SeenObject,
     carried_ahead,
 )
@@ -45,7 +45,7 @@ def follow(env, level, seed, each_step=lambda *_: None):
     scripted_controller, rng = RoomsScriptedController(), np.random.default_rng(seed)
     subgoal, duration = None, 0
     observation, _ = env.reset(seed=seed)
-    tracker.reset({key: value[None] for key, value in observation.items()})
+    tracker.reset(batched(observation))
     while True:
         before = tracker.percept(0)
         if subgoal is None:
@@ -54,7 +54,7 @@ def follow(env, level, seed, each_step=lambda *_: None):
             tracker.pursue(0, subgoal)
         action = scripted_controller.action(before, subgoal, rng)
         observation, _, terminated, truncated, info = env.step(action)
-        tracker.update({key: value[None] for key, value in observation.items()})
+        tracker.update(batched(observation))
         after, duration = tracker.percept(0), duration + 1
         each_step(env, subgoal, before, after)
         if terminated or truncated:
@@ -299,7 +299,7 @@ def test_the_controller_is_told_whether_the_hand_would_do_it():
     assert told(None, (red, green), take)[0] == 0.0  # which of them it is, is chance
     put = PutNext("put", "blue", "box", "", "red", "box")
     near = SeenObject("red", "box", (2.5, 0.0))
-    ahead = 2.5 - carried_ahead("box") - 2 * RADIUS["box"] - REACH
+    ahead = 2.5 - carried_ahead("box") - 2 * RADIUS["box"] - NEXT_TO
     assert told(("blue", "box"), (near,), put) == pytest.approx((1.0, ahead, 1.0), abs=1e-5)
     assert told(("blue", "box"), (near,), explore((20, 40))) == pytest.approx((0.0, 1.0, 1.0))
 
@@ -309,11 +309,11 @@ def test_a_privileged_memory_knows_what_the_hand_took():
     tracker = RoomsTracker(1)
     for seed in range(30):
         observation, _ = env.reset(seed=seed)
-        tracker.reset({key: value[None] for key, value in observation.items()})
+        tracker.reset(batched(observation))
         for _ in range(40):
             action = PICK_UP if env.np_random.random() < 0.3 else FORWARD
             observation, *_ = env.step(action)
-            tracker.update({key: value[None] for key, value in observation.items()})
+            tracker.update(batched(observation))
             if env.truth.held is not None:
                 assert tracker.percept(0).carrying == env.truth.held
                 break

@@ -12,13 +12,7 @@ from stable_baselines3.common.env_checker import check_env as check_sb3
 from hier import envs
 from hier.envs import SimulatorError, UnknownNameError
 from hier.envs.gridworld.env import GridworldEnv
-from hier.envs.gridworld.missions import (
-    MAX_TOKENS,
-    VOCABULARY,
-    decode_mission,
-    encode_mission,
-    mentions,
-)
+from hier.envs.gridworld.missions import MISSION_CODEC, mentions
 from hier.envs.gridworld.percept import HEADINGS
 from hier.envs.subgoal import Subgoal
 from tests.scripted_play import DROP, LEVELS, SPACE, Play, busy_action, pursue
@@ -65,27 +59,27 @@ def test_every_id_builds_with_missions_that_survive_encoding(level):
         observation, info = env.reset(seed=seed)
         assert observation in env.observation_space and info == {}
         mission = env.simulator.mission
-        assert decode_mission(observation["mission"]) == mission
-        np.testing.assert_array_equal(observation["mission"], encode_mission(mission))
+        assert MISSION_CODEC.decode(observation["mission"]) == mission
+        np.testing.assert_array_equal(observation["mission"], MISSION_CODEC.encode(mission))
     assert env.step(0)[0] in env.observation_space
 
 
 def test_the_longest_mission_fits():
     clause = "put the yellow ball in front of you next to a purple box on your left"
     longest = f"{clause} and {clause} after you {clause} and {clause}"
-    assert decode_mission(encode_mission(longest)) == longest
-    assert np.count_nonzero(encode_mission(longest)) <= MAX_TOKENS
+    assert MISSION_CODEC.decode(MISSION_CODEC.encode(longest)) == longest
+    assert np.count_nonzero(MISSION_CODEC.encode(longest)) <= MISSION_CODEC.length
 
 
 def test_missions_that_cannot_be_encoded_say_what_to_change():
-    with pytest.raises(SimulatorError, match=r"\['teapot'\].*missions\.py"):
-        encode_mission("pick up the teapot")
-    with pytest.raises(SimulatorError, match="81 words, more than 80; raise MAX_TOKENS"):
-        encode_mission("go " * 81)
+    with pytest.raises(SimulatorError, match=r"\['teapot'\].*MissionCodec"):
+        MISSION_CODEC.encode("pick up the teapot")
+    with pytest.raises(SimulatorError, match="81 words, more than 80; raise the length"):
+        MISSION_CODEC.encode("go " * 81)
 
 
 def test_the_vocabulary_holds_each_word_once():
-    assert len(set(VOCABULARY)) == len(VOCABULARY)
+    assert len(set(MISSION_CODEC.words)) == len(MISSION_CODEC.words)
 
 
 def test_an_unknown_id_names_the_nearest():

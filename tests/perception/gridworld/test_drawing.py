@@ -10,12 +10,13 @@ import pytest
 from PIL import Image
 
 from hier import envs
-from hier.envs import Subgoal, UserError
+from hier.envs import Scene, Subgoal, UserError, batched
 from hier.envs.gridworld.percept import GridPercept
 from hier.envs.gridworld.subgoals import GridworldSubgoals
-from hier.perception.gridworld.drawing import MAX_ROWS, draw_scene
-from hier.perception.gridworld.panels import ACCENT, SIDE, first_person, memory_map
+from hier.perception.gridworld.drawing import draw_scene
+from hier.perception.gridworld.panels import SIDE, first_person, memory_map
 from hier.perception.gridworld.tracker import GridTracker
+from hier.perception.scene_card import ACCENT, MAX_ROWS
 from hier.perception.video import gif_bytes, write_gif, write_mp4
 
 SPACE = GridworldSubgoals()
@@ -28,12 +29,12 @@ def play(env_id: str, steps: int, seed: int = 5) -> Iterator[tuple[GridPercept, 
     env, tracker = envs.make_env(env_id), GridTracker(1)
     rng = np.random.default_rng(seed)
     observation, _ = env.reset(seed=seed)
-    tracker.reset({key: value[None] for key, value in observation.items()})
+    tracker.reset(batched(observation))
     yield tracker.percept(0).snapshot(), env.render()
     for _ in range(steps):
         action = int(rng.choice([RIGHT, FORWARD, FORWARD, TOGGLE]))
         observation, *_ = env.step(action)
-        tracker.update({key: value[None] for key, value in observation.items()})
+        tracker.update(batched(observation))
         yield tracker.percept(0).snapshot(), env.render()
 
 
@@ -58,7 +59,7 @@ def changed(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def episode() -> list[np.ndarray]:
     """Frames of a walk; captions differ, so no two are equal."""
     return [
-        draw_scene(percept, SPACE, SPACE.candidates(percept)[0], caption=f"step {k}", level=level)
+        draw_scene(Scene(percept, SPACE.candidates(percept)[0], caption=f"step {k}", level=level))
         for k, (percept, level) in enumerate(play(LEVELS[0], 7))
     ]
 
@@ -69,9 +70,8 @@ def test_frames_of_an_episode_have_one_even_size(env_id: str) -> None:
     for k, (percept, level) in enumerate(play(env_id, 25)):
         candidates = SPACE.candidates(percept)
         subgoal = candidates[k % len(candidates)]
-        frame = draw_scene(
+        scene = Scene(
             percept,
-            SPACE,
             subgoal,
             candidates,
             uniform(len(candidates)),
@@ -80,6 +80,7 @@ def test_frames_of_an_episode_have_one_even_size(env_id: str) -> None:
             advantages=np.linspace(-1, 1, len(candidates)) if k % 3 else None,
             level=level,
         )
+        frame = draw_scene(scene)
         assert frame.dtype == np.uint8
         shapes.add(frame.shape)
         maps.add(percept.bounds)
@@ -93,8 +94,8 @@ def test_size_is_the_same_for_every_level_and_even_without_a_picture_of_it() -> 
     with_level, without = set(), set()
     for env_id in LEVELS:
         percept, level = next(play(env_id, 0))
-        with_level.add(draw_scene(percept, SPACE, None, level=level).shape)
-        without.add(draw_scene(percept, SPACE, None).shape)
+        with_level.add(draw_scene(Scene(percept, None, level=level)).shape)
+        without.add(draw_scene(Scene(percept, None)).shape)
     assert len(with_level) == len(without) == 1
     (wide,), (narrow,) = with_level, without
     assert wide[0] == narrow[0]
@@ -152,8 +153,8 @@ def test_the_view_follows_the_heading(heading: int) -> None:
 def test_a_subgoal_changes_pixels_and_none_says_so() -> None:
     percept = first_percept()
     subgoal = next(g for g in SPACE.candidates(percept) if g.verb == "go to")
-    plain = draw_scene(percept, SPACE, None)
-    aimed = draw_scene(percept, SPACE, subgoal)
+    plain = draw_scene(Scene(percept, None))
+    aimed = draw_scene(Scene(percept, subgoal))
     x0, _, x1, _ = percept.bounds
     assert x1 > x0
     pictures = np.s_[:, : 16 + 2 * SIDE + 16]
@@ -166,15 +167,15 @@ def test_a_subgoal_changes_pixels_and_none_says_so() -> None:
 def test_bars_grow_with_probability_and_the_most_probable_is_first() -> None:
     percept = first_percept()
     candidates = [Subgoal("go to", color, "key") for color in ("red", "green", "blue")]
-    even = draw_scene(percept, SPACE, None, candidates, np.log([0.3, 0.3, 0.4]))
-    sure = draw_scene(percept, SPACE, None, candidates, np.log([0.01, 0.01, 0.98]))
+    even = draw_scene(Scene(percept, None, candidates, np.log([0.3, 0.3, 0.4])))
+    sure = draw_scene(Scene(percept, None, candidates, np.log([0.01, 0.01, 0.98])))
     card = np.s_[:, 16 + 2 * (SIDE + 16) :]
     bars = [
         (frame[card] == (214, 222, 230)).all(axis=2).sum(axis=1).max() for frame in (even, sure)
     ]
     assert bars[1] / bars[0] == pytest.approx(0.98 / 0.4, rel=0.1)
     # Listed by probability, so the order of the candidates does not show.
-    swapped = draw_scene(percept, SPACE, None, candidates[::-1], np.log([0.98, 0.01, 0.01]))
+    swapped = draw_scene(Scene(percept, None, candidates[::-1], np.log([0.98, 0.01, 0.01])))
     rows = np.flatnonzero(changed(sure, swapped).any(axis=1))
     assert rows.min() >= 114 + 21, "the first row must be the same"
 
@@ -190,7 +191,7 @@ def test_the_chosen_candidate_is_listed_however_improbable() -> None:
 
     def tint(chosen: Subgoal) -> int:
         """Bottom row of the chosen candidate's background."""
-        frame = draw_scene(percept, SPACE, chosen, candidates, log_probs)[card]
+        frame = draw_scene(Scene(percept, chosen, candidates, log_probs))[card]
         return int(np.flatnonzero((frame == (228, 247, 251)).all(axis=2).any(axis=1)).max())
 
     assert tint(candidates[0]) < tint(candidates[3]) < tint(candidates[-1])
@@ -203,8 +204,8 @@ def test_long_texts_stay_in_their_boxes() -> None:
     clause = "put the yellow ball on your left next to the purple door in front of you"
     long = replace(percept, mission=f"{clause} and {clause} , then {clause} and {clause}")
     subgoal = Subgoal("put next to", "purple", "ball", "front")
-    frame = draw_scene(long, SPACE, subgoal, [subgoal], uniform(1), caption="x " * 200, value=-1.5)
-    plain = draw_scene(percept, SPACE, None)
+    frame = draw_scene(Scene(long, subgoal, [subgoal], uniform(1), caption="x " * 200, value=-1.5))
+    plain = draw_scene(Scene(percept, None))
     assert frame.shape == plain.shape
     outside = np.ones(frame.shape[:2], np.bool_)
     outside[12:-12, 16:-17] = False
@@ -217,17 +218,17 @@ def test_mismatched_numbers_are_refused() -> None:
     percept = first_percept()
     candidates = SPACE.candidates(percept)
     with pytest.raises(ValueError, match="log_probs"):
-        draw_scene(percept, SPACE, None, candidates, uniform(len(candidates) + 1))
+        Scene(percept, None, candidates, uniform(len(candidates) + 1))
     with pytest.raises(ValueError, match="advantages"):
-        draw_scene(percept, SPACE, None, candidates, advantages=[0.0] * (len(candidates) + 1))
+        Scene(percept, None, candidates, advantages=np.zeros(len(candidates) + 1))
 
 
 def test_drawing_is_deterministic_and_leaves_the_percept_alone() -> None:
     percept, level = next(play(LEVELS[2], 0))
     before = percept.snapshot()
     subgoal = SPACE.candidates(percept)[0]
-    first = draw_scene(percept, SPACE, subgoal, level=level)
-    assert (first == draw_scene(percept, SPACE, subgoal, level=level)).all()
+    first = draw_scene(Scene(percept, subgoal, level=level))
+    assert (first == draw_scene(Scene(percept, subgoal, level=level))).all()
     assert (percept.frame == before.frame).all()
     assert (percept.map == before.map).all()
 

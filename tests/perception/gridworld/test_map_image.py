@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hier import envs
-from hier.envs import UserError
+from hier.envs import UserError, batched
 from hier.envs.gridworld.cells import CODE, EMPTY, N_CODES, UNSEEN, Cell
 from hier.envs.gridworld.rendering import TILE, tile_atlas
 from hier.perception.gridworld.map_image import map_image
@@ -33,14 +33,14 @@ def percepts():
     for env_id in ("BabyAI-BossLevel-v0", "BabyAI-UnlockPickup-v0"):
         env, tracker = envs.make_env(env_id), GridTracker(1)
         observation, _ = env.reset(seed=3)
-        tracker.reset({key: value[None] for key, value in observation.items()})
+        tracker.reset(batched(observation))
         for _ in range(120):
             found.append(tracker.percept(0).snapshot())
             action = int(rng.choice([1, 2, 2, 2, 3, 5]))  # right, forward, pick up, toggle
             observation, _, ended, cut, _ = env.step(action)
             if ended or cut:
                 break
-            tracker.update({key: value[None] for key, value in observation.items()})
+            tracker.update(batched(observation))
     return found
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hier import envs
-from hier.envs import PerceptionError
+from hier.envs import PerceptionError, batched
 from hier.envs.gridworld.cells import (
     CELLS,
     CODE,
@@ -121,11 +121,11 @@ def test_the_tracker_says_which_environment_walked_off_its_map():
     env = envs.make_env("MiniGrid-Empty-16x16-v0")
     tracker = GridTracker(1, map_size=18)
     observation, _ = env.reset(seed=0)
-    tracker.reset({key: value[None] for key, value in observation.items()})
+    tracker.reset(batched(observation))
     with pytest.raises(PerceptionError, match=r"environment 0 walked off .* of 18 cells.*map_size"):
         for _ in range(4):
             observation = env.step(FORWARD)[0]
-            tracker.update({key: value[None] for key, value in observation.items()})
+            tracker.update(batched(observation))
 
 
 def test_every_registered_level_fits_on_the_map():
