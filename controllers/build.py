@@ -15,6 +15,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from hier.controllers.features import INPUTS, SubgoalFeatures
 from hier.controllers.guided import FORMS, Guidance, GuidedPolicy, GuidedRolloutBuffer
 from hier.controllers.hindsight import Hindsight, HindsightReplayBuffer
+from hier.controllers.old_names import moved_objects
 from hier.envs.errors import ConfigError, RunFolderError, UnknownNameError
 
 # Name to (module, class, policy); imported when asked for.
@@ -197,7 +198,8 @@ def load_controller(
         RunFolderError: if the file is missing or damaged.
     """
     try:
-        return algorithm_class(name).load(file, env=env, device=device)
+        cls, moved = algorithm_class(name), moved_objects(file)
+        return cls.load(file, env=env, device=device, custom_objects=moved)
     except UnknownNameError:
         raise
     except Exception as error:

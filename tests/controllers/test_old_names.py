@@ -32,7 +32,8 @@ class Reach(gym.Env):
 
 
 def from_pictures():
-    return build_controller("ppo", build_env(HierConfig.load("demo"), None), gamma=0.9, seed=0)
+    env = build_env(HierConfig.load("demo", ["env.n_envs=1"]), None)
+    return build_controller("ppo", env, gamma=0.9, seed=0, options={"batch_size": 64})
 
 
 def guided_by_loss():
@@ -76,55 +77,46 @@ def renamed(data):
     return json.dumps(items), paths
 
 
-@pytest.fixture(scope="module", params=MADE)
-def saved(request, tmp_path_factory):
-    """A controller, its algorithm's name, its checkpoint as of then, and the old paths in it."""
-    (build, algorithm), folder = MADE[request.param], tmp_path_factory.mktemp("old")
-    model = build()
-    model.save(folder / "new.zip")
-    with (
-        zipfile.ZipFile(folder / "new.zip") as new,
-        zipfile.ZipFile(folder / "old.zip", "w") as old,
-    ):
-        data, paths = renamed(new.read("data"))
-        for name in new.namelist():
-            old.writestr(name, data if name == "data" else new.read(name))
-    return model, algorithm, folder, paths
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory):
+    """Every controller with its checkpoint, its checkpoint as of then, and the old paths in it."""
+    found = {}
+    for name, (build, _) in MADE.items():
+        model, folder = build(), tmp_path_factory.mktemp(name)
+        files = folder / "new.zip", folder / "old.zip"
+        model.save(files[0])
+        with zipfile.ZipFile(files[0]) as new, zipfile.ZipFile(files[1], "w") as old:
+            data, paths = renamed(new.read("data"))
+            for member in new.namelist():
+                old.writestr(member, data if member == "data" else new.read(member))
+        found[name] = model, *files, paths
+    return found
 
 
-def test_an_old_checkpoint_is_loaded_as_it_was(saved):
-    model, algorithm, folder, paths = saved
-    assert paths
-    again = load_controller(algorithm, folder / "old.zip", device="cpu")
-    assert type(again.policy) is type(model.policy)
-    for name, value in model.policy.state_dict().items():
-        np.testing.assert_array_equal(value, again.policy.state_dict()[name], err_msg=name)
-    if algorithm == "sac":
-        kept = model.replay_buffer_kwargs["hindsight"], again.replay_buffer_kwargs["hindsight"]
-        assert type(kept[0].relabeling) is type(kept[1].relabeling)
-        assert kept[0].share == kept[1].share and kept[0].gamma == kept[1].gamma
-
-
-def test_a_users_own_module_of_such_a_name_is_left_alone(saved, monkeypatch):
-    _, algorithm, folder, _ = saved
-    mine = type(sys)("controllers")
+@pytest.mark.parametrize("name", MADE)
+def test_an_old_checkpoint_is_loaded_as_it_was(name, everything, monkeypatch):
+    mine = type(sys)("controllers")  # a user's own, which is left alone
     monkeypatch.setitem(sys.modules, "controllers", mine)
-    load_controller(algorithm, folder / "old.zip", device="cpu")
+    model, _, old, _ = everything[name]
+    again = load_controller(MADE[name][1], old, device="cpu")
     assert sys.modules["controllers"] is mine and "controllers.features" not in sys.modules
+    assert type(again.policy) is type(model.policy)
+    for key, value in model.policy.state_dict().items():
+        np.testing.assert_array_equal(value, again.policy.state_dict()[key], err_msg=key)
+    if MADE[name][1] == "sac":
+        kept, found = (m.replay_buffer_kwargs["hindsight"] for m in (model, again))
+        assert type(kept.relabeling) is type(found.relabeling)
+        assert (kept.share, kept.gamma) == (found.share, found.gamma)
 
 
-def test_a_new_checkpoint_needs_no_help(saved):
-    assert moved_objects(saved[2] / "new.zip") == {}
-    assert moved_objects(saved[2] / "old.zip")
+@pytest.mark.parametrize("name", MADE)
+def test_a_new_checkpoint_needs_no_help(name, everything):
+    _, new, old, _ = everything[name]
+    assert moved_objects(new) == {} and moved_objects(old)
 
 
-def test_between_them_the_checkpoints_hold_every_old_path(tmp_path):
-    found = set()
-    for build, _ in MADE.values():
-        build().save(tmp_path / "it.zip")
-        with zipfile.ZipFile(tmp_path / "it.zip") as archive:
-            found |= renamed(archive.read("data"))[1]
-    assert found == set(MOVED)
+def test_between_them_they_hold_every_old_path(everything):
+    assert set().union(*(paths for *_, paths in everything.values())) == set(MOVED)
 
 
 def test_what_is_no_checkpoint_is_named(tmp_path):
