@@ -7,19 +7,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hier.planners.pretraining.demonstrations import Demonstrator, Mistakes
+from hier.planners.play import NO_MISTAKES, Mistakes, Player
 from hier.planners.protocol import Planner, PlannerQuery
 
 
 @dataclass(frozen=True, slots=True)
 class LevelAccuracy:
-    """A planner on the states of one level.
+    """How well a planner agrees with the expert on the states of one level.
 
     Attributes:
         level: environment id.
-        states: how many.
-        accuracy: share in which its likeliest subgoal is the expert's.
-        probability: mean probability it gives the expert's.
+        states: number of states.
+        accuracy: share of states in which the planner's likeliest subgoal is the expert's.
+        probability: mean probability that the planner gives the expert's subgoal.
     """
 
     level: str
@@ -30,7 +30,7 @@ class LevelAccuracy:
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """A planner on several levels; means count every level alike."""
+    """How well a planner agrees with the expert on several levels; each level counts the same."""
 
     levels: list[LevelAccuracy]
 
@@ -45,10 +45,7 @@ class Accuracy:
         return float(np.mean([level.probability for level in self.levels]))
 
 
-NO_MISTAKES = Mistakes(subgoal=0.0, random_action=0.0, start=0.0, impatience=0.0, midway=0.0)
-
-
-def measure(
+def measure_accuracy(
     planner: Planner,
     levels: Sequence[str],
     states: int,
@@ -57,50 +54,52 @@ def measure(
     mistakes: Mistakes = NO_MISTAKES,
     batch: int = 64,
 ) -> Accuracy:
-    """Ask planner and expert the same questions.
+    """Ask a planner and the expert the same questions.
 
-    The states are those in which a planner is asked while a perfect controller plays the levels, as
-    they are, on the expert's subgoals. They do not depend on the planner.
+    The questions are those that a planner is asked while the scripted controller plays the levels,
+    without variations, on the expert's subgoals. They do not depend on the planner.
 
     Args:
         planner: one without privileges.
         levels: environment ids.
-        states: per level.
+        states: number of states of each level.
         first_seed: of consecutive level seeds.
-        mistakes: what goes wrong on the way; nothing, unless said otherwise.
+        mistakes: what goes wrong while the levels are played; nothing by default.
         batch: queries per call of ``score``.
     """
     assert not planner.privileged
     return Accuracy(
         [
-            _measure(planner, level, *states_of(level, states, first_seed, mistakes), batch)
+            _measure_level(planner, level, *states_of(level, states, first_seed, mistakes), batch)
             for level in levels
         ]
     )
 
 
 def success_rate(planner: Planner, level: str, episodes: int, *, first_seed: int) -> float:
-    """Share of a level's episodes that a planner and the domain's scripted controller succeed in.
+    """Share of episodes that end in success when a planner's subgoals are pursued.
+
+    The scripted controller pursues them.
 
     Args:
-        planner: takes its likeliest candidates; the oracle gives what the controller allows.
-        level: environment id, played as it is.
-        episodes: how many.
+        planner: its likeliest candidates are pursued; the oracle shows what the controller allows.
+        level: environment id, played without variations.
+        episodes: number of episodes.
         first_seed: of consecutive level seeds.
     """
-    player = Demonstrator(level, NO_MISTAKES)
+    player = Player(level, NO_MISTAKES)
     seeds = range(first_seed, first_seed + episodes)
     return float(np.mean([player.solve(planner, seed) for seed in seeds]))
 
 
-def _measure(
+def _measure_level(
     planner: Planner,
     level: str,
     queries: Sequence[PlannerQuery],
     answers: Sequence[int],
     batch: int,
 ) -> LevelAccuracy:
-    given: list[float] = []
+    given: list[float] = []  # probabilities of the expert's answers
     right, n = 0, len(queries)
     for start in range(0, n, batch):
         replies = planner.score(queries[start : start + batch])
@@ -113,14 +112,14 @@ def _measure(
 def states_of(
     level: str, n: int, first_seed: int, mistakes: Mistakes = NO_MISTAKES
 ) -> tuple[list[PlannerQuery], list[int]]:
-    """``n`` questions of one level and the expert's answers, see :func:`measure`."""
-    player = Demonstrator(level, mistakes)
+    """``n`` questions of one level and the expert's answers, see :func:`measure_accuracy`."""
+    player = Player(level, mistakes)
     queries: list[PlannerQuery] = []
     answers: list[int] = []
     seed = first_seed
     while len(queries) < n:
-        for query, answer in player.play(seed):
-            queries.append(replace(query, percept=query.percept.snapshot()))
-            answers.append(answer)
+        for asked in player.play(seed):
+            queries.append(replace(asked.query, percept=asked.query.percept.snapshot()))
+            answers.append(asked.answer)
         seed += 1
     return queries[:n], answers[:n]

@@ -9,7 +9,7 @@ from hier.feedback.learner import PlannerLearner
 from hier.feedback.objectives import AWR
 from hier.planners.accuracy import states_of
 from hier.planners.language.planner import VLMPlanner
-from hier.planners.pretraining.demonstrations import Mistakes
+from hier.planners.play import Mistakes
 from hier.planners.scripted import MistakenPlanner
 from hier.pretraining.config import PretrainConfig
 from hier.pretraining.run import pretrain
@@ -49,7 +49,7 @@ def wrong_teacher(folder: Path, level: str, mistake: str = "order", *, quick: bo
         return folder
     planner, wrong = VLMPlanner(device="cpu"), MistakenPlanner(mistake)
     lessons = []
-    for mistakes in (Mistakes(), Mistakes(impatience=0.5)):
+    for mistakes in (Mistakes(), Mistakes(early_end_rate=0.5)):
         queries, answers = states_of(level, 8 if quick else _STATES, _FIRST_SEED, mistakes)
         lessons += [
             question_alone(planner, query, level, wrong.instead(query, right))

@@ -20,7 +20,7 @@ from hier.bench.starts import source_controllers, world_controllers
 from hier.bench.worlds import TASKS
 from hier.config import HierConfig
 from hier.envs.registry import domain_of
-from hier.planners.accuracy import measure
+from hier.planners.accuracy import measure_accuracy
 from hier.planners.language.planner import VLMPlanner
 from hier.run.evaluation import evaluate
 from hier.run.folder import RunFolder
@@ -291,7 +291,7 @@ def train_and_compare(job: tuple[HierConfig, str, Path, bool]) -> Row:
 def _accuracies(planner: str, level: str, quick: bool) -> Row:
     domain = domain_of(level)
     model, source = VLMPlanner(planner, device="cpu", domain=domain), domain.source_levels
-    here = measure(model, [level], 8 if quick else _STATES, first_seed=_ACCURACY_SEED)
+    here = measure_accuracy(model, [level], 8 if quick else _STATES, first_seed=_ACCURACY_SEED)
     some = source[:2] if quick else source
-    there = measure(model, some, 4 if quick else _SOURCE_STATES, first_seed=_ACCURACY_SEED)
+    there = measure_accuracy(model, some, 4 if quick else _SOURCE_STATES, first_seed=_ACCURACY_SEED)
     return {"accuracy": here.mean, "source_accuracy": there.mean}

@@ -10,9 +10,9 @@ from typing import Any
 from hier.bench.figures import short_name
 from hier.bench.starts import source_controllers
 from hier.envs.registry import domain_named
-from hier.planners.accuracy import measure
+from hier.planners.accuracy import measure_accuracy
 from hier.planners.language.planner import VLMPlanner
-from hier.planners.pretraining.demonstrations import Mistakes
+from hier.planners.play import Mistakes
 from hier.pretraining.config import PretrainConfig
 from hier.run.evaluation import evaluate
 from hier.run.sweep import Row, side_by_side
@@ -81,7 +81,7 @@ def planner_accuracy(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any],
     """How often the planner that ships names the expert's subgoal, level by level.
 
     2,000 states of unseen seeds over the source levels, and 100 of every other level that the
-    subgoal vocabulary covers, see :func:`.measure`; and as many in episodes with
+    subgoal vocabulary covers, see :func:`.measure_accuracy`; and as many in episodes with
     mistakes. The states are fixed; the suite's seeds are of no consequence.
     """
     from hier.envs.gridworld.coverage import coverage
@@ -99,8 +99,8 @@ def planner_accuracy(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any],
     rows: list[Row] = []
     figures: dict[str, Any] = {}
     for group, levels, states in (("source", source, each), ("held_out", held_out, each_held_out)):
-        plain = measure(planner, levels, states, first_seed=first)
-        after = measure(planner, levels, states, first_seed=first, mistakes=Mistakes())
+        plain = measure_accuracy(planner, levels, states, first_seed=first)
+        after = measure_accuracy(planner, levels, states, first_seed=first, mistakes=Mistakes())
         rows += [
             {
                 "level": one.level,

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator
 
+from hier.config import CriticConfig
 from hier.config_base import Section, Settings
 from hier.envs.domain import Domain
 from hier.envs.registry import domain_of
@@ -56,6 +57,10 @@ class PretrainConfig(Settings):
     )
     batch_size: int = Field(64, ge=1, description="examples per step")
     learning_rate: float = Field(3e-3, gt=0, description="the highest of its schedule")
+    gamma: float = Field(
+        CriticConfig().gamma, gt=0, le=1,
+        description="discount per environment step of the returns that the value head learns",
+    )  # fmt: skip
     task_shares: list[float] = Field(
         [0.75, 0.1, 0.15], min_length=3, max_length=3,
         description="examples that ask for the subgoal, the action, the scene",

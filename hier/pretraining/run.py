@@ -19,13 +19,17 @@ from tqdm import tqdm
 
 from hier.envs.errors import ConfigError, RunFolderError
 from hier.envs.files import atomic_write
-from hier.planners.accuracy import NO_MISTAKES, Accuracy, measure, success_rate
+from hier.planners.accuracy import Accuracy, measure_accuracy, success_rate
 from hier.planners.language.models import PlannerModel, load_model
 from hier.planners.language.pictures import check_images
 from hier.planners.language.planner import VLMPlanner
 from hier.planners.language.prompts import PromptFormat
-from hier.planners.pretraining.demonstrations import Demonstrator, Mistakes, collect, load
-from hier.planners.pretraining.examples import Examples, turns
+from hier.planners.play import NO_MISTAKES, Mistakes, Player
+from hier.planners.pretraining.demonstrations import (
+    collect_demonstrations,
+    load_demonstrations,
+)
+from hier.planners.pretraining.examples import Examples, labeled_questions
 from hier.planners.pretraining.learner import Learner, load_state
 from hier.planners.pretraining.sight import MapReader, tokens_a_side
 from hier.planners.pretraining.tiny_vlm import TinyVLM, build_tiny_vlm
@@ -120,7 +124,7 @@ def _sides(config: PretrainConfig) -> tuple[int, int]:
     Raises:
         ConfigError: for pictures that are not square.
     """
-    height, width = Demonstrator(config.levels[0]).picture().shape[:2]
+    height, width = Player(config.levels[0]).first_picture().shape[:2]
     if height != width:
         raise ConfigError(
             f"pictures of the domain {config.domain.name!r} have {width} x {height} pixels, but "
@@ -138,16 +142,17 @@ def _run(config: PretrainConfig, run: RunFolder, progress: bool) -> PretrainResu
         (0, config.episodes, config.variation),
         (config.episodes, config.plain_episodes, 0.0),
     ):
-        files += collect(
+        files += collect_demonstrations(
             run.path / "demonstrations",
             config.levels,
             episodes=episodes,
             seed=seed,
             variation=variation,
+            gamma=config.gamma,
             workers=config.workers,
             progress=progress,
         )
-    training = _Training(config, run, [load(file) for file in files])
+    training = _Training(config, run, [load_demonstrations(file) for file in files])
     stopped = training.learn(progress)
     accuracy = None if stopped else training.report()
     return PretrainResult(
@@ -171,8 +176,8 @@ class _Training:
             texts = {
                 text
                 for d in demonstrations
-                for turn in turns(d, actions)
-                for text in (turn.question, *turn.answers)
+                for asked in labeled_questions(d, actions)
+                for text in (asked.question, *asked.answers)
             }
             sizes = TinyVLM(_sides(config)[0], **config.model.model_dump())
             network, processor = build_tiny_vlm([*texts, *ways.words], sizes, seed=config.seed)
@@ -283,7 +288,9 @@ class _Training:
     ) -> Accuracy:
         """Exact-match accuracy on unseen seeds of ``levels``, the planner last saved."""
         each = math.ceil(states / len(levels))
-        return measure(self.planner, levels, each, first_seed=first_seed, mistakes=mistakes)
+        return measure_accuracy(
+            self.planner, levels, each, first_seed=first_seed, mistakes=mistakes
+        )
 
     @property
     def planner(self) -> VLMPlanner:

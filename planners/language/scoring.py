@@ -31,7 +31,7 @@ from transformers.utils import ModelOutput
 
 from hier.envs.errors import UserError
 from hier.planners.language.prompts import Prompt
-from hier.planners.language.token_tree import TokenTree, pack, token_tree
+from hier.planners.language.token_tree import TokenTree, pack_trees, token_tree
 from hier.planners.protocol import PlannerError
 
 Answer = Sequence[int]  # token ids, the end of the turn included
@@ -238,7 +238,7 @@ def _go_on(
 
 
 def _score_trees(model: Any, prefix: _Prefix, trees: Sequence[TokenTree]) -> Tensor:
-    packed = pack(trees)
+    packed = pack_trees(trees)
     n = packed.ids.shape[1]
     device = prefix.mask.device
     sees_prompt = prefix.mask[:, None, :].bool().expand(-1, n, -1)

@@ -89,7 +89,7 @@ class PackedTrees(NamedTuple):
     counts: list[int]
 
 
-def pack(trees: Sequence[TokenTree]) -> PackedTrees:
+def pack_trees(trees: Sequence[TokenTree]) -> PackedTrees:
     """Put tries side by side for one forward pass."""
     b, n = len(trees), max(1, *(len(tree.fed) for tree in trees))
     ids, behind = np.zeros((2, b, n), np.int64)

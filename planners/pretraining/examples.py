@@ -21,7 +21,7 @@ from hier.planners.language.prompts import (
     PromptFormat,
     situation,
 )
-from hier.planners.language.token_tree import pack, token_tree
+from hier.planners.language.token_tree import pack_trees, token_tree
 from hier.planners.pretraining.demonstrations import CELLS, Demonstration
 
 TASKS = ("subgoal", "action", "scene")
@@ -65,7 +65,7 @@ class Batch:
     value: Tensor
 
 
-class Turn(NamedTuple):
+class LabeledQuestion(NamedTuple):
     """A question, the answers it may have, and which of them is the expert's."""
 
     question: str
@@ -73,7 +73,9 @@ class Turn(NamedTuple):
     right: int
 
 
-def turns(demonstration: Demonstration, actions: Sequence[str]) -> list[Turn]:
+def labeled_questions(
+    demonstration: Demonstration, actions: Sequence[str]
+) -> list[LabeledQuestion]:
     """One turn per task of :data:`TASKS`; a scene has one answer, the others a closed set.
 
     Where the actions have no names, nothing is asked about them.
@@ -82,11 +84,11 @@ def turns(demonstration: Demonstration, actions: Sequence[str]) -> list[Turn]:
     lines = situation(d.mission, d.tried)
     scene, _, rest = d.scene.partition("; ")
     scene = "; ".join([scene, *rest.split("; ")[: _NEAREST - 1]]) if rest else scene
-    found = [Turn("\n".join([*lines, WHICH_SUBGOAL]), d.candidates, d.answer)]
+    found = [LabeledQuestion("\n".join([*lines, WHICH_SUBGOAL]), d.candidates, d.answer)]
     if d.action is not None:
         action = WHICH_ACTION.format(subgoal=d.candidates[d.pursued])
-        found.append(Turn("\n".join([*lines, action]), actions, d.action))
-    return [*found, Turn("\n".join([*lines, WHAT_SCENE]), [scene], 0)]
+        found.append(LabeledQuestion("\n".join([*lines, action]), actions, d.action))
+    return [*found, LabeledQuestion("\n".join([*lines, WHAT_SCENE]), [scene], 0)]
 
 
 def middle(codes: NDArray[np.uint8], cells: int) -> NDArray[np.uint8]:
@@ -145,7 +147,11 @@ class Examples:
         self._answers: list[tuple[tuple[int, ...], ...]] = []
         right = []
         for start in range(0, self.n, 1000):  # a tokenizer's answer is a hundred times its ids
-            asked = [t for d in demonstrations[start : start + 1000] for t in turns(d, actions)]
+            asked = [
+                t
+                for d in demonstrations[start : start + 1000]
+                for t in labeled_questions(d, actions)
+            ]
             texts = [form.text(Prompt(turn.question)).replace(mark, images) for turn in asked]
             ids = form.tokenizer(texts, add_special_tokens=False)["input_ids"]
             prompts += [np.array(i, np.int16) for i in ids]
@@ -195,7 +201,7 @@ class Examples:
         example = which * len(self._tasks) + tasks
         symmetry = rng.integers(len(self._words), size=b)
         some = [self._some_answers(i, rng) for i in example]
-        trees = pack([token_tree(answers) for answers, _ in some])
+        trees = pack_trees([token_tree(answers) for answers, _ in some])
         length = self._length[example]
         longest = int(length.max())
         prompt = np.full((b, longest), self.pad, np.int64)

@@ -12,12 +12,17 @@ from hier.feedback.anchors import anchors_for, question_alone
 from hier.feedback.learner import PlannerLearner
 from hier.feedback.objectives.awr import AWR
 from hier.planners import build_planner
-from hier.planners.accuracy import NO_MISTAKES, measure, states_of, success_rate
+from hier.planners.accuracy import measure_accuracy, states_of, success_rate
 from hier.planners.language.models import SHIPPED
 from hier.planners.language.planner import VLMPlanner
 from hier.planners.language.prompts import Prompt, PromptFormat
-from hier.planners.pretraining.demonstrations import Demonstrator, Mistakes, collect, load
-from hier.planners.pretraining.examples import TASKS, Examples, normalized, turns
+from hier.planners.play import NO_MISTAKES, Mistakes, Player
+from hier.planners.pretraining.demonstrations import (
+    collect_demonstrations,
+    demonstrate,
+    load_demonstrations,
+)
+from hier.planners.pretraining.examples import TASKS, Examples, labeled_questions, normalized
 from hier.planners.pretraining.learner import Learner
 from hier.planners.pretraining.tiny_vlm import TinyVLM, build_tiny_vlm
 from hier.planners.scripted import OraclePlanner
@@ -31,14 +36,14 @@ WORLDS = {"pointmaze": MAZE, "fetch": BLOCK, "rooms": ROOM}
 @pytest.fixture(scope="module")
 def demonstrations():
     made(MAZE)
-    return [found for seed in range(5) for found in Demonstrator(MAZE).demonstrate(seed)]
+    return [found for seed in range(5) for found in demonstrate(Player(MAZE), seed, gamma=0.97)]
 
 
 @pytest.mark.parametrize(("level", "side"), [(MAZE, 120), (BLOCK, 192), (ROOM, 192)])
 def test_a_picture_is_square_and_shows_the_world(level, side):
     made(level)
-    domain, player = envs.domain_of(level), Demonstrator(level)
-    picture = player.picture()
+    domain, player = envs.domain_of(level), Player(level)
+    picture = player.first_picture()
     assert picture.shape == (side, side, 3) and picture.dtype == np.uint8
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 10
     assert list(domain.pictures) == (["map", "view"] if level == ROOM else ["view"])
@@ -46,7 +51,7 @@ def test_a_picture_is_square_and_shows_the_world(level, side):
 
 def test_the_hand_is_enlarged_where_it_is():
     made(BLOCK)
-    (query, _), *_ = Demonstrator(BLOCK).play(0)
+    query = next(Player(BLOCK).play(0)).query
     percept = query.percept.snapshot()
     domain = envs.domain_of(BLOCK)
     before = domain.picture(percept, "view")
@@ -120,18 +125,27 @@ class TestDemonstrations:
     def test_they_hold_pictures_and_no_action(self, demonstrations, tmp_path):
         assert all(d.action is None and d.shown.shape == (120, 120, 3) for d in demonstrations)
         assert any(d.value > 0 for d in demonstrations)
-        files = collect(
-            tmp_path, [MAZE], episodes=5, seed=0, variation=0.0, workers=1, progress=False
+        files = collect_demonstrations(
+            tmp_path,
+            [MAZE],
+            episodes=5,
+            seed=0,
+            variation=0.0,
+            gamma=0.97,
+            workers=1,
+            progress=False,
         )
-        kept = [d for file in files for d in load(file)]
+        kept = [d for file in files for d in load_demonstrations(file)]
         for one, other in zip(demonstrations, kept, strict=True):
             assert (one.shown == other.shown).all()
-            assert [t.question for t in turns(one, ())] == [t.question for t in turns(other, ())]
+            assert [t.question for t in labeled_questions(one, ())] == [
+                t.question for t in labeled_questions(other, ())
+            ]
 
     def test_the_expert_answers_where_the_agent_is(self):
         """After mistakes too: no other candidate is on a shorter way from here to the goal."""
         made(MAZE)
-        for query, answer in Demonstrator(MAZE, Mistakes(subgoal=0.5)).play(2):
+        for query, answer, *_ in Player(MAZE, Mistakes(random_subgoal_rate=0.5)).play(2):
             percept, space = query.percept, query.space
             to_goal = steps_to(percept.walls, percept.goal_cell)
             cells = [cell_at(percept.walls, space.place(percept, g)) for g in query.candidates]
@@ -140,14 +154,14 @@ class TestDemonstrations:
 
     def test_a_block_is_carried_on_the_experts_subgoals(self):
         made(BLOCK)
-        found = Demonstrator(BLOCK, NO_MISTAKES).demonstrate(1)
+        found = demonstrate(Player(BLOCK, NO_MISTAKES), 1, gamma=0.97)
         verbs = [d.candidates[d.answer].split()[0] for d in found]
         assert verbs == ["reach", "grasp", "carry"] and found[-1].value > 0.5
 
     def test_mistakes_lead_elsewhere(self):
         made(MAZE)
         plain, _ = states_of(MAZE, 12, 3_000_000)
-        after, _ = states_of(MAZE, 12, 3_000_000, Mistakes(subgoal=0.5))
+        after, _ = states_of(MAZE, 12, 3_000_000, Mistakes(random_subgoal_rate=0.5))
         wrong = [g for query in after for g, _ in query.recent]
         assert len({len(query.recent) for query in after}) > 1 and wrong
         assert [q.recent for q in plain] != [q.recent for q in after]
@@ -157,7 +171,10 @@ class TestExamples:
     @pytest.fixture
     def tiny(self, demonstrations):
         texts = [
-            text for d in demonstrations for t in turns(d, ()) for text in (t.question, *t.answers)
+            text
+            for d in demonstrations
+            for t in labeled_questions(d, ())
+            for text in (t.question, *t.answers)
         ]
         sizes = TinyVLM(120, 24, vision_size=16, vision_layers=1, text_size=16, text_layers=1,
                         heads=2)  # fmt: skip
@@ -221,4 +238,4 @@ class TestShippedPlanner:
         made(WORLDS[name])
         planner = build_planner("vlm", domain=envs.domain_of(WORLDS[name]), device="cpu")
         assert planner.model == name
-        assert measure(planner, [WORLDS[name]], 16, first_seed=3_100_000).mean > 0.8
+        assert measure_accuracy(planner, [WORLDS[name]], 16, first_seed=3_100_000).mean > 0.8

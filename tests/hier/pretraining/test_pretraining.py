@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from hier import HierConfig, PretrainConfig, pretrain, resume_pretraining
 from hier.envs.errors import ConfigError, RunFolderError
 from hier.envs.registry import domain_named
-from hier.planners.accuracy import measure
+from hier.planners.accuracy import measure_accuracy
 from hier.planners.language.models import SHIPPED
 from hier.planners.language.planner import VLMPlanner
 
@@ -56,7 +56,9 @@ def test_it_leaves_a_planner_that_plain_transformers_loads(made):
     card = (made.planner / "README.md").read_text()
     for words in ("hier pretrain gridworld", "| BabyAI-GoToObj-v0 | source", "GoToLocal-v0 | held"):
         assert words in card
-    again = measure(VLMPlanner(str(made.planner)), ["BabyAI-GoToObj-v0"], 4, first_seed=3_000_000)
+    again = measure_accuracy(
+        VLMPlanner(str(made.planner)), ["BabyAI-GoToObj-v0"], 4, first_seed=3_000_000
+    )
     assert again.levels[0] == made.accuracy.levels[0]
 
 
@@ -120,7 +122,9 @@ class TestShippedPlanner:
         )
 
     def test_it_is_right_where_the_demo_plays(self):
-        found = measure(VLMPlanner(), ["BabyAI-UnlockPickup-v0"], 150, first_seed=3_000_000)
+        found = measure_accuracy(
+            VLMPlanner(), ["BabyAI-UnlockPickup-v0"], 150, first_seed=3_000_000
+        )
         assert found.mean > 0.95
 
     def test_a_folder_of_the_same_name_goes_first(self, made, tmp_path, monkeypatch):

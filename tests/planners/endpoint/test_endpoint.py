@@ -30,7 +30,7 @@ from hier.planners.endpoint.planner import EndpointPlanner
 from hier.planners.language.models import SHIPPED
 from hier.planners.language.planner import VLMPlanner
 from hier.planners.protocol import check_reply
-from hier.run.setup import build_planner_of
+from hier.run.build import build_planner_of
 from tests.planners.endpoint.serving import (
     MISSING,
     ScriptedServer,

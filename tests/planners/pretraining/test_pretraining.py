@@ -13,11 +13,23 @@ from hier.envs.gridworld.cells import CODE, COLORS, Cell
 from hier.envs.registry import domain_named
 from hier.perception.gridworld.map_image import code_words, map_codes, map_image, paint_codes
 from hier.perception.gridworld.scripted_controller import ACTIONS
-from hier.planners.accuracy import measure, states_of
+from hier.planners.accuracy import measure_accuracy, states_of
 from hier.planners.language.prompts import Prompt, PromptFormat
 from hier.planners.language.scoring import candidate_log_probs
-from hier.planners.pretraining.demonstrations import Demonstrator, Mistakes, collect, load, save
-from hier.planners.pretraining.examples import TASKS, Examples, middle, normalized, turns
+from hier.planners.play import NO_MISTAKES, Player
+from hier.planners.pretraining.demonstrations import (
+    collect_demonstrations,
+    demonstrate,
+    load_demonstrations,
+    save_demonstrations,
+)
+from hier.planners.pretraining.examples import (
+    TASKS,
+    Examples,
+    labeled_questions,
+    middle,
+    normalized,
+)
 from hier.planners.pretraining.learner import Learner
 from hier.planners.pretraining.sight import MapReader
 from hier.planners.pretraining.tiny_vlm import TinyVLM, build_tiny_vlm
@@ -34,7 +46,7 @@ def demonstrations():
         demonstration
         for level in LEVELS
         for seed in range(4)
-        for demonstration in Demonstrator(level, variation=0.5).demonstrate(seed)
+        for demonstration in demonstrate(Player(level, variation=0.5), seed, gamma=0.97)
     ]
 
 
@@ -43,7 +55,7 @@ def tiny(demonstrations):
     texts = [
         text
         for d in demonstrations
-        for turn in turns(d, ACTIONS)
+        for turn in labeled_questions(d, ACTIONS)
         for text in (turn.question, *turn.answers)
     ]
     network, processor = build_tiny_vlm([*texts, *WAYS.words], SIZES)
@@ -52,10 +64,12 @@ def tiny(demonstrations):
 
 class TestDemonstrations:
     def test_they_depend_on_the_seed_alone(self):
-        first, again = (Demonstrator(LEVELS[0], variation=1.0).demonstrate(seed) for seed in (5, 5))
-        player = Demonstrator(LEVELS[0], variation=1.0)
-        player.demonstrate(4)
-        later = player.demonstrate(5)
+        first, again = (
+            demonstrate(Player(LEVELS[0], variation=1.0), seed, gamma=0.97) for seed in (5, 5)
+        )
+        player = Player(LEVELS[0], variation=1.0)
+        demonstrate(player, 4, gamma=0.97)
+        later = demonstrate(player, 5, gamma=0.97)
         for other in (again, later):
             assert [d.candidates for d in first] == [d.candidates for d in other]
             assert [(d.mission, d.answer, d.action) for d in first] == [
@@ -64,18 +78,19 @@ class TestDemonstrations:
             assert all((a.shown == b.shown).all() for a, b in zip(first, other, strict=True))
 
     def test_without_mistakes_and_variation_the_expert_wins(self):
-        never = Mistakes(subgoal=0, random_action=0, start=0, impatience=0, midway=0)
-        player = Demonstrator(LEVELS[0], never)
+        player = Player(LEVELS[0], NO_MISTAKES)
         for seed in range(10):
-            found = player.demonstrate(seed)
+            found = demonstrate(player, seed, gamma=0.97)
             assert [d.pursued for d in found] == [d.answer for d in found]
             # The value is the discounted reward: it rises toward the end.
             values = [d.value for d in found]
             assert values == sorted(values) and 0.2 < values[0] < values[-1] < 1
 
     def test_variation_changes_levels_and_missions(self):
-        plain = [Demonstrator(LEVELS[1]).demonstrate(seed) for seed in range(20)]
-        played = (Demonstrator(LEVELS[1], variation=1.0).demonstrate(seed) for seed in range(20))
+        plain = [demonstrate(Player(LEVELS[1]), seed, gamma=0.97) for seed in range(20)]
+        played = (
+            demonstrate(Player(LEVELS[1], variation=1.0), seed, gamma=0.97) for seed in range(20)
+        )
         varied = [found for found in played if found]  # the expert may be at a loss
         missions = {found[0].mission for found in varied}
         assert all(found[0].mission.startswith("go to") for found in plain)
@@ -83,30 +98,31 @@ class TestDemonstrations:
         assert any("then" in m or "after" in m or "once" in m or "and" in m for m in missions)
 
     def test_files_are_read_back_and_kept(self, tmp_path, demonstrations):
-        save(tmp_path / "a.npz", demonstrations)
-        for one, other in zip(demonstrations, load(tmp_path / "a.npz"), strict=True):
+        save_demonstrations(tmp_path / "a.npz", demonstrations)
+        for one, other in zip(demonstrations, load_demonstrations(tmp_path / "a.npz"), strict=True):
             assert (one.shown == other.shown).all()
-            assert turns(one, ACTIONS) == turns(other, ACTIONS)
+            assert labeled_questions(one, ACTIONS) == labeled_questions(other, ACTIONS)
             assert one.value == other.value or np.isnan(one.value)
-        files = collect(
-            tmp_path, LEVELS, episodes=6, seed=0, variation=1.0, workers=1, progress=False
-        )
+        played = {"episodes": 6, "seed": 0, "variation": 1.0, "gamma": 0.97, "progress": False}
+        files = collect_demonstrations(tmp_path, LEVELS, **played, workers=1)
         before = files[0].stat().st_mtime_ns
-        collect(tmp_path, LEVELS, episodes=6, seed=0, variation=1.0, workers=1, progress=False)
+        collect_demonstrations(tmp_path, LEVELS, **played, workers=1)
         assert files[0].stat().st_mtime_ns == before
 
     def test_a_damaged_file_is_named(self, tmp_path, demonstrations):
-        save(tmp_path / "a.npz", demonstrations)
+        save_demonstrations(tmp_path / "a.npz", demonstrations)
         (tmp_path / "a.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:200])
         with pytest.raises(ConfigError, match=r"a\.npz.*delete the file"):
-            load(tmp_path / "a.npz")
+            load_demonstrations(tmp_path / "a.npz")
 
     def test_seeds_of_evaluation_are_refused(self, tmp_path):
         with pytest.raises(ConfigError, match="kept for evaluation"):
-            collect(tmp_path, LEVELS, episodes=10, seed=999_995, variation=0, progress=False)
+            collect_demonstrations(
+                tmp_path, LEVELS, episodes=10, seed=999_995, variation=0, gamma=0.97, progress=False
+            )
 
     def test_the_picture_is_the_one_that_planners_are_shown(self):
-        for query, _ in Demonstrator(LEVELS[0]).play(3):
+        for query, *_ in Player(LEVELS[0]).play(3):
             shown = map_image(query.percept)
             stored = map_codes(query.percept, 21)
             assert (paint_codes(middle(stored, 15)) == shown).all()
@@ -116,7 +132,7 @@ class TestVariations:
     def test_symmetries_exchange_the_same_in_pictures_and_words(self):
         """The words of the changed map are the changed words of the map."""
         rng = np.random.default_rng(0)
-        for query, _ in Demonstrator("BabyAI-Open-v0").play(1):
+        for query, *_ in Player("BabyAI-Open-v0").play(1):
             percept, space = query.percept, query.space
             symmetry = WAYS.symmetry(rng)
             map_ = symmetry.codes[percept.map]
@@ -152,7 +168,7 @@ def _phrases(scene):
 class TestExamples:
     def test_pixels_are_those_of_the_image_processor(self, tiny):
         _, form = tiny
-        query = next(Demonstrator(LEVELS[0]).play(0))[0]
+        query = next(Player(LEVELS[0]).play(0))[0]
         picture = map_image(query.percept)
         inputs = form.encode([Prompt("go", (picture,))], torch.device("cpu"), torch.float32)
         assert torch.allclose(inputs["pixel_values"], normalized(picture[None]), atol=1e-6)
@@ -165,7 +181,8 @@ class TestExamples:
         learner = _learner(network, examples, steps=1, sight_steps=0)
         network.eval()
         prompts = [
-            Prompt(turns(d, ACTIONS)[0].question, (paint_codes(middle(d.shown, 15)),)) for d in few
+            Prompt(labeled_questions(d, ACTIONS)[0].question, (paint_codes(middle(d.shown, 15)),))
+            for d in few
         ]
         answers = [[form.answer_tokens(c) for c in d.candidates] for d in few]
         cpu = torch.device("cpu")
@@ -310,6 +327,6 @@ class TestAccuracy:
                 return [uniform_over(len(query.candidates)) for query in queries]
 
         queries, answers = states_of(LEVELS[0], 40, 3_000_000)
-        found = measure(Uniform(), LEVELS[:1], 40, first_seed=3_000_000).levels[0]
+        found = measure_accuracy(Uniform(), LEVELS[:1], 40, first_seed=3_000_000).levels[0]
         assert found.probability == pytest.approx(np.mean([1 / len(q.candidates) for q in queries]))
         assert found.accuracy == pytest.approx(np.mean([a == 0 for a in answers]))
