@@ -1,139 +1,92 @@
-"""The command line. Each command is one typed call of the package; heavy imports wait for it."""
+"""The command line. Each command is one typed call of the package; heavy imports wait for it.
+
+Cyclopts makes help, checks, errors with the nearest name and shell completion from the signatures
+and docstrings below. Typer has no ``--seeds 0 1 2`` and took more code; argparse has no completion.
+"""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from cyclopts import App, CycloptsError, Parameter
+from cyclopts.types import NonNegativeInt, PositiveInt
 
 from hier.envs.errors import UserError
 
 EXIT_WRONG_INPUT = 2
 EXIT_INTERRUPTED = 130
 
+app = App(
+    name="hier",
+    help="Train, evaluate and watch hierarchical agents: a planner proposes subgoals, and an SB3 "
+    "controller pursues them from pixels.",
+    help_formatter="plain", help_format="plaintext", version_flags=[], result_action="return_value",
+    # One line of error, from main, instead of a box; --seeds 0 1 2; no --no-quiet.
+    exit_on_error=False, print_error=False, suppress_keyboard_interrupt=False,
+    default_parameter=Parameter(consume_multiple=1, negative=(), show_default=lambda x: x or None),
+)  # fmt: skip
+app.register_install_completion_command(help="Install completion for your shell.")
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="hier",
-        description="Train, judge and watch hierarchical agents: a planner proposes subgoals, "
-        "an SB3 controller pursues them from pixels.",
+
+def _settings(command: str) -> Any:
+    if command == "pretrain":
+        return import_module("hier.pretraining.config").PretrainConfig
+    return import_module("hier.config").HierConfig
+
+
+def _presets(command: str, text: str) -> Parameter:
+    return Parameter(help=text, completer=lambda _: _settings(command).preset_names())
+
+
+def _keys(command: str) -> Parameter:
+    return Parameter(
+        help="Changed keys of the configuration, written dotted.key=value.",
+        completer=lambda _: [f"{key}=" for key, *_ in _settings(command).key_table()],
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    train = commands.add_parser("train", help="train a controller under a planner")
-    train.add_argument("preset", nargs="?", help="a preset's name or a YAML file")
-    train.add_argument("overrides", nargs="*", metavar="key=value", help="dotted overrides")
-    train.add_argument("--run", metavar="DIR", help="run folder (default: runs/NAME-sSEED-TIME)")
-    train.add_argument("--resume", metavar="RUN", help="continue a run; takes nothing else")
-    train.add_argument("--keys", action="store_true", help="list every configuration key")
-    train.add_argument("--quiet", action="store_true", help="no progress bar")
-    train.set_defaults(call=_train)
-
-    make = commands.add_parser("pretrain", help="make a small planner from a domain's expert")
-    make.add_argument("preset", nargs="?", help="a domain, such as gridworld, or a YAML file")
-    make.add_argument("overrides", nargs="*", metavar="key=value", help="dotted overrides")
-    make.add_argument("--run", metavar="DIR", help="run folder (default: runs/NAME-sSEED-TIME)")
-    make.add_argument("--resume", metavar="RUN", help="continue a run; takes nothing else")
-    make.add_argument("--keys", action="store_true", help="list every configuration key")
-    make.add_argument("--quiet", action="store_true", help="no progress bars")
-    make.set_defaults(call=_pretrain)
-
-    judge = commands.add_parser("eval", help="judge a run on unseen levels")
-    judge.add_argument("run", help="run folder")
-    judge.add_argument("overrides", nargs="*", metavar="key=value", help="dotted overrides")
-    judge.add_argument("--env", metavar="ID", help="another level (zero-shot)")
-    judge.add_argument("--episodes", type=int, help="number of episodes")
-    judge.add_argument("--first-seed", type=int, help="first level seed")
-    judge.add_argument("--out", metavar="FILE", help="write every episode as JSON")
-    judge.add_argument("--quiet", action="store_true", help="no progress bar")
-    judge.set_defaults(call=_evaluate)
-
-    record = commands.add_parser("record", help="write episodes as GIF and MP4")
-    record.add_argument("run", help="run folder")
-    record.add_argument("overrides", nargs="*", metavar="key=value", help="dotted overrides")
-    record.add_argument("--env", metavar="ID", help="another level")
-    record.add_argument("--episodes", type=int, default=3, help="number of episodes (3)")
-    record.add_argument("--first-seed", type=int, help="first level seed")
-    record.add_argument("--fps", type=int, default=6, help="frames per second (6)")
-    record.add_argument("--out", metavar="DIR", help="folder (default: the run's videos)")
-    record.set_defaults(call=_record)
-
-    plan = commands.add_parser("plan", help="what the planner sees and proposes on one frame")
-    plan.add_argument("preset", nargs="?", default="demo", help="preset, YAML file or run (demo)")
-    plan.add_argument("overrides", nargs="*", metavar="key=value", help="dotted overrides")
-    plan.add_argument("--seed", type=int, default=0, help="level seed")
-    plan.add_argument("--steps", type=int, default=0, help="random moves first")
-    plan.add_argument("--out", metavar="FILE", default="plan.png", help="picture (plan.png)")
-    plan.add_argument(
-        "--compare", nargs="+", metavar="PLANNER",
-        help="models side by side: hub ids, planner folders, or runs with feedback",
-    )  # fmt: skip
-    plan.set_defaults(call=_plan)
-
-    tune = commands.add_parser(
-        "tune-planner", help="fine-tune a planner on the feedback that runs have stored"
-    )
-    tune.add_argument(
-        "runs",
-        nargs="+",
-        metavar="RUN|key=value",
-        help="runs with feedback.store=true, and dotted overrides",
-    )
-    tune.add_argument("--updates", type=int, help="gradient steps (twice through the lessons)")
-    tune.add_argument("--out", metavar="DIR", help="planner's folder (RUN/tuned of the first run)")
-    tune.add_argument("--quiet", action="store_true", help="no progress bar")
-    tune.set_defaults(call=_tune, overrides=[])
-
-    envs = commands.add_parser("envs", help="list environments")
-    envs.add_argument("match", nargs="?", default="", help="only ids with this in them")
-    envs.add_argument(
-        "--coverage", action="store_true", help="which the vocabulary covers, and why"
-    )
-    envs.add_argument("--out", metavar="FILE", help="write the list or table")
-    envs.set_defaults(call=_envs)
-
-    bench = commands.add_parser("bench", help="reproduce a result")
-    bench.add_argument("name", nargs="?", help="suite; without one, list them")
-    bench.add_argument("--quick", action="store_true", help="under a minute, for checking only")
-    bench.add_argument("--seeds", type=int, nargs="+", help="training seeds")
-    bench.add_argument("--levels", nargs="+", metavar="ID", help="some of the suite's levels only")
-    bench.add_argument("--out", metavar="FILE", help="write the result as JSON")
-    bench.set_defaults(call=_bench)
-    return parser
 
 
-def _print_keys(settings: Any) -> int:
-    _print_table(["key", "default", "meaning"], settings.key_table())
-    return 0
+def _runs(_: Any) -> Iterable[str]:
+    return (str(file.parent) for file in Path().glob("runs/*/config.yaml"))
 
 
-def _check_resume(args: argparse.Namespace) -> None:
-    if args.preset or args.overrides or args.run:
-        raise UserError("--resume takes the saved configuration; drop the other arguments")
+def _ids(_: Any) -> Iterable[str]:
+    return import_module("hier.envs.registry").env_ids()
 
 
-def _train(args: argparse.Namespace) -> int:
-    from hier.config import HierConfig
+# What several commands take; the rest is described where it is taken.
+Preset = Annotated[str, _presets("train", "A preset's name, or a YAML file.")]
+Domain = Annotated[str, _presets("pretrain", "A domain such as gridworld, or a YAML file.")]
+Overrides = Annotated[str, _keys("train")]
+Run = Annotated[str, Parameter(help="A run folder, which hier train made.", completer=_runs)]
+NewRun = Annotated[str | None, Parameter(help="Run folder to make (runs/NAME-sSEED-TIME).")]
+Resume = Annotated[str | None, Parameter(help="Run folder to continue.", completer=_runs)]
+Keys = Annotated[bool, Parameter(help="List every key of the configuration, and stop.")]
+Quiet = Annotated[bool, Parameter(help="Show no progress bar.")]
+Level = Annotated[str | None, Parameter(help="Play another level.", completer=_ids)]
+FirstSeed = Annotated[NonNegativeInt | None, Parameter(help="First level seed (eval.first_seed).")]
 
-    if args.keys:
-        return _print_keys(HierConfig)
-    if args.resume:
-        _check_resume(args)
-        from hier.run.training import resume
 
-        result = resume(args.resume, progress=not args.quiet)
+@app.command(name="train")
+def _train(
+    preset: Preset = "", /, *overrides: Overrides,
+    run: NewRun = None, resume: Resume = None, keys: Keys = False, quiet: Quiet = False,
+) -> int:  # fmt: skip
+    """Train a controller under a planner."""
+    if keys:
+        return _print_keys("train")
+    config = _configuration("train", run, resume, preset, *overrides)
+    from hier.run import training
+
+    if resume:
+        result = training.resume(resume, progress=not quiet)
     else:
-        if not args.preset:
-            names = ", ".join(HierConfig.preset_names())
-            raise UserError(f"name a preset or a YAML file; presets: {names}")
-        config = HierConfig.load(args.preset, args.overrides)
-        from hier.run.training import train
-
-        result = train(config, folder=args.run, progress=not args.quiet)
+        result = training.train(config, folder=run, progress=not quiet)
     if result.interrupted:
         print(f"stopped at step {result.env_steps}; go on: hier train --resume {result.folder}")
         return EXIT_INTERRUPTED
@@ -145,153 +98,253 @@ def _train(args: argparse.Namespace) -> int:
     return 0
 
 
-def _pretrain(args: argparse.Namespace) -> int:
-    from hier.pretraining.run import PretrainConfig, pretrain, resume_pretraining
+@app.command(name="pretrain")
+def _pretrain(
+    domain: Domain = "", /, *overrides: Annotated[str, _keys("pretrain")],
+    run: NewRun = None, resume: Resume = None, keys: Keys = False, quiet: Quiet = False,
+) -> int:  # fmt: skip
+    """Make a small planner from the demonstrations of a domain's expert."""
+    if keys:
+        return _print_keys("pretrain")
+    config = _configuration("pretrain", run, resume, domain, *overrides)
+    from hier.pretraining.run import pretrain, resume_pretraining
 
-    if args.keys:
-        return _print_keys(PretrainConfig)
-    if args.resume:
-        _check_resume(args)
-        result = resume_pretraining(args.resume, progress=not args.quiet)
+    if resume:
+        result = resume_pretraining(resume, progress=not quiet)
     else:
-        if not args.preset:
-            names = ", ".join(PretrainConfig.preset_names())
-            raise UserError(f"name a domain or a YAML file; domains: {names}")
-        config = PretrainConfig.load(args.preset, args.overrides)
-        result = pretrain(config, folder=args.run, progress=not args.quiet)
+        result = pretrain(config, folder=run, progress=not quiet)
     if result.accuracy is None:
         print(f"stopped at step {result.steps}; go on: hier pretrain --resume {result.folder}")
         return EXIT_INTERRUPTED
-    _print_table(
-        ["level", "states", "accuracy", "probability"],
-        [
-            (found.level, found.states, f"{found.accuracy:.3f}", f"{found.probability:.3f}")
-            for found in result.accuracy.levels
-        ],
-    )
+    found = result.accuracy.levels
+    rows = [(x.level, x.states, f"{x.accuracy:.3f}", f"{x.probability:.3f}") for x in found]
+    _print_table(["level", "states", "accuracy", "probability"], rows)
     print(f"mean accuracy   {result.accuracy.mean:.3f} after {result.steps} steps")
     print(f"planner         {result.planner}  ({result.seconds:.0f} s)")
     print(f"use it          hier train PRESET planner.type=vlm planner.model={result.planner}")
     return 0
 
 
-def _evaluate(args: argparse.Namespace) -> int:
+@app.command(name="eval")
+def _evaluate(
+    run: Run, /, *overrides: Overrides,
+    env: Level = None, episodes: PositiveInt | None = None, first_seed: FirstSeed = None,
+    out: str | None = None, quiet: Quiet = False,
+) -> int:  # fmt: skip
+    """Evaluate a trained run on levels that it has not seen.
+
+    Args:
+        episodes: Number of episodes; eval.episodes by default.
+        out: Write every episode to this JSON file.
+    """
+    run, changes = _split(run, *overrides)
+    _check_out(out)
     from hier.run.evaluation import evaluate
 
     evaluation = evaluate(
-        args.run,
-        env_id=args.env,
-        episodes=args.episodes,
-        first_seed=args.first_seed,
-        overrides=args.overrides,
-        progress=not args.quiet,
-    )
+        run, env_id=env, episodes=episodes, first_seed=first_seed, overrides=changes,
+        progress=not quiet,
+    )  # fmt: skip
     _print_summary(evaluation.summary())
-    if args.out:
+    if out:
         from dataclasses import asdict
 
-        episodes = [asdict(episode) for episode in evaluation.episodes]
-        _write(args.out, json.dumps(episodes, indent=1) + "\n")
+        _write(out, json.dumps([asdict(episode) for episode in evaluation.episodes], indent=1))
     return 0
 
 
-def _record(args: argparse.Namespace) -> int:
+@app.command(name="record")
+def _record(
+    run: Run, /, *overrides: Overrides,
+    env: Level = None, episodes: PositiveInt = 3, first_seed: FirstSeed = None,
+    fps: PositiveInt = 6, out: str | None = None,
+) -> int:  # fmt: skip
+    """Record episodes of a trained run as GIF and MP4.
+
+    Args:
+        episodes: Number of episodes.
+        fps: Frames per second.
+        out: Folder to write to; the run's videos by default.
+    """
+    run, changes = _split(run, *overrides)
+    _check_out(out, folder=True)
     from hier.run.recording import record
 
     for path in record(
-        args.run,
-        episodes=args.episodes,
-        first_seed=args.first_seed,
-        env_id=args.env,
-        out=args.out,
-        fps=args.fps,
-        overrides=args.overrides,
-    ):
+        run, env_id=env, episodes=episodes, first_seed=first_seed, overrides=changes,
+        out=out, fps=fps,
+    ):  # fmt: skip
         print(path)
     return 0
 
 
-def _plan(args: argparse.Namespace) -> int:
-    from hier.config import HierConfig
-    from hier.run.recording import propose
+@app.command(name="plan")
+def _plan(
+    preset: Preset = "demo", /, *overrides: Overrides,
+    seed: NonNegativeInt = 0, steps: NonNegativeInt = 0, out: str = "plan.png",
+    compare: list[str] | None = None,
+) -> int:  # fmt: skip
+    """Show what the planner of a preset or of a run folder sees and proposes.
 
-    saved = Path(args.preset) / "config.yaml"
-    config = HierConfig.load(saved if saved.is_file() else args.preset, args.overrides)
-    if args.compare:
-        return _compare(config, args)
-    proposal = propose(config, seed=args.seed, steps=args.steps)
-    _save_picture(args.out, proposal.picture)
-    print(f"mission: {proposal.mission}\n{proposal.scene}")
-    ranked = sorted(zip(proposal.probabilities, map(str, proposal.candidates), strict=True))[::-1]
-    _print_table(
-        ["probability", "subgoal", ""],
-        [(f"{p:.3f}", g, "chosen" if g == str(proposal.chosen) else "") for p, g in ranked],
-    )
-    print(f"picture: {args.out}")
-    return 0
+    Args:
+        seed: Seed of the level; 0 by default.
+        steps: Random moves before the frame; none by default.
+        out: Picture to write.
+        compare: Planners to show side by side: hub ids, planner folders, or runs with feedback.
+    """
+    name, changes = _split(preset, *overrides)
+    _check_out(out, picture=True)
+    saved = os.path.join(name, "config.yaml")
+    config = _settings("plan").load(saved if os.path.isfile(saved) else name or "demo", changes)
+    from hier.run import proposals
 
-
-def _compare(config: Any, args: argparse.Namespace) -> int:
-    from hier.run.recording import compare
-
-    found = compare(config, args.compare, seed=args.seed, steps=args.steps)
-    _save_picture(args.out, found.picture)
+    found: Any  # a Proposal or a Comparison
+    if compare:
+        found = proposals.compare(config, compare, seed=seed, steps=steps)
+        header, chances = ["subgoal", *compare], found.probabilities
+        order = chances.max(axis=0).argsort()[::-1]
+        rows = [[found.candidates[i], *(f"{p:.3f}" for p in chances[:, i])] for i in order]
+    else:
+        found = proposals.propose(config, seed=seed, steps=steps)
+        header = ["probability", "subgoal", ""]
+        ranked = sorted(zip(found.probabilities, map(str, found.candidates), strict=True))[::-1]
+        rows = [[f"{p:.3f}", g, "chosen" if g == str(found.chosen) else ""] for p, g in ranked]
+    _save_picture(out, found.picture)
     print(f"mission: {found.mission}\n{found.scene}")
-    order = found.probabilities.max(axis=0).argsort()[::-1]
-    _print_table(
-        ["subgoal", *args.compare],
-        [[found.candidates[i], *(f"{p:.3f}" for p in found.probabilities[:, i])] for i in order],
-    )
-    print(f"picture: {args.out}")
+    _print_table(header, rows)
+    print(f"picture: {out}")
     return 0
 
 
-def _tune(args: argparse.Namespace) -> int:
-    from hier.feedback.tuning import tune_planner
+@app.command(name="tune-planner")
+def _tune(
+    *runs: Annotated[str, Parameter(completer=_runs)],
+    updates: PositiveInt | None = None, out: str | None = None, quiet: Quiet = False,
+) -> int:  # fmt: skip
+    """Fine-tune a planner on the feedback that runs have stored.
 
-    runs = [text for text in args.runs if not _is_override(text)]
-    overrides = [text for text in args.runs if _is_override(text)] + args.overrides
-    if not runs:
+    Args:
+        runs: Run folders that hier train made with feedback.store=true, and dotted.key=value.
+        updates: Gradient steps; twice through the lessons by default.
+        out: Folder of the tuned planner; the first run's folder tuned by default.
+    """
+    names, overrides = _sort(runs)
+    if not names:
         raise UserError("name at least one run folder")
-    result = tune_planner(
-        runs, overrides, out=args.out, updates=args.updates, progress=not args.quiet
-    )
+    _check_out(out, folder=True)
+    from hier.run.tuning import tune_planner
+
+    result = tune_planner(names, overrides, out=out, updates=updates, progress=not quiet)
     if result.main:
-        names = list(result.reports[0]) if result.reports else []
-        _print_table(names, [[f"{r[name]:.4g}" for name in names] for r in result.reports])
+        columns = list(result.reports[0]) if result.reports else []
+        _print_table(columns, [[f"{r[name]:.4g}" for name in columns] for r in result.reports])
         print(f"lessons         {result.lessons}")
         print(f"planner         {result.planner}")
         print(f"use it          hier train demo planner.model={result.planner}")
     return 0
 
 
-def _envs(args: argparse.Namespace) -> int:
+@app.command(name="envs")
+def _envs(match: str = "", /, *, coverage: bool = False, out: str | None = None) -> int:
+    """List the environments.
+
+    Args:
+        match: Only ids that contain this text.
+        coverage: Say which ones the subgoal vocabulary covers, and why not the others.
+        out: Write the list or the table to this file.
+    """
+    _check_out(out)
     from hier.envs.registry import domain_of, env_ids
 
-    ids = [name for name in env_ids() if args.match.lower() in name.lower()]
+    ids = [name for name in env_ids() if match.lower() in name.lower()]
     if not ids:
-        raise UserError(f"no environment id holds {args.match!r}; hier envs lists all")
-    if args.coverage:
+        raise UserError(f"no environment id holds {match!r}; hier envs lists all")
+    if coverage:
         tables = []
         for domain in dict.fromkeys(domain_of(name) for name in ids):
             tables.append(domain.coverage([name for name in ids if domain_of(name) is domain]))
         text = "\n\n".join(table for table in tables if table)
     else:
         text = "\n".join(ids)
-    if args.out:
-        _write(args.out, text + "\n")
+    if out:
+        _write(out, text)
     else:
         print(text)
     return 0
 
 
-def _bench(args: argparse.Namespace) -> int:
+@app.command(name="bench")
+def _bench(
+    name: Annotated[str, Parameter(completer=lambda _: import_module("hier.bench").SUITES)] = "",
+    /, *, quick: bool = False, seeds: list[NonNegativeInt] | None = None,
+    levels: Annotated[list[str] | None, Parameter(completer=_ids)] = None, out: str | None = None,
+) -> int:  # fmt: skip
+    """Reproduce a published result.
+
+    Args:
+        name: Suite to run; without one, the suites are listed.
+        quick: Take less than a minute, only to check that the suite runs.
+        seeds: Training seeds.
+        levels: Only these of the suite's levels.
+        out: Write the result to this JSON file.
+    """
+    _check_out(out)
     from hier.bench import SUITES, run_suite
 
-    if args.name is None:
-        _print_table(["suite", "what it shows"], [(name, s.purpose) for name, s in SUITES.items()])
-        return 0
-    run_suite(args.name, quick=args.quick, seeds=args.seeds, levels=args.levels, out=args.out)
+    if name:
+        run_suite(name, quick=quick, seeds=seeds, levels=levels, out=out)
+    else:
+        _print_table(["suite", "what it shows"], [(key, s.purpose) for key, s in SUITES.items()])
+    return 0
+
+
+def _sort(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Names and overrides, which may stand in any order; a path may hold an equals sign."""
+    overrides = [text for text in words if "=" in text and "/" not in text.partition("=")[0]]
+    return [text for text in words if text and text not in overrides], overrides
+
+
+def _split(*words: str) -> tuple[str, list[str]]:
+    """The one name among a command's words, empty without one, and the overrides."""
+    names, overrides = _sort(words)
+    if len(names) > 1:
+        raise UserError(f"{names[1]!r} is one name too many; write overrides as dotted.key=value")
+    return "".join(names), overrides
+
+
+def _configuration(command: str, run: str | None, resume: str | None, *words: str) -> Any:
+    """What a new run is made from; ``None`` where one is resumed."""
+    preset, overrides = _split(*words)
+    if resume:
+        if preset or overrides or run:
+            raise UserError("--resume takes the saved configuration; drop the other arguments")
+        return None
+    settings = _settings(command)
+    if not preset:
+        names = ", ".join(settings.preset_names())
+        raise UserError(f"name a preset or a YAML file; presets: {names}")
+    return settings.load(preset, overrides)
+
+
+def _check_out(out: str | None, *, folder: bool = False, picture: bool = False) -> None:
+    """Refuse what cannot be written before the work, not after it."""
+    if not out:
+        return
+    path = Path(out)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        there = path if path.exists() else path.parent
+        fine = os.access(there, os.W_OK) and (there is path.parent or path.is_dir() is folder)
+    except OSError:  # a file in the way, no permission
+        fine = False
+    if not fine:
+        raise UserError(f"--out {out} cannot be written; name a {'folder' if folder else 'file'}")
+    if picture and path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".gif", ".webp"):
+        raise UserError(f"--out {out} is no picture; end its name in .png or .jpg")
+
+
+def _print_keys(command: str) -> int:
+    _print_table(["key", "default", "meaning"], _settings(command).key_table())
     return 0
 
 
@@ -312,7 +365,7 @@ def _write(path: str, text: str) -> None:
     from hier.envs.files import atomic_write
 
     with atomic_write(Path(path)) as file:
-        file.write_text(text)
+        file.write_text(text + "\n", encoding="utf-8")
     print(path)
 
 
@@ -325,22 +378,13 @@ def _save_picture(path: str, picture: Any) -> None:
         Image.fromarray(picture).save(file)
 
 
-def _is_override(text: str) -> bool:
-    return "=" in text and not text.startswith("-")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status (2 for wrong input, 130 if interrupted)."""
-    parser = _parser()
-    args, rest = parser.parse_known_args(argv)
-    # argparse takes no positional arguments after an option; overrides may stand anywhere.
-    if rest and hasattr(args, "overrides") and all(_is_override(text) for text in rest):
-        args.overrides += rest
-    elif rest:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
-        return args.call(args)
-    except UserError as error:
+        status = app(argv)
+        sys.stdout.flush()
+        return status or 0
+    except (CycloptsError, UserError) as error:
         print(f"hier: {error}", file=sys.stderr)
         return EXIT_WRONG_INPUT
     except KeyboardInterrupt:

@@ -1,8 +1,13 @@
-"""Typed settings from YAML presets and dotted overrides, shared by all configurations."""
+"""Typed settings from YAML presets and dotted overrides, shared by all configurations.
+
+Pydantic checks; presets and overrides are ours. OmegaConf merges them too, but it has a type system
+of its own beside pydantic's; pydantic-settings and tyro name no nearest key among all sections.
+"""
 
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
@@ -10,7 +15,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from yaml.constructor import ConstructorError
 
 from hier.envs.errors import ConfigError, UnknownNameError
 
@@ -30,6 +36,17 @@ class Section(BaseModel):
     """A group of keys; unknown keys and wrong types are errors, and nothing changes later."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_sections(cls, data: Any) -> Any:
+        """``env:`` with nothing below it is an empty section."""
+        if not isinstance(data, dict):
+            return data
+        sections = {
+            k for k, field in cls.model_fields.items() if isinstance(field.default, Section)
+        }
+        return {k: {} if v is None and k in sections else v for k, v in data.items()}
 
 
 class Settings(Section):
@@ -109,22 +126,25 @@ class Settings(Section):
 
     @classmethod
     def _read_yaml(cls, preset: str | Path) -> dict[str, Any]:
-        path = Path(preset)
-        if path.suffix in (".yaml", ".yml"):
-            if not path.is_file():
+        name, folder = str(preset), resources.files("hier") / cls.presets
+        if name.endswith((".yaml", ".yml")):
+            try:
+                text = Path(name).read_bytes()
+            except (OSError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or error
                 raise ConfigError(
-                    f"no configuration file {str(path)!r}; give an existing YAML file"
-                )
-            text = path.read_text()
+                    f"no configuration file {name!r} ({reason}); give an existing YAML file"
+                ) from None
+        elif name in cls.preset_names():
+            text = (folder / f"{name}.yaml").read_bytes()
+        elif os.sep in name or os.path.exists(name):
+            raise ConfigError(
+                f"{name!r} is neither a preset nor a YAML file; give a preset's name, or a file "
+                "that ends in .yaml, such as a run's config.yaml"
+            )
         else:
-            if str(preset) not in cls.preset_names():
-                raise UnknownNameError("preset", str(preset), cls.preset_names())
-            text = (resources.files("hier") / cls.presets / f"{preset}.yaml").read_text()
-        try:
-            data = yaml.load(text, _Yaml)
-        except yaml.YAMLError as error:
-            reason = " ".join(str(error).split())
-            raise ConfigError(f"{preset} is not valid YAML: {reason}") from None
+            raise UnknownNameError("preset", name, cls.preset_names())
+        data = _parse(text, name)
         if data is None:
             return {}
         if not isinstance(data, dict):
@@ -161,18 +181,35 @@ def _fields(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, Any, str
             yield prefix + name, default, info.description or ""
 
 
+def _parse(text: str | bytes, source: str, *, plain: bool = False) -> Any:
+    """The value of YAML, in UTF-8 if bytes; with ``plain``, text that is no YAML stands for itself.
+
+    Raises:
+        ConfigError: if it cannot be read.
+    """
+    try:
+        return yaml.load(text, _Yaml)
+    except Exception as error:  # tags and dates let through what their constructors raise
+        syntax = isinstance(error, yaml.YAMLError) and not isinstance(error, ConstructorError)
+        if plain and syntax:
+            return text
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigError(
+            f"{source} is not valid YAML: {reason}; write UTF-8, and quote what is text"
+        ) from None
+
+
 def _apply(data: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"override {override!r} is not of the form dotted.key=value")
-    try:
-        value = yaml.load(text, _Yaml)
-    except yaml.YAMLError:
-        value = text
+    value = _parse(text, f"override {override!r}", plain=True)
     *parents, last = key.strip().split(".")
     section = data
     for parent in parents:
-        section = section.setdefault(parent, {})
+        if section.get(parent) is None:
+            section[parent] = {}
+        section = section[parent]
         if not isinstance(section, dict):
             raise ConfigError(f"override {override!r}: {parent!r} is a value, not a section")
     section[last] = value
