@@ -4,6 +4,7 @@ What README and docs quote must exist: linked files and headings, paths, command
 Python names. Tables hold one figure per cell.
 """
 
+import json
 import re
 import runpy
 import shlex
@@ -141,6 +142,34 @@ def test_a_cell_holds_one_figure():
         for line in text_of(file).splitlines():
             if line.startswith("|"):
                 assert not re.search(r"\d%? \(\d+%?\)", line), f"{file.name}: {line}"
+
+
+def test_figures_are_those_of_the_result_files():
+    """Each percentage in a table is in a file that the row links, or else its section."""
+    checked = 0
+    for file in WRITTEN:
+        for section in re.split(r"^#+ ", text_of(file), flags=re.M):
+            for row in re.findall(r"^\|.*%.*\|$", section, flags=re.M):
+                shares = measured(file, row) or measured(file, section)
+                for cell in re.findall(r"\| (\d[\d.]*)% (?=\|)", row) if shares else ():
+                    half = 0.5 if "." not in cell else 0.05
+                    near = any(abs(100 * share - float(cell)) <= half + 1e-6 for share in shares)
+                    assert near, f"{file.name}: {cell}% in {row}"
+                    checked += 1
+    assert checked > 100
+
+
+def measured(file, text):
+    """Shares in the result files and model cards that a text links."""
+    found = []
+    for target in re.findall(r"\]\(([^)\s#]+)\)", text):
+        linked = (file.parent / target).resolve()
+        if linked.suffix == ".json":
+            figures = json.loads(text_of(linked))["figures"].values()
+            found += [value for value in figures if isinstance(value, float | int)]
+        elif linked.parent.parent.name == "checkpoints":
+            found += [float(share) / 100 for share in re.findall(r"([\d.]+)%", text_of(linked))]
+    return found
 
 
 @pytest.mark.parametrize("file", PAGES, ids=lambda file: str(file.relative_to(ROOT)))
