@@ -333,8 +333,8 @@ def _check_out(out: str | None, *, folder: bool = False, picture: bool = False) 
     path = Path(out)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        there = path if path.exists() else path.parent
-        fine = os.access(there, os.W_OK) and (there is path.parent or path.is_dir() is folder)
+        fine = not path.exists() or path.is_dir() is folder
+        fine = fine and os.access(path if path.exists() else path.parent, os.W_OK)
     except OSError:  # a file in the way, no permission
         fine = False
     if not fine:

@@ -182,6 +182,12 @@ class TestWrongInput:
         assert "--out" in refused(capsys, *command, "--out", out.format(tmp_path))
         assert not called
 
+    @pytest.mark.parametrize("command", ["record", "tune-planner"])
+    def test_a_new_folder_and_one_that_exists_are_taken_for_out(self, command, tmp_path, capsys):
+        for out in (tmp_path / "new", tmp_path):
+            error = refused(capsys, command, "no-such-run", "--out", str(out))
+            assert "no-such-run is not a run folder" in error
+
     def test_the_folder_of_out_is_made_before_the_work(self, tmp_path, called):
         assert main(["eval", "run", "--out", str(tmp_path / "new" / "x" / "result.json")]) == 130
         assert (tmp_path / "new" / "x").is_dir() and len(called) == 1
