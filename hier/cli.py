@@ -194,8 +194,16 @@ def _plan(
     """
     name, changes = _split(preset, *overrides)
     _check_out(out, picture=True)
-    saved = os.path.join(name, "config.yaml")
-    config = _settings("plan").load(saved if os.path.isfile(saved) else name or "demo", changes)
+    guidance = None
+    if os.path.isfile(os.path.join(name, "config.yaml")):
+        from hier.run.folder import RunFolder
+        from hier.run.setup import open_config, open_guidance
+
+        run = RunFolder(name)
+        config = open_config(run, changes)
+        guidance = None if compare else open_guidance(run, config)
+    else:
+        config = _settings("plan").load(name or "demo", changes)
     from hier.run import proposals
 
     found: Any  # a Proposal or a Comparison
@@ -205,10 +213,20 @@ def _plan(
         order = chances.max(axis=0).argsort()[::-1]
         rows = [[found.candidates[i], *(f"{p:.3f}" for p in chances[:, i])] for i in order]
     else:
-        found = proposals.propose(config, seed=seed, steps=steps)
-        header = ["probability", "subgoal", ""]
-        ranked = sorted(zip(found.probabilities, map(str, found.candidates), strict=True))[::-1]
-        rows = [[f"{p:.3f}", g, "chosen" if g == str(found.chosen) else ""] for p, g in ranked]
+        found = proposals.propose(config, seed=seed, steps=steps, guidance=guidance)
+        header = ["probability", "advantage", "subgoal", ""]
+        advantages = [""] * len(found.candidates)
+        if found.advantages is not None:
+            advantages = [f"{advantage:+.3f}" for advantage in found.advantages]
+        rows = sorted(
+            (
+                (f"{p:.3f}", advantage, str(g), "chosen" if g == found.chosen else "")
+                for p, advantage, g in zip(
+                    found.probabilities, advantages, found.candidates, strict=True
+                )
+            ),
+            reverse=True,
+        )
     _save_picture(out, found.picture)
     print(f"mission: {found.mission}\n{found.scene}")
     _print_table(header, rows)
