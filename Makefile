@@ -2,13 +2,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+# A process per core; one that has nothing left to do takes over some of another's tests.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
-.PHONY: help setup demo test check bench clean
+.PHONY: help setup demo test test-fast check graph clean
 help:
-	@echo "make demo   train on BabyAI-UnlockPickup beside flat PPO and compare (a few minutes)"
-	@echo "make test   run the tests"
-	@echo "make check  lint, format and types"
-	@echo "make setup  virtual environment .venv with pinned packages (the others do this)"
+	@echo "make demo       train on BabyAI-UnlockPickup beside flat PPO and compare (a few minutes)"
+	@echo "make test       run all tests (about five minutes on two cores)"
+	@echo "make test-fast  run the tests that train nothing and start no server (about a minute)"
+	@echo "make check      lint, format and types"
+	@echo "make graph      update the drawing of modules in docs/architecture.md"
+	@echo "make setup      virtual environment .venv with pinned packages (the others do this)"
 
 setup: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
@@ -20,7 +24,13 @@ demo: setup
 	$(BIN)/hier bench demo --seeds 0
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(PYTEST)
+
+test-fast: setup
+	$(PYTEST) -m "not slow"
+
+graph: setup
+	$(BIN)/python docs/module_graph.py
 
 check: setup
 	$(BIN)/ruff check .

@@ -1,6 +1,13 @@
 """Options of the test run."""
 
+import os
+import sys
+
 import pytest
+
+# Tests run side by side, one process per core: a second thread would only wait for another's core.
+# Set before anything imports torch or numba; processes that tests start inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_addoption(parser):
@@ -14,3 +21,11 @@ def pytest_addoption(parser):
 @pytest.fixture(scope="session")
 def full(request):
     return request.config.getoption("--full")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """A run sets the threads that it is configured with, for the whole process."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
