@@ -47,12 +47,12 @@ SUITES: dict[str, Suite] = {
         plot="plot_curves",
     ),
     "bad-planner": Suite(
-        "planners that mislead: obeyed, and under LINVIT with ReAd",
+        "planners that mislead: alone, and under LINVIT with ReAd",
         "guidance:bad_planner",
         plot="plot_panels",
     ),
     "wrong-order": Suite(
-        "the same for one that would open the door before fetching the key",
+        "a planner that opens the door before it fetches the key, alone and under LINVIT with ReAd",
         "guidance:wrong_order",
         plot="plot_panels",
     ),
@@ -62,7 +62,7 @@ SUITES: dict[str, Suite] = {
         plot="plot_panels",
     ),
     "half-source": Suite(
-        "the same for a planner pre-trained on half of the source levels",
+        "UnlockPickup before and after feedback, planner pre-trained on half of the source levels",
         "feedback:half_source",
         plot="plot_panels",
     ),
@@ -94,7 +94,7 @@ SUITES: dict[str, Suite] = {
         "scoring 12 candidates in 16 environments against generating", "planner:planner", (0,)
     ),
     "planner-accuracy": Suite(
-        "how often the planner that ships names the expert's subgoal, on every level",
+        "how often the built-in planner names the expert's subgoal, on every level",
         "zero_shot:planner_accuracy",
         (0,),
     ),
@@ -108,12 +108,12 @@ SUITES: dict[str, Suite] = {
     ),
     "render": Suite("frames per second against MiniGrid's own wrapper", "speed:render", (0,)),
     "worlds": Suite(
-        "mazes, a robot's hand and 3-D rooms: flat, and with subgoals from percepts and told",
+        "mazes, a robot's hand and 3-D rooms: flat RL, hierarchy from cameras, privileged",
         "worlds:worlds",
         plot="plot_panels",
     ),
     "zero-shot": Suite(
-        "held-out levels with the planner that ships, beside the oracle", "zero_shot:zero_shot"
+        "held-out levels with the built-in planner, beside the oracle", "zero_shot:zero_shot"
     ),
     "swap": Suite("one preset, one planner after another", "swap:swap", (0,)),
     "train-speed": Suite("training steps per second against plain SB3", "speed:train_speed", (0,)),

@@ -194,7 +194,7 @@ _SMOL_360M = {
     "num_attention_heads": 15, "num_key_value_heads": 5,
 }  # fmt: skip
 SIZES: dict[str, Size] = {
-    "tiny": Size("the LLaVA that ships, untrained", _tiny, on_cpu=True),
+    "tiny": Size("the built-in LLaVA, untrained", _tiny, on_cpu=True),
     "256M": Size(
         "SmolVLM-256M, one tile", lambda queries: _smolvlm(queries, _SMOL_135M), on_cpu=True
     ),

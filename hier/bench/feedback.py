@@ -83,7 +83,7 @@ def feedback(
 ) -> tuple[dict[str, Any], list[Row]]:
     """Held-out levels: planner and controller as they come, and after learning there.
 
-    Both begin as in the suite ``zero-shot``: the planner that ships, and a controller of the source
+    Both begin as in the suite ``zero-shot``: the built-in planner, and a controller of the source
     levels. Nothing demonstrates the held-out level; the expert only judges accuracy.
 
     Raises:

@@ -89,7 +89,7 @@ def guidance(
 
 
 def bad_planner(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:
-    """A noisy planner, and one that names the wrong color: obeyed, and under LINVIT with ReAd."""
+    """A noisy planner, and one that names the wrong color: alone, and under LINVIT with ReAd."""
     return _misled("bad-planner", BAD_PLANNERS, quick, seeds)
 
 

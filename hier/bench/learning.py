@@ -11,7 +11,7 @@ from hier.run.sweep import Row, new_parent, train_all
 
 
 def demo(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:
-    """UnlockPickup under the planner that ships, beside its flat twin."""
+    """UnlockPickup under the built-in planner, beside its flat twin."""
     base = HierConfig.load("demo", ["torch_threads=1"])
     if quick:
         base = base.override("total_timesteps=4096", "eval.episodes=8", "eval.every=0")

@@ -134,7 +134,7 @@ GUIDED = ["guidance.soft_choice=annealed", "guidance.requery_rounds=3", "guidanc
 SPEED_VARIANTS: dict[str, list[str]] = {
     "hierarchical": ["planner.type=oracle"],
     "with LINVIT and ReAd": ["planner.type=oracle", *GUIDED],
-    "with the planner that ships and all guidance": [
+    "with the built-in planner and all guidance": [
         *GUIDED, "guidance.actions=loss", "guidance.value_shaping=0.5",
     ],
 }  # fmt: skip

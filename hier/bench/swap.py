@@ -30,7 +30,7 @@ LINES = {
 def swap(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:
     """The demo's preset with the planner swapped.
 
-    The local folder is the planner that ships with a new LoRA adapter, saved by ``save``: other
+    The local folder is the built-in planner with a new LoRA adapter, saved by ``save``: other
     files, the same distribution. The endpoint is ``transformers serve`` with the planner that
     ships; it writes its answers, greedily.
     """

@@ -28,7 +28,7 @@ VARIANTS = {
 
 
 class Stopwatch:
-    """Shares wall time out among the parts of a training, by functions it is told to time.
+    """Shares wall time out among the parts of a training, by the functions that it wraps.
 
     Where a timed function calls another one, the inner one's time counts for its own part alone.
     What is under no timed function is ``rest``.
@@ -98,7 +98,7 @@ def world_speed(
     """Environment steps per second of training, and where the time goes.
 
     Each world is trained for a short stretch as its preset says: under the oracle, which costs
-    next to nothing, under the planner that ships, which looks and so is not for the told, and
+    next to nothing, under the built-in planner (not where the simulator's state is read), and
     flat. They take turns; the figures are medians over the repeats.
 
     Args:
@@ -109,8 +109,8 @@ def world_speed(
     repeats, variants = (1, ["hierarchical"]) if quick else (3, list(VARIANTS))
     rows: list[Row] = []
     for repeat in range(repeats):
-        for preset, env_id, told, draws in WORLDS:
-            for level in (env_id, f"privileged/{env_id}") if told else (env_id,):
+        for preset, env_id, privileged, draws in WORLDS:
+            for level in (env_id, f"privileged/{env_id}") if privileged else (env_id,):
                 if levels and level not in levels:
                     continue
                 for variant in variants:
@@ -120,7 +120,7 @@ def world_speed(
                     config = HierConfig.load(preset, [*lines, *_short(preset, quick)])
                     row = {"level": level, "variant": variant, "seed": seeds[0], "repeat": repeat}
                     rows.append({**row, **_measure(config, draws, 256 if quick else 2_048)})
-                    print(_told(rows[-1]), flush=True)
+                    print(_as_line(rows[-1]), flush=True)
     return _figures(rows), rows
 
 
@@ -172,7 +172,7 @@ def _measure(config: HierConfig, draws: str, steps: int) -> dict[str, Any]:
     }
 
 
-def _told(row: Row) -> str:
+def _as_line(row: Row) -> str:
     shares = ", ".join(f"{part} {row[part]:.0%}" for part in PARTS)
     return f"{row['level']} {row['variant']}: {row['steps_per_s']:.0f} steps/s; {shares}"
 

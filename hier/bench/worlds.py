@@ -43,11 +43,12 @@ FLAT, ORACLE, ORACLE_TOLD = "flat, privileged", "oracle", "oracle, privileged"
 def worlds(
     quick: bool, seeds: Sequence[int], levels: Sequence[str] = tuple(TASKS)
 ) -> tuple[dict[str, Any], list[Row]]:
-    """Controllers that learn from nothing under the oracle, from percepts and told; and flat ones.
+    """Controllers that learn from nothing with the oracle, from cameras and privileged; flat RL.
 
     The flat baseline is privileged, and where it replays its transitions it has hindsight (HER).
-    The controller that learned from percepts is judged once more told what it otherwise sees
-    (``told``), and where a planner ships for the domain under that, which it never met (``vlm``).
+    The controller that learned from cameras is evaluated twice more: on the simulator's state
+    (``told``), and with the domain's built-in planner, if any, with which it never trained
+    (``vlm``).
 
     Raises:
         UnknownNameError: for a level that is none of :data:`TASKS`.
@@ -92,7 +93,7 @@ def world_config(level: str, variant: str, seed: int, quick: bool) -> HierConfig
 
 
 def _trained(job: tuple[HierConfig, str, str, Path]) -> Row:
-    """Train, then judge what learned from percepts told, and under the planner that ships."""
+    """Train, then evaluate the controller on privileged state and with the built-in planner."""
     config, level, variant, folder = job
     row = train_job((config, variant, folder))
     if variant == ORACLE and "told" not in row:

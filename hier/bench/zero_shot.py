@@ -1,4 +1,4 @@
-"""Suites for the planner that ships: its accuracy, and episodes on levels nothing learned on."""
+"""Suites for the built-in planner: its accuracy, and episodes on levels nothing learned on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PLANNERS = ("vlm", "oracle")
 
 
 def zero_shot(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:
-    """Held-out levels with the planner that ships, beside the oracle; nothing learns on them.
+    """Held-out levels with the built-in planner, beside the oracle; nothing learns on them.
 
     The controllers are :func:`source_controllers`.
     """
@@ -78,7 +78,7 @@ def _judge(job: tuple[Path, str, str, int, int]) -> Row:
 
 
 def planner_accuracy(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:
-    """How often the planner that ships names the expert's subgoal, level by level.
+    """How often the built-in planner names the expert's subgoal, level by level.
 
     2,000 states of unseen seeds over the source levels, and 100 of every other level that the
     subgoal vocabulary covers, see :func:`.measure_accuracy`; and as many in episodes with
