@@ -246,7 +246,7 @@ class GridworldSubgoals:
     def describe(self, percept: GridPercept) -> str:
         """What was seen, in words and steps relative to the agent, nearest first.
 
-        >>> # "You carry the red key. You remember: the closed blue door 3 steps ahead; ..."
+        For example "You carry the red key. You remember: the closed blue door 3 steps ahead; ...".
         """
         carrying = CELLS[percept.carrying]
         hand = (
