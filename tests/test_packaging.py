@@ -102,7 +102,7 @@ def installed(wheel, tmp_path_factory):
     pip("--python", python, "install", "--no-deps", "--no-index", wheel)
     here = dict.fromkeys([sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])
     (Path(paths["purelib"]) / "dependencies.pth").write_text("\n".join(here) + "\n")
-    found = start(python, "-c", "import hier.envs; print(hier.envs.__file__)")
+    found = start(python, "-I", "-c", "import hier.envs; print(hier.envs.__file__)")
     assert found.startswith(str(home)), "this is not what was installed"
     return Path(paths["scripts"])
 
