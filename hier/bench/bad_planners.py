@@ -34,7 +34,7 @@ TINY = ["episodes=40", "steps=4", "sight_steps=2", "final_states=12", "symmetrie
 
 
 def wrong_teacher(folder: Path, level: str, mistake: str = "order", *, quick: bool = False) -> Path:
-    """The planner that ships, fine-tuned to make a mistake of :class:`MistakenPlanner`.
+    """The built-in planner, fine-tuned to make a mistake of :class:`MistakenPlanner`.
 
     It imitates the mistaken oracle on states of one level (AWR with all weights alike), also after
     slips, so that it insists. A folder that is there already is used as it is.
@@ -57,7 +57,6 @@ def wrong_teacher(folder: Path, level: str, mistake: str = "order", *, quick: bo
         ]
     learner = PlannerLearner(planner, AWR(), kl_coef=0.0, learning_rate=3e-4)
     learner.learn(lessons, 2 if quick else _UPDATES)
-    planner.version = 0  # taught before the run
     planner.save(folder, f"Taught the mistake `{mistake}` on {level}, for experiments.")
     return folder
 
@@ -65,7 +64,7 @@ def wrong_teacher(folder: Path, level: str, mistake: str = "order", *, quick: bo
 def half_taught(folder: Path, *, quick: bool = False) -> Path:
     """A planner pre-trained on six source levels, :data:`KEYLESS`.
 
-    Unlike the planner that ships it saw no variations of them, and half as many examples. A
+    Unlike the built-in planner it saw no variations of them, and half as many examples. A
     pre-training in ``folder`` that is finished is used as it is.
 
     Returns:

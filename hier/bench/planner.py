@@ -27,7 +27,7 @@ LEVELS = (
 def planner(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:
     """Our scoring against generation, one forward pass per candidate, and the prompts alone.
 
-    16 environments with 12 candidates each, the planner that ships; inputs prepared beforehand, but
+    16 environments with 12 candidates each, the built-in planner; inputs prepared beforehand, but
     for the row ``planner.score``. Time is the processor's, of one torch thread, so that a busy
     machine does not count. Figures: ``speedup`` over the better of the two peers, ``vs_forward``
     the time in batched forward passes over the prompts, ``max_error`` against the full forward
@@ -74,7 +74,7 @@ def _measure(seed: int, repeats: int) -> tuple[dict[str, Any], list[Row]]:
         network(**batch, use_cache=False, logits_to_keep=1)
 
     def whole() -> None:
-        ours.version += 1  # nothing from memory
+        ours.forget_answers()
         ours.score(queries)
 
     variants: dict[str, Callable[[], Any]] = {

@@ -198,11 +198,11 @@ class Subject(NamedTuple):
 
 
 def build(name: str, seed: int, device: str, dtype: str | None) -> Subject:
-    """A size of :data:`SIZES` with random weights made on ``device``, or the planner that ships.
+    """A size of :data:`SIZES` with random weights made on ``device``, or the built-in planner.
 
     Args:
         name, seed, device: see :func:`size_row`.
-        dtype: ``float32`` or ``bfloat16``; ``None`` for that of the planner that ships.
+        dtype: ``float32`` or ``bfloat16``; ``None`` for that of the built-in planner.
     """
     queries = make_queries(seed)
     if name == SHIPPED:
@@ -228,7 +228,7 @@ def _prompts(name: str, queries: Sequence[PlannerQuery]) -> list[Prompt]:
     """What :class:`VLMPlanner` asks, the memory map as large as the size wants it."""
     k = SIZES[name].scale
     return [
-        Prompt(
+        Prompt.single(
             question_of(query, scene=False), (map_image(query.percept).repeat(k, 0).repeat(k, 1),)
         )
         for query in queries

@@ -80,7 +80,8 @@ class PlannerLearner:
     averaged: the update is that of one process on the whole batch.
 
     Args:
-        planner: learns; its version goes up with each call of :meth:`learn`.
+        planner: learns; after :meth:`learn`, the caller counts a new version of it, see
+            :meth:`.LanguagePlanner.weights_changed`.
         objective: what is made of the lessons.
         kl_coef: weight of the KL, per nat.
         learning_rate: of AdamW.
@@ -171,7 +172,7 @@ class PlannerLearner:
                     "planner is as it was before them. Lower the learning rate, or raise kl_coef"
                 )
             reports.append(report)
-        self.planner.version += 1  # what it said before is void
+        self.planner.forget_answers()
         means = {key: float(np.mean([r[key] for r in reports])) for key in reports[0]}
         return means if math.isnan(loss) else {**means, "discriminator_loss": loss}
 
@@ -185,6 +186,7 @@ class PlannerLearner:
             for weight, old in zip(self._weights, weights, strict=True):
                 weight.copy_(old)
         self.optimizer.state.clear()
+        self.planner.forget_answers()
 
     def _drawn(self, lessons: Sequence[Lesson], n: int) -> list[Lesson]:
         """This process's part of ``n`` lessons drawn evenly."""

@@ -74,7 +74,7 @@ class Lesson:
     def prompt(self) -> Prompt:
         """The question with its pictures unpacked."""
         images = tuple(np.asarray(Image.open(io.BytesIO(png))) for png in self.pictures)
-        return Prompt(self.question, images)
+        return Prompt.single(self.question, images)
 
 
 _NOT_IN_JSON = ("pictures", "critic_state", "reference")

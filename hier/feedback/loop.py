@@ -166,6 +166,7 @@ class FeedbackLearning(BaseCallback):
         self._learned_at = self.num_timesteps
         started = time.perf_counter()
         report = learner.learn(lessons, self.settings.updates)
+        self.planner.weights_changed()
         self._last = time.perf_counter() - started
         self._seconds += self._last
         for name, value in report.items():
@@ -191,7 +192,7 @@ class FeedbackLearning(BaseCallback):
             self._best, self._best_weights = success, self.learner.weights()
         elif success < self._best - self.settings.guard:
             self.learner.restore(self._best_weights)
-            self.planner.version += 1
+            self.planner.weights_changed()
             self.rollbacks += 1
             self._best = (self._best + success) / 2
 

@@ -94,12 +94,12 @@ def tune_planner(
     )
     if updates is None:
         updates = math.ceil(_PASSES * len(lessons) / settings.batch_size)
-    version, reports = planner.version, []
+    reports = []
     starts = range(0, updates, _AT_A_TIME)
     for start in tqdm(starts, desc="tune", disable=not (progress and main)):
         some = min(_AT_A_TIME, updates - start)
         reports.append({"updates": start + some, **learner.learn(lessons, some)})
-    planner.version = version + 1
+    planner.weights_changed()
     target = Path(out) if out else RunFolder(runs[0]).path / "tuned"
     if main:
         planner.save(target, _card(name, runs, len(lessons), updates))

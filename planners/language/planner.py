@@ -60,8 +60,7 @@ class LanguagePlanner:
 
     Attributes:
         loaded: the :class:`hier.planners.language.models.PlannerModel`.
-        version: how often feedback changed the weights. Who changes them adds one, which also
-            makes the kept replies void.
+        version: how often feedback changed the weights, see :meth:`weights_changed`.
 
     Raises:
         PlannerError, ConfigError: see :func:`hier.planners.language.models.load_model` and
@@ -104,7 +103,7 @@ class LanguagePlanner:
         )
         self._answer = lru_cache(maxsize=4096)(self.format.answer_tokens)
         self._kept: OrderedDict[bytes, PlannerReply] = OrderedDict()
-        self._told = self._knows("Rejected: (advantage -0.1)")
+        self._knows_rejections = self._knows("Rejected: (advantage -0.1)")
 
     def _knows(self, words: str) -> bool:
         """Whether the tokenizer has all these words."""
@@ -118,7 +117,9 @@ class LanguagePlanner:
 
     def prompt(self, query: PlannerQuery, ask: str = WHICH_SUBGOAL) -> Prompt:
         """What the model is asked; reads the percept at once."""
-        return Prompt(question_of(query, scene=True, rejected=self._told, ask=ask))
+        return Prompt.single(
+            question_of(query, scene=True, rejected=self._knows_rejections, ask=ask)
+        )
 
     def answers(self, query: PlannerQuery) -> tuple[tuple[int, ...], ...]:
         """The candidates as token ids, one tuple each, end of turn included.
@@ -229,7 +230,7 @@ class LanguagePlanner:
         return [replies[key] for key in keys]
 
     def _key(self, prompt: Prompt, answers: tuple[tuple[int, ...], ...]) -> bytes:
-        words = f"{self.version}\n{self.temperature}\n{prompt.question}\n{answers}"
+        words = f"{self.temperature}\n{prompt.question}\n{answers}"
         key = hashlib.blake2b(words.encode())
         for image in prompt.images:
             key.update(image.tobytes())
@@ -251,6 +252,15 @@ class LanguagePlanner:
             replies.append(PlannerReply(log_probs.float().cpu().numpy(), value))
         return replies
 
+    def forget_answers(self) -> None:
+        """Compute every reply anew from now on, also to queries scored before."""
+        self._kept.clear()
+
+    def weights_changed(self) -> None:
+        """Note that feedback changed the weights: the version goes up, kept replies are dropped."""
+        self.version += 1
+        self.forget_answers()
+
     def take_weights(self, folder: str | Path) -> None:
         """Become the planner that was saved in ``folder``; the frozen reference stays as it is.
 
@@ -259,6 +269,7 @@ class LanguagePlanner:
         """
         self.loaded.take_weights(folder)
         self.version = _saved_version(str(folder))
+        self.forget_answers()
 
     def save(self, folder: str | Path, card: str = "") -> None:
         """Write the model (see :meth:`.PlannerModel.save`) and the version."""
@@ -309,8 +320,8 @@ class VLMPlanner(LanguagePlanner):
         names = check_images(self.images, self._domain)
         pictures = pictures_of(query.percept, names, self._domain)
         scaled = tuple(enlarged(picture, self.scale) for picture in pictures)
-        question = question_of(query, scene=False, rejected=self._told, ask=ask)
-        return Prompt(question, scaled)
+        question = question_of(query, scene=False, rejected=self._knows_rejections, ask=ask)
+        return Prompt.single(question, scaled)
 
 
 def _saved_version(source: str) -> int:

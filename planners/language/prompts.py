@@ -23,16 +23,40 @@ WHAT_SCENE = "What do you see?"
 WITHOUT_CHAT = frozenset({"paligemma", "blip-2", "git", "kosmos-2", "fuyu"})
 
 
-class Prompt(NamedTuple):
-    """One query as a model is asked it.
+class Turn(NamedTuple):
+    """What one side of a conversation says and shows.
 
     Attributes:
-        question: the user's turn in words.
+        role: ``user`` or ``assistant``.
+        text: the words.
         images: ``(height, width, 3)`` uint8 each; shown before the words.
     """
 
-    question: str
+    role: str
+    text: str
     images: tuple[NDArray[np.uint8], ...] = ()
+
+
+class Prompt(NamedTuple):
+    """A conversation to which a model answers; so far every planner asks a single question."""
+
+    turns: tuple[Turn, ...]
+
+    @classmethod
+    def single(cls, question: str, images: tuple[NDArray[np.uint8], ...] = ()) -> Prompt:
+        """One turn of the user."""
+        return cls((Turn("user", question, images),))
+
+    @property
+    def question(self) -> str:
+        """The words of the only turn."""
+        (turn,) = self.turns
+        return turn.text
+
+    @property
+    def images(self) -> tuple[NDArray[np.uint8], ...]:
+        """The images of all turns, in order."""
+        return tuple(image for turn in self.turns for image in turn.images)
 
 
 def situation(
@@ -137,10 +161,9 @@ class PromptFormat:
         return mark * self._n_images
 
     def _from_template(self, template: Any) -> tuple[str, str, str, str]:
-        prompt = self._render(template, [("user", _QUESTION)], generate=True)
-        answered = self._render(
-            template, [("user", _QUESTION), ("assistant", _ANSWER)], generate=False
-        )
+        turns = [Turn("user", _QUESTION), Turn("assistant", _ANSWER)]
+        prompt = self._render(template, turns[:1], generate=True)
+        answered = self._render(template, turns, generate=False)
         before, mark, after = prompt.partition(_QUESTION)
         if not mark:
             raise PlannerError(
@@ -152,12 +175,14 @@ class PromptFormat:
         # Templates that write more before a fresh answer than before a given one have no lead.
         return before, after, lead if turn != answered else "", end
 
-    def _render(self, template: Any, turns: Sequence[tuple[str, str]], generate: bool) -> str:
+    def _render(self, template: Any, turns: Sequence[Turn], generate: bool) -> str:
         messages = []
-        for role, words in turns:
-            images = [{"type": "image"}] * (self._n_images if role == "user" else 0)
-            parts = [*images, {"type": "text", "text": words}]
-            messages.append({"role": role, "content": parts if self._is_processor else words})
+        for turn in turns:
+            images = [{"type": "image"}] * (self._n_images if turn.role == "user" else 0)
+            content = [*images, {"type": "text", "text": turn.text}]
+            messages.append(
+                {"role": turn.role, "content": content if self._is_processor else turn.text}
+            )
         # Models that can think aloud are asked for the answer itself.
         more = {"enable_thinking": False} if "enable_thinking" in str(template) else {}
         try:

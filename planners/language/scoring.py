@@ -144,7 +144,7 @@ def strategy_for(model: Any, encode: Encode, prompt: Prompt, answers: Sequence[A
     known = _strategies.get(model)
     if known is not None:
         return known
-    longer = Prompt(f"{prompt.question}\n{prompt.question}", prompt.images)
+    longer = Prompt.single(f"{prompt.question}\n{prompt.question}", prompt.images)
     first, last = tuple(answers[0]), tuple(answers[-1])
     probe = [first, last, first + last, first + first]
     questions, answers_to_each = [prompt, longer], [probe, probe]

@@ -76,9 +76,9 @@ class LabeledQuestion(NamedTuple):
 def labeled_questions(
     demonstration: Demonstration, actions: Sequence[str]
 ) -> list[LabeledQuestion]:
-    """One turn per task of :data:`TASKS`; a scene has one answer, the others a closed set.
+    """One question per task of :data:`TASKS`; a scene has one answer, the others a closed set.
 
-    Where the actions have no names, nothing is asked about them.
+    Where the controller's actions have no names, no question asks for one.
     """
     d = demonstration
     lines = situation(d.mission, d.tried)
@@ -146,17 +146,16 @@ class Examples:
         prompts: list[NDArray[np.int16]] = []
         self._answers: list[tuple[tuple[int, ...], ...]] = []
         right = []
-        for start in range(0, self.n, 1000):  # a tokenizer's answer is a hundred times its ids
-            asked = [
-                t
-                for d in demonstrations[start : start + 1000]
-                for t in labeled_questions(d, actions)
-            ]
-            texts = [form.text(Prompt(turn.question)).replace(mark, images) for turn in asked]
+        for start in range(
+            0, self.n, 1000
+        ):  # a tokenizer's output takes a hundred times the memory of its ids
+            some = demonstrations[start : start + 1000]
+            asked = [one for d in some for one in labeled_questions(d, actions)]
+            texts = [form.text(Prompt.single(one.question)).replace(mark, images) for one in asked]
             ids = form.tokenizer(texts, add_special_tokens=False)["input_ids"]
             prompts += [np.array(i, np.int16) for i in ids]
-            self._answers += [tuple(map(answer_tokens, turn.answers)) for turn in asked]
-            right += [turn.right for turn in asked]
+            self._answers += [tuple(map(answer_tokens, one.answers)) for one in asked]
+            right += [one.right for one in asked]
         self._right = np.array(right)
         self._length = np.array([len(prompt) for prompt in prompts])
         self._start = np.cumsum(self._length) - self._length

@@ -85,7 +85,7 @@ def test_feedback_changes_a_planner_of_these_worlds(name):
     before = [weight.clone() for weight in planner.loaded.module.parameters()]
     learner.learn(lessons, 2)
     after = list(planner.loaded.module.parameters())
-    assert planner.version == 1 and all(weight.isfinite().all() for weight in after)
+    assert all(weight.isfinite().all() for weight in after)
     assert any((a != b).any() for a, b in zip(before, after, strict=True))
 
 
@@ -192,7 +192,9 @@ class TestExamples:
 
     def test_pixels_are_those_of_the_image_processor(self, demonstrations, tiny):
         picture = demonstrations[0].shown
-        inputs = tiny[1].encode([Prompt("go", (picture,))], torch.device("cpu"), torch.float32)
+        inputs = tiny[1].encode(
+            [Prompt.single("go", (picture,))], torch.device("cpu"), torch.float32
+        )
         assert torch.allclose(inputs["pixel_values"], normalized(picture[None]), atol=1e-6)
 
     def test_it_learns_without_a_reader_of_maps(self, demonstrations, tiny):

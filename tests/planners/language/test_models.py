@@ -168,7 +168,7 @@ def test_a_template_that_does_not_place_the_image(copy_of):
     planner = build_planner("vlm", model=str(folder))
     image = torch.zeros(8, 8, 3, dtype=torch.uint8).numpy()
     with pytest.raises(PlannerError, match=r"refuses.*chat template and processor files"):
-        planner.encode([Prompt("Which?", (image,))])
+        planner.encode([Prompt.single("Which?", (image,))])
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_lead_and_end_of_an_answer_come_from_the_template(template, lead, end):
     asked = PromptFormat(tokenizer, 0, "llama")
     assert asked.answer_tokens("drop")[-1] == tokenizer.convert_tokens_to_ids(end)
     assert asked._lead == lead
-    assert "<think>" not in template or asked.text(Prompt("Which?")).endswith("</think>")
+    assert "<think>" not in template or asked.text(Prompt.single("Which?")).endswith("</think>")
 
 
 def test_a_tokenizer_of_another_model(copy_of):

@@ -183,7 +183,7 @@ def test_an_adapter_learns_and_its_reference_stays(family, checkpoint, queries, 
         assert torch.allclose(torch.cat(again), before, rtol=0, atol=1e-6)
     assert torch.allclose(naive(planner, queries), after, rtol=0, atol=TOLERANCE)
 
-    planner.version += 1
+    planner.weights_changed()
     planner.save(tmp_path / "adapter")
     loaded = open_planner(family, tmp_path / "adapter")
     assert loaded.version == 1
@@ -301,7 +301,7 @@ def test_a_question_asked_before_is_answered_from_memory(checkpoint, queries):
     passes.clear()
     assert planner.score([queries[1], queries[0], queries[1]]) == [first[1], first[0], first[1]]
     assert not passes
-    planner.version += 1  # the weights are said to have changed
+    planner.forget_answers()
     planner.score(queries[:2])
     assert passes
     planner.score(queries[2:])  # drops the oldest
@@ -373,7 +373,7 @@ def test_the_value_head_reads_the_prompts_last_state(checkpoint, queries, tmp_pa
     with torch.no_grad():
         head.weight.normal_()
         head.bias.fill_(0.5)
-    planner.version += 1
+    planner.weights_changed()
     replies = planner.score(queries)
     for query, reply in zip(queries, replies, strict=True):
         inputs = planner.encode([planner.prompt(query)])
@@ -420,9 +420,9 @@ def test_an_answer_ends_with_the_end_of_the_turn(planner_of):
 
 
 def test_prompts_follow_the_chat_template(planner_of):
-    text = planner_of("llava").format.text(Prompt("Which way?"))
+    text = planner_of("llava").format.text(Prompt.single("Which way?"))
     assert text == "<|im_start|>user <image>Which way?<|im_end|>\n<|im_start|>assistant "
-    assert planner_of("paligemma").format.text(Prompt("Which way?")) == "<image>Which way?"
+    assert planner_of("paligemma").format.text(Prompt.single("Which way?")) == "<image>Which way?"
 
 
 @pytest.mark.parametrize("family", ["llava", "llama"])

@@ -170,7 +170,7 @@ class TestExamples:
         _, form = tiny
         query = next(Player(LEVELS[0]).play(0))[0]
         picture = map_image(query.percept)
-        inputs = form.encode([Prompt("go", (picture,))], torch.device("cpu"), torch.float32)
+        inputs = form.encode([Prompt.single("go", (picture,))], torch.device("cpu"), torch.float32)
         assert torch.allclose(inputs["pixel_values"], normalized(picture[None]), atol=1e-6)
 
     def test_the_loss_is_that_of_exact_scoring(self, tiny, demonstrations):
@@ -181,7 +181,9 @@ class TestExamples:
         learner = _learner(network, examples, steps=1, sight_steps=0)
         network.eval()
         prompts = [
-            Prompt(labeled_questions(d, ACTIONS)[0].question, (paint_codes(middle(d.shown, 15)),))
+            Prompt.single(
+                labeled_questions(d, ACTIONS)[0].question, (paint_codes(middle(d.shown, 15)),)
+            )
             for d in few
         ]
         answers = [[form.answer_tokens(c) for c in d.candidates] for d in few]
