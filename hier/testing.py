@@ -380,10 +380,11 @@ def _check_pictures(level: _Level, percepts: Sequence[Any], seed: int) -> None:
         for percept in few:
             candidates = level.space.candidates(percept)
             log_probs = np.full(len(candidates), -np.log(len(candidates)), np.float32)
+            gains = np.where(np.arange(len(candidates)) % 2, np.nan, 0.25)
             for scene in (
                 Scene(percept, level=shown),
                 Scene(percept, candidates[0], candidates, log_probs, caption="it", level=shown),
-                Scene(percept, candidates[0], candidates, advantages=log_probs, level=shown),
+                Scene(percept, candidates[0], candidates, log_probs, gains, 0.5, level=shown),
             ):
                 drawn = level.domain.draw_scene(scene)
                 require(_is_picture(drawn), "draw_scene() must give (height, width, 3) uint8")
