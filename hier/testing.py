@@ -107,7 +107,7 @@ def check_subgoal_space(
 
 def check_planner(
     planner: Planner | str,
-    level: str = "BabyAI-UnlockPickup-v0",
+    level: str = "BabyAI-GoToLocal-v0",
     *,
     episodes: int = 4,
     steps: int = 8,
@@ -181,10 +181,11 @@ def _play(level: _Level, seed: int, which: int = 0) -> _Episode:
     """One episode at random, to its end."""
     env, rng, tracker = level.envs[which], np.random.default_rng(seed), level.domain.tracker(1)
     observation, _ = env.reset(seed=seed)
+    _check_observation(env, observation)
     tracker.reset(batched(observation))
-    episode, ended, info = _Episode([], [], []), False, {}
+    episode, ended = _Episode([], [], []), False
+    info: dict[str, Any] = {}
     while True:
-        _check_observation(env, observation)
         episode.observations.append({key: np.copy(value) for key, value in observation.items()})
         percept = tracker.percept(0).snapshot()
         episode.percepts.append(percept)
@@ -194,6 +195,7 @@ def _play(level: _Level, seed: int, which: int = 0) -> _Episode:
         action = level.domain.random_action(env, rng)
         require(env.action_space.contains(action), f"random_action() gives {action!r}, no action")
         observation, _, terminated, truncated, info = env.step(action)
+        _check_observation(env, observation)
         tracker.update(batched(observation))
         ended = terminated or truncated
     success = info.get("is_success")
