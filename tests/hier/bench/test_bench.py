@@ -35,6 +35,7 @@ def row(job):
     return train_job(job)
 
 
+@pytest.mark.slow
 def test_a_row_tells_what_was_learned_and_what_it_cost(row):
     assert row["planner"] == "oracle" and row["env_steps"] >= 3072
     assert 0 < row["planner_share"] < 1
@@ -65,6 +66,7 @@ def test_a_stopwatch_counts_inner_calls_for_their_own_part_and_leaves_no_trace()
     assert "step" not in vars(simulator) and Simulator.draw.__name__ == "draw"
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_made_again(job, row):
     folder = job[2]
     before = (folder / "config.yaml").stat().st_mtime_ns
@@ -72,6 +74,7 @@ def test_a_finished_run_is_not_made_again(job, row):
     assert (folder / "config.yaml").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_a_run_that_was_cut_off_is_made_anew(job, row):
     (job[2] / "row.json").unlink()
     again = train_job(job)
@@ -95,6 +98,7 @@ def test_panels_are_drawn_though_seeds_begin_at_different_steps(tmp_path):
     assert Image.open(tmp_path / "panels.png").width > 800
 
 
+@pytest.mark.slow
 def test_a_run_of_another_configuration_is_left_alone(job, row):
     config, variant, folder = job
     with pytest.raises(RunFolderError, match="already holds a run"):
@@ -102,6 +106,7 @@ def test_a_run_of_another_configuration_is_left_alone(job, row):
     assert train_job(job)["success"] == row["success"]
 
 
+@pytest.mark.slow
 class TestFeedback:
     def test_a_taught_planner_is_judged_alone_and_elsewhere(self, tmp_path):
         config = HierConfig.load(

@@ -62,6 +62,7 @@ def trained(tmp_path_factory):
     return open_trained(train(config, folder=folder, progress=False).folder)
 
 
+@pytest.mark.slow
 class TestPlay:
     def test_an_episode_depends_on_its_seed_alone(self, trained):
         first = [play(trained, RandomPlanner(), "object moved", seed) for seed in range(4)]
@@ -78,6 +79,7 @@ class TestPlay:
         assert same >= 5  # in the others something failed, which it tries again
 
 
+@pytest.mark.slow
 def test_quick(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # runs go to the working folder
     result = run_suite("disturbance", quick=True, out=tmp_path / "result.json")

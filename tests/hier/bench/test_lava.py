@@ -7,6 +7,7 @@ from hier.bench import run_suite
 from tests.hier.hierarchy.test_safety import LAVA
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("filtered", [False, True])
 def test_violations_in_training_are_counted(filtered, tmp_path):
     config = HierConfig.load("demo", [*LAVA, f"safety.filter={str(filtered).lower()}"])
@@ -17,6 +18,7 @@ def test_violations_in_training_are_counted(filtered, tmp_path):
         assert 0 < result.violations <= result.episodes  # lava ends an episode
 
 
+@pytest.mark.slow
 def test_quick(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # runs go to the working folder
     result = run_suite("lava", quick=True, out=tmp_path / "result.json")

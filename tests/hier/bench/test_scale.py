@@ -13,6 +13,7 @@ def tiny():
     return scale.build("tiny", 0, "cpu", "float32")
 
 
+@pytest.mark.slow
 def test_quick(capsys):
     figures, rows = scale.scale(True, [0])
     assert not figures["cuda"] or torch.cuda.is_available()

@@ -179,6 +179,7 @@ def learner(objective, **options):
 
 
 class TestLearner:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "objective", [AWR(beta=0.2), Archer(), GRPO(), StepDPO()], ids=lambda o: type(o).__name__
     )
@@ -190,6 +191,7 @@ class TestLearner:
         after = chance_of_best(planner, lessons)
         assert min(after) > 10 * max(before) and report["kl"] > 0
 
+    @pytest.mark.slow
     def test_a_discriminator_leads_too(self, real):
         lessons = tried(real)
 
@@ -218,6 +220,7 @@ class TestLearner:
         assert report["kl"] < 0.01
         assert chance_of_best(planner, lessons) == pytest.approx(before, abs=0.02)
 
+    @pytest.mark.slow
     def test_anchors_stay_as_they_were(self, real):
         planner = VLMPlanner(device="cpu")
         anchors = anchors_for(planner, ["BabyAI-UnlockPickup-v0"], None, 22)
@@ -327,6 +330,7 @@ class TestUnits:
         assert [scale.gain[id(one)] for one in lessons] == pytest.approx([1, -1, 0, 0])
 
 
+@pytest.mark.slow
 def test_the_discriminator_finds_what_successful_episodes_pursue():
     rng = np.random.default_rng(0)
     lessons = []
@@ -350,6 +354,7 @@ def test_the_discriminator_finds_what_successful_episodes_pursue():
     assert math.isnan(found.learn([one for one in lessons if not one.success], 5))
 
 
+@pytest.mark.slow
 class TestLoop:
     def test_the_planner_learns_while_the_controller_does(self, taught):
         events = EventAccumulator(str(taught.folder / "tensorboard"))
@@ -409,6 +414,7 @@ class TestLoop:
         assert VLMPlanner(str(folder / "planner")).version >= 2
 
 
+@pytest.mark.slow
 class TestFaults:
     """Whatever happens to a save, the last good planner stays and training goes on from it."""
 
@@ -499,6 +505,7 @@ def test_grpo_plays_equal_levels_in_groups():
     env.close()
 
 
+@pytest.mark.slow
 def test_a_controller_begins_as_another_runs(taught, tmp_path):
     config = HierConfig.load("demo", [*SMALL, f"controller.start={taught.folder}"])
     env = build_env(config, None)
@@ -514,6 +521,7 @@ def test_a_controller_begins_as_another_runs(taught, tmp_path):
 
 
 class TestCompare:
+    @pytest.mark.slow
     def test_a_run_stands_for_its_planner(self, taught):
         config = HierConfig.load("demo")
         found = compare(config, ["gridworld", str(taught.folder)], steps=5)

@@ -37,12 +37,14 @@ def weights(folder):
     return VLMPlanner(str(folder), device="cpu").loaded.module.state_dict()
 
 
+@pytest.mark.slow
 def test_a_run_may_gather_without_learning(gathered):
     lessons = read_lessons(gathered / "lessons")
     assert len(lessons) >= 40 and not (gathered / "planner").exists()
     assert {one.version for one in lessons} == {0}
 
 
+@pytest.mark.slow
 def test_the_planner_learns_from_many_runs(gathered, tmp_path):
     result = tune_planner([gathered, gathered], out=tmp_path / "p", updates=24, progress=False)
     assert result.lessons == 2 * len(read_lessons(gathered / "lessons"))
@@ -53,6 +55,7 @@ def test_the_planner_learns_from_many_runs(gathered, tmp_path):
     assert "2 updates" not in (tmp_path / "p" / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_plain_transformers_load_it(gathered, tmp_path):
     tune_planner([gathered], out=tmp_path / "p", updates=2, progress=False)
     model = AutoModelForImageTextToText.from_pretrained(tmp_path / "p")
@@ -60,6 +63,7 @@ def test_plain_transformers_load_it(gathered, tmp_path):
     assert model.num_parameters() > 1e6 and processor.tokenizer is not None
 
 
+@pytest.mark.slow
 def test_two_processes_make_the_update_of_one(gathered, tmp_path):
     """Each has half of every batch; the weights end where one process's end."""
     tune_planner([gathered], out=tmp_path / "one", updates=5, progress=False)
@@ -83,14 +87,17 @@ class TestWrongInput:
         with pytest.raises(RunFolderError, match=r"holds no lessons-\*\.tar"):
             tune_planner([tmp_path / "run"])
 
+    @pytest.mark.slow
     def test_an_objective_that_files_cannot_serve(self, gathered):
         with pytest.raises(ConfigError, match="stored lessons do not have"):
             tune_planner([gathered], ["feedback.objective=inverse_rl"])
 
+    @pytest.mark.slow
     def test_a_planner_without_weights(self, gathered):
         with pytest.raises(ConfigError, match="no weights to fine-tune"):
             tune_planner([gathered], ["planner.type=oracle"])
 
+    @pytest.mark.slow
     def test_a_batch_that_cannot_be_shared(self, gathered):
         class Three:
             process_index, num_processes = 0, 3
@@ -101,6 +108,7 @@ class TestWrongInput:
         with pytest.raises(ConfigError, match="3 processes cannot share evenly"):
             PlannerLearner(VLMPlanner(device="cpu"), AWR(), batch_size=16, accelerator=Three())
 
+    @pytest.mark.slow
     def test_on_the_command_line(self, gathered, capsys):
         assert main(["tune-planner", "nowhere", "--quiet"]) == 2
         assert "is not a run folder" in capsys.readouterr().err

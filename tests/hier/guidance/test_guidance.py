@@ -215,6 +215,7 @@ def guided(tmp_path_factory):
     return train(HierConfig.load("demo", [*SMALL, *GUIDED]), folder=folder, progress=False)
 
 
+@pytest.mark.slow
 class TestTraining:
     def test_tensorboard_shows_critic_and_conversation(self, guided):
         events = EventAccumulator(str(guided.folder / "tensorboard"))
@@ -296,6 +297,7 @@ class TestTraining:
             assert torch.equal(weight, found[1][key]), key
 
 
+@pytest.mark.slow
 def test_a_flat_twin_is_one_flag(tmp_path):
     config = HierConfig.load(
         "demo",
@@ -331,6 +333,7 @@ ACTIONS = [
 
 
 class TestActions:
+    @pytest.mark.slow
     @pytest.mark.parametrize(("form", "coef"), [("reward", 0.05), ("loss", 5)])
     def test_the_controller_is_drawn_to_the_planners_actions(self, form, coef, tmp_path):
         config = HierConfig.load(
@@ -350,6 +353,7 @@ class TestActions:
         env = make_env("BabyAI-UnlockPickup-v0")
         agent.predict(env.reset(seed=1)[0])
 
+    @pytest.mark.slow
     def test_a_resumed_run_asks_no_answer_twice(self, tmp_path, monkeypatch):
         config = HierConfig.load(
             "demo", [*ACTIONS, "guidance.actions=loss", "env.max_steps=60", "eval.episodes=1",
@@ -397,6 +401,7 @@ class TestActions:
         with pytest.raises(RunFolderError, match="do not fit this configuration"):
             distillation.load(path)
 
+    @pytest.mark.slow
     def test_a_planner_that_knows_no_actions_is_an_error(self, tmp_path):
         config = HierConfig.load("demo", [*SMALL, "guidance.actions=loss"])
         with pytest.raises(ConfigError, match="does not score actions"):
@@ -428,6 +433,7 @@ class TestValue:
             pays.append(pay)
         assert pays[1] - pays[0] == pytest.approx(3 * (last - first), abs=1e-4)
 
+    @pytest.mark.slow
     def test_a_planner_without_values_is_an_error(self, tmp_path):
         config = HierConfig.load("demo", [*SMALL, "guidance.value_shaping=1"])
         with pytest.raises(TrainingError, match="gives no value"):

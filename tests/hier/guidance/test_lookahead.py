@@ -184,6 +184,7 @@ SMALL = [
 
 
 class TestTraining:
+    @pytest.mark.slow
     def test_a_run_that_looks_ahead(self, tmp_path):
         config = HierConfig.load("demo", [*SMALL, "guidance.lookahead=2"])
         result = train(config, folder=tmp_path / "deep", progress=False)
@@ -222,6 +223,7 @@ class TestTraining:
                     assert len(future.critic_state.subgoals) == len(future.query.candidates)
         assert told > 100
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("planner", ["oracle", "noisy"])
     def test_a_privileged_planner_cannot_judge_what_is_imagined(self, planner, tmp_path):
         options = [*SMALL[1:], f"planner.type={planner}", "guidance.lookahead=2"]

@@ -49,6 +49,7 @@ class TestActions:
         violations, prevented, burnt = walk(HierConfig.load("demo", [*LAVA, "safety.avoid=[]"]))
         assert violations == prevented == 0 and burnt > 10
 
+    @pytest.mark.slow
     def test_evaluation_and_agent_keep_to_it(self, tmp_path):
         config = HierConfig.load("demo", [*LAVA, "safety.filter=true"])
         folder = train(config, folder=tmp_path / "run", progress=False).folder

@@ -47,6 +47,7 @@ def run(tmp_path_factory):
     return train(small(), folder=folder, progress=False)
 
 
+@pytest.mark.slow
 def test_a_run_leaves_everything_behind(run):
     folder = RunFolder(run.folder)
     assert run.env_steps == 512 and not run.interrupted and run.episodes > 0
@@ -59,6 +60,7 @@ def test_a_run_leaves_everything_behind(run):
     assert len(list(folder.videos.glob("*.gif"))) == 2
 
 
+@pytest.mark.slow
 def test_overrides_may_follow_options(run, capsys):
     command = ["eval", str(run.folder), "--episodes", "1", "--quiet"]
     assert main([*command, "planner.type=random", "eval.videos=0"]) == 0
@@ -69,6 +71,7 @@ def test_overrides_may_follow_options(run, capsys):
     assert "unrecognized arguments: --nonsense" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_tensorboard_shows_scalars_text_animation_and_hyperparameters(run):
     events = EventAccumulator(str(RunFolder(run.folder).tensorboard), size_guidance={"images": 0})
     events.Reload()
@@ -86,6 +89,7 @@ def test_tensorboard_shows_scalars_text_animation_and_hyperparameters(run):
     assert "_hparams_/session_start_info" in events.summary_metadata
 
 
+@pytest.mark.slow
 def test_evaluation_depends_on_the_seeds_alone(run):
     first = evaluate(run.folder, episodes=8, progress=False)
     again = evaluate(run.folder, episodes=8, progress=False)
@@ -97,6 +101,7 @@ def test_evaluation_depends_on_the_seeds_alone(run):
     assert len(swapped.episodes) == 2
 
 
+@pytest.mark.slow
 def test_the_same_seed_trains_the_same_network(run, tmp_path):
     again = train(small(), folder=tmp_path / "again", progress=False)
     first = load(run.folder, overrides=["planner.type=random"]).model.policy.state_dict()
@@ -105,6 +110,7 @@ def test_the_same_seed_trains_the_same_network(run, tmp_path):
         np.testing.assert_array_equal(value.numpy(), second[name].numpy(), err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_loaded_run_is_an_sb3_like_agent(run):
     env = make_env("BabyAI-GoToObjS4-v0")
     agent = load(run.folder, env=env)
@@ -124,12 +130,14 @@ def test_a_loaded_run_is_an_sb3_like_agent(run):
     assert len(returns) == 6 and all(0 <= value <= 1 for value in returns)
 
 
+@pytest.mark.slow
 def test_a_privileged_planner_must_be_given_the_environment(run):
     with pytest.raises(ConfigError, match=r"pass env=, or choose one that does not"):
         load(run.folder, overrides=["planner.type=oracle"])
     assert load(run.folder).planner is not None  # the one that ships looks at pixels
 
 
+@pytest.mark.slow
 def test_recording_writes_both_formats(run, tmp_path):
     files = record(run.folder, episodes=1, out=tmp_path, first_seed=5)
     assert [f.name for f in files] == [
@@ -139,6 +147,7 @@ def test_recording_writes_both_formats(run, tmp_path):
     assert all(f.stat().st_size > 1000 for f in files)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["a2c", "dqn", "recurrent_ppo"])
 def test_other_algorithms_train_save_and_evaluate(algorithm, tmp_path):
     options = {
@@ -155,6 +164,7 @@ def test_other_algorithms_train_save_and_evaluate(algorithm, tmp_path):
     assert len(evaluate(result.folder, episodes=2, progress=False).episodes) == 2
 
 
+@pytest.mark.slow
 def test_several_levels_are_dealt_out_over_the_environments(tmp_path):
     config = small("env.id=[BabyAI-GoToObjS4-v0, BabyAI-GoToLocalS5N2-v0]", "total_timesteps=128")
     result = train(config, folder=tmp_path / "mixed", progress=False)
@@ -169,6 +179,7 @@ def test_wrong_options_leave_no_folder_behind(tmp_path):
     assert not (tmp_path / "bad").exists()
 
 
+@pytest.mark.slow
 def test_a_folder_with_a_run_is_not_overwritten(run):
     with pytest.raises(RunFolderError, match="already holds a run; continue it with"):
         train(small(), folder=run.folder, progress=False)
@@ -194,6 +205,7 @@ def _curve(folder):
     return [event.step for event in events.Scalars("time/fps")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_run_resumes_where_its_checkpoint_was(tmp_path, number):
     folder = tmp_path / "long"
@@ -230,6 +242,7 @@ def copied(run, tmp_path):
     return RunFolder(shutil.copytree(run.folder, tmp_path / "run"))
 
 
+@pytest.mark.slow
 def test_a_truncated_checkpoint_falls_back_to_the_one_before(copied):
     folder = copied
     *_, older, newest = folder.checkpoint_files()
@@ -244,6 +257,7 @@ def test_a_truncated_checkpoint_falls_back_to_the_one_before(copied):
         evaluate(folder.path, progress=False)
 
 
+@pytest.mark.slow
 def test_a_whole_zip_that_is_no_controller_is_named(copied):
     newest = copied.checkpoint_files()[-1]
     with zipfile.ZipFile(newest, "w") as archive:
@@ -252,6 +266,7 @@ def test_a_whole_zip_that_is_no_controller_is_named(copied):
         evaluate(copied.path, progress=False)
 
 
+@pytest.mark.slow
 def test_a_planner_that_breaks_loses_nothing_that_was_learned(tmp_path, monkeypatch):
     (tmp_path / "breaking.py").write_text(
         "import numpy as np\n"
@@ -310,12 +325,14 @@ class TestCommandLine:
         assert len(shown.err.strip().splitlines()) == 1
         assert not shown.out
 
+    @pytest.mark.slow
     def test_wrong_input_is_the_same_in_a_process_of_its_own(self):
         done = hier("train", "demo", "controller.options.lr=1")
         assert done.returncode == 2 and not done.stdout
         assert "does not take 'lr'" in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
 
+    @pytest.mark.slow
     def test_plan_writes_a_picture_and_a_table(self, tmp_path):
         out = tmp_path / "plan.png"
         done = hier("plan", "demo", "--seed", "3", "--out", str(out))
@@ -327,6 +344,7 @@ class TestCommandLine:
         assert main(["envs", "UnlockPickup"]) == 0
         assert "BabyAI-UnlockPickup-v0" in capsys.readouterr().out.split()
 
+    @pytest.mark.slow
     def test_eval_writes_episodes(self, run, tmp_path, capsys):
         out = tmp_path / "episodes.json"
         command = ["eval", str(run.folder), "--episodes", "2", "--out", str(out), "--quiet"]
