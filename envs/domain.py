@@ -1,7 +1,7 @@
 """The domain: all that a family of simulators supplies, behind one interface.
 
-Nothing outside ``envs`` and ``perception`` names a simulator. Whoever needs something of one asks
-:func:`hier.envs.registry.domain_of` for the domain of an environment id and takes it from there.
+No module outside ``envs`` and ``perception`` names a simulator. The others get the domain of an
+environment id from :func:`hier.envs.registry.domain_of` and everything else from that domain.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from hier.envs.errors import ConfigError
 from hier.envs.subgoal import Subgoal, SubgoalSpace
 from hier.envs.variations import Variations
 
-FAR = 1 << 20  # a distance to where no way is known; compiled code keeps it: do not change
+# The distance to a place to which no way is known. Compiled code has it built in: do not change it.
+FAR = 1 << 20
 CRITIC_VIEW = 15  # cells a side of the map in a :class:`CriticState`
 
 Observation = dict[str, NDArray]
@@ -37,24 +38,24 @@ class Grounding(Protocol):
 
     @property
     def place(self) -> NDArray[np.float32]:
-        """``(n, k)`` in [-3, 3]: the target as the controller is told it; zeros for none."""
+        """``(n, k)`` in [-3, 3]: the target's place in the controller's observation, or zeros."""
 
     @property
     def steps(self) -> NDArray[Any]:
-        """``(n,)`` way to the target in the domain's cells; ``FAR`` if none is known."""
+        """``(n,)`` length of the way to the target in the domain's cells; ``FAR`` if unknown."""
 
     @property
     def found(self) -> NDArray[np.int64]:
-        """``(n,)`` number of targets; 0 ends a subgoal as failed."""
+        """``(n,)`` number of targets. A subgoal without one has failed."""
 
 
 class CriticState(NamedTuple):
-    """One moment as a critic of subgoals sees it.
+    """The input of a critic of subgoals at one moment.
 
     Attributes:
-        map: ``(15, 15)`` uint8 cell codes around the agent.
-        mission: ``(m,)`` int64 word ids, ``m`` the same for the whole domain; 0 is padding.
-        subgoals: ``(n, k)`` float32, what tells each of the ``n`` candidates from the others.
+        map: ``(15, 15)`` uint8 codes of the cells around the agent (:data:`CRITIC_VIEW`).
+        mission: ``(m,)`` int64 word ids; 0 is padding. ``m`` is the same in the whole domain.
+        subgoals: ``(n, k)`` float32 features of the ``n`` candidates.
     """
 
     map: NDArray[np.uint8]
@@ -66,8 +67,8 @@ class Imagined(NamedTuple):
     """What a subgoal will probably lead to.
 
     Attributes:
-        percept: then; it shares no array with the one now.
-        steps: way to the target, in the domain's cells.
+        percept: the percept after the subgoal; it shares no array with the present one.
+        steps: length of the way to the target, in the domain's cells.
     """
 
     percept: Any
@@ -79,92 +80,131 @@ class Tracker(Protocol):
 
     @property
     def grounding(self) -> Grounding:
-        """What :meth:`ground` found last."""
+        """The latest result of :meth:`ground`."""
 
     @property
     def wait_action(self) -> Any:
-        """The action that changes nothing, taken instead of an unsafe one."""
+        """An action that changes nothing; it replaces unsafe ones."""
 
     def reset(self, observation: Observation, which: Sequence[int] | None = None) -> None:
-        """Begin episodes in the environments ``which``, all when omitted.
+        """Begin episodes.
 
         Args:
-            observation: batched over *all* environments.
-            which: environments that begin.
+            observation: the first observations, batched over *all* environments.
+            which: the environments that begin an episode; all when omitted.
 
         Raises:
-            PerceptionError: for an observation that cannot be understood.
+            PerceptionError: if perception cannot read an observation.
         """
 
     def update(self, observation: Observation) -> None:
-        """Take in one more step of every environment; raises like :meth:`reset`."""
+        """Take in one more step of every environment.
+
+        Args:
+            observation: batched over all environments.
+
+        Raises:
+            PerceptionError: if perception cannot read an observation.
+        """
 
     def percept(self, i: int) -> Any:
         """The latest percept of environment ``i`` (:class:`hier.envs.subgoal.Percept`)."""
 
     def pursue(self, i: int, subgoal: Subgoal | None) -> None:
-        """Set the subgoal that :meth:`ground` places for environment ``i``."""
+        """Set the subgoal of environment ``i`` for :meth:`ground`; ``None`` for none."""
 
     def ground(self, which: Sequence[int] | None = None) -> Grounding:
-        """Place the subgoals of ``which`` (all when omitted); the next call overwrites it."""
+        """Find the targets of the subgoals that are pursued.
+
+        Args:
+            which: the environments to look at; all when omitted.
+
+        Returns:
+            Arrays over all environments. The next call overwrites them.
+        """
 
     def controller_spaces(self, observation_space: spaces.Dict) -> dict[str, spaces.Space]:
-        """What a controller sees beside ``subgoal``, by name.
+        """The spaces of a controller's entries by name, without ``subgoal``.
 
         Args:
             observation_space: of one environment.
         """
 
     def controller_entries(self, observation: Observation) -> Observation:
-        """These entries for a batched observation, by :meth:`ground`'s last finding."""
-
-    def unsafe_actions(self, actions: NDArray[Any], kinds: Sequence[str]) -> NDArray[np.bool_]:
-        """``(n,)`` which actions would do harm, as far as is seen.
+        """A controller's entries, batched; they may use the latest :attr:`grounding`.
 
         Args:
-            actions: one per environment.
-            kinds: of the domain's :attr:`Domain.hazards`.
+            observation: the latest one, batched over all environments.
+        """
+
+    def unsafe_actions(self, actions: NDArray[Any], kinds: Sequence[str]) -> NDArray[np.bool_]:
+        """Which actions would do harm, ``(n,)``, as far as perception knows.
+
+        Args:
+            actions: ``(n, ...)``, one for each environment.
+            kinds: the hazards to avoid, out of :attr:`Domain.hazards`.
         """
 
     def critic_state(self, percept: Any, subgoals: Sequence[Subgoal]) -> CriticState:
-        """How ``subgoals`` (at least one) look from a percept, to a critic; new arrays."""
+        """A critic's input, in new arrays.
+
+        Args:
+            percept: of any environment of the domain, or imagined.
+            subgoals: the candidates, at least one.
+        """
 
     def imagine(self, percept: Any, subgoal: Subgoal) -> Imagined | None:
-        """What achieving a subgoal will probably lead to; ``None`` where that cannot be told."""
+        """Predict what achieving a subgoal leads to.
+
+        Args:
+            percept: the percept from which the agent starts.
+            subgoal: one of its candidates.
+
+        Returns:
+            ``None`` where the domain cannot predict it.
+        """
 
 
 class ScriptedController(Protocol):
-    """A controller that learns nothing and reaches what the percept shows a way to.
+    """A controller that follows rules instead of learning, by the percept alone.
 
-    It is made anew for every episode, of which it may remember something.
+    It is made anew for every episode and may remember things during that episode.
     """
 
     @property
     def actions(self) -> tuple[str, ...]:
-        """Names of the actions, by number; empty where they are no choice among a few."""
+        """Names of the actions by number; empty where actions are not discrete."""
 
     @property
     def patience(self) -> int:
-        """Steps after which it gives a subgoal up."""
+        """Number of steps after which it gives a subgoal up."""
 
     def action(self, percept: Any, subgoal: Subgoal, rng: np.random.Generator) -> Any:
-        """The next action as the environment takes it, an index into ``actions`` if any."""
+        """The next action for the environment; an index into ``actions`` if there are any.
+
+        Args:
+            percept: the latest one.
+            subgoal: what to pursue.
+            rng: source of all randomness.
+        """
 
     def random_action(self, rng: np.random.Generator) -> Any:
-        """An action by chance, as the environment takes it."""
+        """A random action for the environment, drawn with ``rng``."""
 
 
 class Relabeled(NamedTuple):
     """``b`` transitions as they would have been with other targets.
 
     Attributes:
-        valid: ``(b,)`` bool, whether the rest means anything: the subgoal has a target that can be
-            moved, and was not at the new one before the step.
-        observation, next_observation: batched, as a controller sees them.
-        steps, next_steps: ``(b,)`` way to the target before and after, in the domain's cells.
+        valid: ``(b,)`` bool. Where it is false, the other entries mean nothing: the target cannot
+            be moved, or the agent was at the new target before the step.
+        observation, next_observation: a controller's observations, batched.
+        steps, next_steps: ``(b,)`` length of the way to the target before and after the step, in
+            the domain's cells.
         done: ``(b,)`` bool, whether the step completed the subgoal.
-        reward: ``(b,)`` what the environment would have paid, as far as is seen.
-        terminal: ``(b,)`` bool, whether it would have ended the episode.
+        reward: ``(b,)`` the reward that the environment would have paid, as far as perception
+            knows.
+        terminal: ``(b,)`` bool, whether the step would have ended the episode.
     """
 
     valid: NDArray[np.bool_]
@@ -178,17 +218,17 @@ class Relabeled(NamedTuple):
 
 
 class Relabeling(Protocol):
-    """Hindsight: what would have been, had the target been elsewhere. It can be pickled."""
+    """Hindsight: transitions as if the target had been elsewhere. It can be pickled."""
 
     def relabel(
         self, observation: Observation, next_observation: Observation, reached: Observation
     ) -> Relabeled:
-        """Move the targets of ``b`` transitions to places that were reached.
+        """Move the targets of ``b`` transitions to places that the agent reached.
 
         Args:
-            observation, next_observation: batched, as controllers see them.
-            reached: a controller's observation at the place that each target is moved to; it came
-                after ``observation`` while the same subgoal was pursued.
+            observation, next_observation: a controller's observations, batched.
+            reached: the controller's observation at the place to which each target is moved. It
+                came after ``observation``, during the same subgoal.
 
         Returns:
             New arrays.
@@ -232,27 +272,32 @@ class Scene:
 class Domain(ABC):
     """A family of simulators that share subgoals and perception.
 
-    A subclass takes no arguments and is made once. Its environments return a Dict observation with
-    ``mission``, ``(m,)`` word ids, and whatever its tracker reads; put ``is_success`` into the info
-    of an episode's last step; and have ``expert()`` (:class:`.Expert`) and ``render()``
-    (``(height, width, 3)`` uint8, for people). Where the expert goes by what no percept shows, a
-    ``teacher()``, an expert without that, is whom planners learn from. One with ``max_steps``, the
-    steps after which an episode ends, has results without the first points of a training, where
-    only successes ended.
+    A subclass takes no arguments and is made once. Each of its environments
+
+    - returns a Dict observation with ``mission``, ``(m,)`` word ids, and the entries that the
+      domain's tracker reads;
+    - puts ``is_success`` into the info of an episode's last step;
+    - has a method ``expert()``, which returns an :class:`.Expert`, and a method ``render()``, which
+      returns a picture for people, ``(height, width, 3)`` uint8;
+    - may have a method ``teacher()``: an expert that knows only what percepts can show. Planners
+      learn from it where there is one;
+    - may have an attribute ``max_steps``, the episode limit. Learning curves then leave out the
+      first points of a training, at which only successful episodes have ended.
 
     The abstract methods are all that training, evaluation, agents and the oracle need. Each of the
-    others serves one more feature and otherwise raises :class:`hier.envs.errors.ConfigError`.
+    other methods serves one more feature; the default of most raises
+    :class:`hier.envs.errors.ConfigError`.
 
     Attributes:
-        name: of the domain, in messages and model cards.
-        hazards: things that can be stepped onto and should not be (``safety.avoid``).
-        action_names: what a planner calls the controller's actions, by number; empty where it
-            cannot speak of them, which ``guidance.actions`` needs.
-        source_levels: ids that the domain's planners learned on, and should not forget.
-        planner: name of the planner that ships for this domain; empty where none does.
-        pictures: what planners that look can be shown, by name and in words (*A picture shows
-            ...*), the default first; empty where nothing is seen. ``view`` is for what the agent
-            sees now, ``map`` for what it has seen so far.
+        name: the domain's name in messages and model cards.
+        hazards: kinds of things that the agent can step onto and should not (``safety.avoid``).
+        action_names: the planner's words for the controller's actions, by number, for
+            ``guidance.actions``; empty where there are none.
+        source_levels: ids of the levels on which the domain's planners were trained.
+        planner: name of the built-in planner for this domain; empty where there is none.
+        pictures: the pictures that a planner can get, by name, each with words for it (*A picture
+            shows ...*); the first is the default. ``view`` is what the agent sees now, ``map`` what
+            it has seen so far. Empty where there are no pictures.
     """
 
     name: ClassVar[str]
@@ -264,7 +309,7 @@ class Domain(ABC):
 
     @abstractmethod
     def env_ids(self) -> tuple[str, ...]:
-        """Every id that :meth:`make_env` knows, sorted."""
+        """Every id that :meth:`make_env` accepts, sorted."""
 
     @abstractmethod
     def make_env(self, env_id: str, *, max_steps: int | None = None) -> gym.Env:
@@ -280,17 +325,17 @@ class Domain(ABC):
 
     @abstractmethod
     def subgoal_space(self) -> SubgoalSpace:
-        """The subgoal vocabulary."""
+        """The domain's subgoals."""
 
     @abstractmethod
     def tracker(self, n: int) -> Tracker:
-        """Perception for ``n`` environments."""
+        """Perception of ``n`` environments that step together."""
 
     def picture(self, percept: Any, name: str) -> NDArray[np.uint8]:
-        """What a planner is shown: the percept's frame, unless a domain says otherwise.
+        """A picture for a planner; by default the percept's frame.
 
         Args:
-            percept: read at once.
+            percept: what the agent knows; it is not kept.
             name: one of :attr:`pictures`.
 
         Returns:
@@ -299,12 +344,12 @@ class Domain(ABC):
         return percept.frame
 
     def random_action(self, env: gym.Env, rng: np.random.Generator) -> Any:
-        """An action for aimless play in ``env``, drawn with ``rng``."""
+        """An action for random play in ``env``, drawn with ``rng``."""
         env.action_space.seed(int(rng.integers(2**31)))
         return env.action_space.sample()
 
     def critic_state_sizes(self) -> tuple[int, int, int]:
-        """Sizes of an :class:`CriticState`: cell codes, mission words, a candidate's numbers.
+        """Sizes of a :class:`CriticState`: number of cell codes, of mission words, of features.
 
         Raises:
             ConfigError: where there is no critic state.
@@ -331,15 +376,15 @@ class Domain(ABC):
         return Variations()
 
     def relabeling(self) -> Relabeling:
-        """How hindsight moves the targets of subgoals.
+        """Hindsight for the controller's replay buffer.
 
         Raises:
-            ConfigError: where it cannot.
+            ConfigError: where there is none.
         """
         raise self._without("hindsight", "set controller.hindsight=0")
 
     def draw_scene(self, scene: Scene) -> NDArray[np.uint8]:
-        """One moment as a picture.
+        """Draw one moment of an episode, for people.
 
         Returns:
             ``(height, width, 3)`` uint8 with even sides. The size depends on nothing but whether
@@ -351,7 +396,7 @@ class Domain(ABC):
         raise self._without("pictures", "set eval.videos=0")
 
     def coverage(self, env_ids: Sequence[str]) -> str:
-        """What the missions of these levels ask for, as Markdown; empty where that is not told."""
+        """A Markdown page on what the missions of these levels need; empty where there is none."""
         return ""
 
     def _without(self, what: str, remedy: str) -> ConfigError:

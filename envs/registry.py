@@ -20,11 +20,11 @@ from hier.envs.errors import ConfigError, UnknownNameError
 
 
 class _Entry(NamedTuple):
-    ids: str  # pattern that the ids of the domain's environments fit
-    path: str  # imported when it is asked for: a domain needs perception, which lies above
+    ids: str  # pattern of its environments' ids
+    path: str  # imported on demand, because a domain imports perception, which lies above
 
 
-# The first whose pattern fits an id is its domain.
+# An id belongs to the first domain whose pattern it fits.
 _DOMAINS = {
     "rooms": _Entry("MiniWorld-*", "hier.perception.rooms.domain:Rooms"),
     "rooms-privileged": _Entry(
@@ -75,7 +75,7 @@ def _import(path: str) -> Domain:
 
 
 def default_domain() -> Domain:
-    """The domain that is meant where none is named."""
+    """The domain of planners that are built without one."""
     return domain_named("gridworld")
 
 
@@ -118,7 +118,7 @@ def make_env(env_id: str, *, max_steps: int | None = None) -> gym.Env:
 
 
 def _resolve(env_id: str) -> tuple[Domain, str]:
-    """The domain of an id, and the domain's own name for it."""
+    """The domain of an id, and the id under which the domain knows it."""
     path, _, level = env_id.partition("/")
     if ":" in path:
         domain = domain_named(path)

@@ -1,8 +1,8 @@
 """The subgoal, and what a domain must supply to plan with subgoals.
 
-A *domain* is a family of simulators that share one subgoal vocabulary. Planner and controller
-never see a simulator; they see percepts, and everything they do with one goes through the
-domain's :class:`SubgoalSpace`.
+A *domain* is a family of simulators that share one subgoal vocabulary. Planners and controllers
+never see a simulator. They see percepts, which they use through the domain's
+:class:`SubgoalSpace` alone.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ class SubgoalSyntaxError(UserError, ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Subgoal:
-    """What the controller should bring about next, such as *pick up the red key*.
+    """What the controller should do next, such as *pick up the red key*.
 
     Attributes:
         verb: one of the domain's verbs.
-        color, kind: the object meant; empty where the verb takes none.
-        where: side of the agent's starting pose on which the object lies, only where the mission
-            says so (``left``, ``right``, ``front`` or ``behind``), else empty.
+        color, kind: of the object that the subgoal is about; empty where the verb takes none.
+        where: the side of the agent's starting pose on which the object lies (``left``, ``right``,
+            ``front`` or ``behind``). It is empty unless the mission names a side.
     """
 
     verb: str
@@ -82,7 +82,7 @@ class Percept(Protocol):
 
 
 class SubgoalSpace(Protocol):
-    """A domain's subgoals: which there are, what they mean, when they are done."""
+    """A domain's subgoals: which are possible, what they mean, and when they are done."""
 
     @property
     def verbs(self) -> tuple[str, ...]:
@@ -90,46 +90,78 @@ class SubgoalSpace(Protocol):
 
     @property
     def encoding_size(self) -> int:
-        """Length of what :meth:`encode` returns."""
+        """Length of the vectors of :meth:`encode`."""
 
     def candidates(self, percept: Any) -> list[Subgoal]:
-        """Every subgoal that makes sense now, without duplicates, in a fixed order, never empty."""
+        """The subgoals among which a planner chooses.
+
+        Args:
+            percept: what the agent knows now.
+
+        Returns:
+            Every subgoal that makes sense now: at least one, none twice, in a fixed order.
+        """
 
     def parse(self, text: str) -> Subgoal:
-        """The subgoal whose text is ``text``.
+        """The subgoal that a sentence names, the inverse of ``str(subgoal)``.
+
+        Args:
+            text: a sentence; letter case, outer blanks and a full stop do not matter
+                (:func:`normalized`).
 
         Raises:
-            SubgoalSyntaxError: if it is none; the message quotes the text and gives an example.
+            SubgoalSyntaxError: if it names none; the message quotes it and gives an example.
         """
 
     def encode(self, subgoal: Subgoal | None) -> NDArray[np.float32]:
-        """``(encoding_size,)`` float32 for the controller; zeros for ``None``."""
+        """The controller's input for a subgoal, ``(encoding_size,)``; zeros for ``None``."""
 
     def is_complete(self, subgoal: Subgoal, before: Any, after: Any) -> bool:
-        """Whether the step from percept ``before`` to percept ``after`` achieved ``subgoal``."""
+        """Whether one step achieved ``subgoal``.
+
+        Args:
+            subgoal: what the controller pursues.
+            before: percept before the step.
+            after: percept after it.
+        """
 
     def is_interrupted(self, subgoal: Subgoal, before: Any, after: Any) -> bool:
-        """Whether that step, not achieving ``subgoal``, changed what the plan was built on."""
+        """Whether a step that did not achieve ``subgoal`` makes it pointless.
+
+        Such a step changed the world in a way that the subgoal did not ask for; the planner must
+        choose anew. The arguments are those of :meth:`is_complete`.
+        """
 
     def is_repeatable(self, subgoal: Subgoal, percept: Any) -> bool:
-        """Whether achieving ``subgoal`` again in one episode is progress again.
+        """Whether it is progress to achieve ``subgoal`` a second time in an episode.
 
-        What can be undone is not: otherwise an agent could collect the shaping reward again and
-        again by dropping and picking up an object.
+        It is not if the subgoal can be undone. Otherwise an agent could collect the shaping reward
+        again and again by dropping and picking up an object.
         """
 
     def describe(self, percept: Any) -> str:
         """The scene in words, for planners that read text only."""
 
     def target_mask(self, percept: Any, subgoal: Subgoal) -> NDArray[np.bool_]:
-        """Where on the percept's map ``subgoal`` points, ``(size, size)`` bool."""
+        """The cells of the percept's map at which ``subgoal`` points, ``(size, size)`` bool."""
 
 
 class Expert(Protocol):
-    """Privileged source of subgoals, for the oracle planner and for demonstrations only."""
+    """A source of subgoals that reads the simulator's state.
+
+    Only the oracle planner, demonstrations and tests use it.
+    """
 
     def subgoal(self, percept: Any, candidates: Sequence[Subgoal]) -> Subgoal | None:
-        """The subgoal to pursue now, from the simulator's own state; ``None`` if it knows none."""
+        """The subgoal to pursue now.
+
+        Args:
+            percept: what the agent knows.
+            candidates: the subgoals to choose from.
+
+        Returns:
+            One of ``candidates``; ``None`` where the expert knows none.
+        """
 
 
 def outcome_of_step(

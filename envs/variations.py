@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 
 class Symmetry(NamedTuple):
-    """One way to exchange things without changing what is right to do.
+    """A change of pictures and words under which the right answer changes in the same way.
 
     Attributes:
         codes: ``(n_codes,)`` uint8, the new code of each cell code of a map.
         mirrored: whether pictures are flipped left to right.
-        words: the words that change, and into what.
+        words: the words that change, each with its new word.
     """
 
     codes: NDArray[np.uint8]
@@ -24,15 +24,15 @@ class Symmetry(NamedTuple):
 
 
 class CodedMaps(Protocol):
-    """Pictures that are maps painted cell by cell, so that codes can be kept in their place."""
+    """Pictures that are maps painted cell by cell; the codes of the cells can stand for them."""
 
     @property
     def cells(self) -> int:
-        """Cells a side of the map that planners are shown, odd."""
+        """Cells a side of the map in a planner's picture, an odd number."""
 
     @property
     def words(self) -> Sequence[Sequence[str]]:
-        """Per cell code the words for what it shows, possibly none."""
+        """For each cell code the words for what the cell shows, possibly none."""
 
     def codes(self, percept: Any, cells: int) -> NDArray[np.uint8]:
         """``(cells, cells)`` uint8 codes around the agent, a new array."""
@@ -42,14 +42,14 @@ class CodedMaps(Protocol):
 
 
 class Variations(NamedTuple):
-    """A domain's ways to make one example into many; each may be missing.
+    """A domain's ways to make many training examples out of one; each may be missing.
 
     Attributes:
-        vary: ``vary(simulator, rng, share)`` changes a level that was just reset.
+        vary: ``vary(simulator, rng, share)`` changes a level right after its reset.
         paraphrase: ``paraphrase(mission, rng)`` says the same in other words.
-        symmetry: ``symmetry(rng)`` draws a :class:`Symmetry`; needs ``maps``.
-        words: every word that a mission, a subgoal or a scene of the domain may hold, beside those
-            that are heard in demonstrations.
+        symmetry: ``symmetry(rng)`` draws a :class:`Symmetry`; it needs ``maps``.
+        words: words of the domain's missions, subgoals and scenes that the vocabulary must hold
+            even if they occur in no demonstration.
         maps: the domain's default picture as a map of codes.
     """
 
