@@ -44,13 +44,13 @@ def build_simulator(level: str, **options: Any) -> gym.Env:
 
 
 def _draw_without_screen() -> None:
-    """Have MuJoCo draw by EGL where there is no screen and nothing else was asked for."""
+    """Make MuJoCo draw by EGL where there is no screen and ``MUJOCO_GL`` is not set."""
     if sys.platform != "linux" or os.environ.get("DISPLAY") or "MUJOCO_GL" in os.environ:
         return
     os.environ["MUJOCO_GL"] = "egl"
     chosen = sys.modules.get("mujoco.gl_context")
-    if chosen is not None:  # imported before, by somebody else, and with it the choice was made
-        with contextlib.suppress(Exception):  # no EGL: opening the renderer tells
+    if chosen is not None:  # another import has loaded it with the wrong choice
+        with contextlib.suppress(Exception):  # without EGL the renderer raises a clear error
             importlib.reload(chosen)
 
 
@@ -69,7 +69,7 @@ def open_renderer(level: str, model: Any, height: int, width: int) -> Any:
 
     try:
         renderer = mujoco.Renderer(model, height, width)
-    except Exception as error:  # whatever the driver has to say
+    except Exception as error:  # drivers raise errors of all kinds
         raise SimulatorError(
             f"{level} cannot be seen: MuJoCo opened no OpenGL context ({error!r}); on a "
             "machine without a screen set MUJOCO_GL=egl and install libegl1 and "

@@ -2,7 +2,7 @@
 
 A *cell code* names what a MiniGrid cell shows: object type, color and, for doors, state.
 ``UNSEEN`` (0) is a cell outside the field of view and ``EMPTY`` (1) a visible bare floor.
-The tables below answer, per code, the questions asked in inner loops.
+The tables below hold, per code, what inner loops need to know.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ COLOR_OF = np.array(
 STATE_OF = np.array(
     [DOOR_STATES.index(cell.state) if cell.state else NOTHING for cell in CELLS], np.uint8
 )
-# Light passes (MiniGrid's ``see_behind``).
+# Whether light passes (MiniGrid's ``see_behind``).
 TRANSPARENT = np.array(
     [not (c.kind == "wall" or (c.kind == "door" and c.state != "open")) for c in CELLS]
 )
-# The agent may step on it and live.
+# Whether the agent can step on it without harm.
 WALKABLE = np.array(
     [
         c.kind in ("empty", "floor", "goal") or (c.kind == "door" and c.state == "open")
@@ -67,11 +67,11 @@ WALKABLE = np.array(
     ]
 )
 CARRYABLE = np.array([c.kind in ("key", "ball", "box") for c in CELLS])
-# An obstacle the agent can remove: a carried-away object, or a closed door.
+# Obstacles that the agent can remove: it carries objects away and opens closed doors.
 REMOVABLE = np.array(
     [c.kind in ("key", "ball", "box") or (c.kind == "door" and c.state != "open") for c in CELLS]
 )
-# Worth a name in a subgoal; seeing one for the first time is a discovery.
+# Things that subgoals name; to see one for the first time is a discovery.
 NAMED = np.array([c.kind in ("door", "key", "ball", "box", "goal") for c in CELLS])
 
 _CODE_OF_TRIPLE: dict[tuple[int, int, int], int] = {

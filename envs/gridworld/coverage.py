@@ -1,4 +1,4 @@
-"""Which levels the subgoal vocabulary covers, found out by running them."""
+"""Plays levels to find out which of them the subgoal vocabulary covers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from hier.envs.gridworld.subgoals import GridworldSubgoals
 from hier.envs.gridworld.targets import VERBS
 from hier.envs.registry import domain_of, make_env
 
-STEPS, EVERY = 30, 5  # random actions per seed, and how often the expert is asked on the way
+STEPS, EVERY = 30, 5  # random actions per seed; steps from one question to the expert to the next
 
 _VERB_OF = (
     (ReachGoalInstr, ("reach",)),
@@ -34,7 +34,7 @@ _VERB_OF = (
     (PutNextInstr, ("pick up", "put next to")),
 )
 
-# What running a level does not tell: why it is not covered, or what winning it takes besides.
+# What playing a level cannot show: why it is not covered, or what else success needs.
 _DONE = "the closing `done` action is no subgoal: it is learned from the reward"
 _STRICT = (
     "where two doors are to be opened nobody wins: MiniGrid's strict verifier takes the first for "
@@ -55,16 +55,16 @@ _NOTES = {
 
 @dataclass(frozen=True, slots=True)
 class CoverageRow:
-    """What was found out about one level.
+    """What playing one level showed.
 
     Attributes:
         env_id: its id.
         buildable: whether the installed packages can build it.
-        covered: whether every mission met is made of verbs that the vocabulary has.
-        mission_verbs: verbs that the missions met ask for.
-        expert_verbs: verbs that the expert named in the states met, in the vocabulary's order.
-        expert_share: share of those states in which it named a subgoal, in [0, 1].
-        note: why not, or what else there is to know; may be empty.
+        covered: whether the vocabulary has the verbs of every mission that came up.
+        mission_verbs: the verbs of those missions.
+        expert_verbs: the verbs that the expert named, in the vocabulary's order.
+        expert_share: the share of states in which the expert named a subgoal, in [0, 1].
+        note: why the level is not covered, or what else there is to know; may be empty.
     """
 
     env_id: str
@@ -77,7 +77,7 @@ class CoverageRow:
 
 
 def coverage(ids: Iterable[str], seeds: int = 3) -> list[CoverageRow]:
-    """Play every level a little and note what its missions and its expert ask for.
+    """Play a few short episodes of every level and note the verbs of missions and expert.
 
     The expert is asked at each seed's start and in states on a short random walk from it. It goes
     by what is in view at that moment only.

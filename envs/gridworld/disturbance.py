@@ -140,7 +140,7 @@ class Disturbed(gym.Wrapper):
         return keys + named
 
     def _free_cells(self, start: Place) -> list[Place]:
-        """Bare cells of the room around ``start`` on which a thing would be in nobody's way."""
+        """Bare cells of the room around ``start`` on which a thing would block no way."""
         simulator = self._level.simulator
         grid, agent = simulator.grid, _integers(simulator.agent_pos)
         cells = np.array([code_of(thing) for thing in grid.grid], np.uint8)

@@ -22,7 +22,7 @@ VIEW_SIZE = 7
 
 
 class GridworldEnv(gym.Wrapper, gym.utils.RecordConstructorArgs):
-    """A MiniGrid simulator seen through its agent's eyes.
+    """A MiniGrid level whose observations hold only what its agent perceives.
 
     The observation is a dict of
 
@@ -31,9 +31,9 @@ class GridworldEnv(gym.Wrapper, gym.utils.RecordConstructorArgs):
     - ``odometry``: ``(3,)`` int8, the agent's own motion since the last observation in its frame
       then: cells ahead, cells to the right, quarter turns clockwise.
 
-    Nothing else leaves the simulator but its reward, its ends and ``info["is_success"]`` (present
-    when an episode ends: the mission's own reward was positive). :meth:`expert` is privileged and
-    serves the oracle planner, demonstrations and tests.
+    The other outputs are the simulator's reward, the ends of episodes, and ``info["is_success"]``
+    in an episode's last step: whether the mission's own reward was positive. :meth:`expert` is
+    privileged; it serves the oracle planner, demonstrations and tests.
 
     Args:
         env: a MiniGrid environment with a view of seven cells; its own wrappers are left off.
@@ -83,8 +83,8 @@ class GridworldEnv(gym.Wrapper, gym.utils.RecordConstructorArgs):
 
         Args:
             seed: of the level.
-            options: ``vary``, called with the simulator before anything is looked at, may change
-                the level; the rest is the simulator's own.
+            options: ``vary`` is a function that may change the level; it gets the simulator
+                before the first frame is rendered. The other options go to the simulator.
 
         Raises:
             SimulatorError: if the level needs files that are not installed.
@@ -119,9 +119,10 @@ class GridworldEnv(gym.Wrapper, gym.utils.RecordConstructorArgs):
         return observation, float(reward), bool(terminated), bool(truncated), info
 
     def see_changes(self) -> NDArray[np.uint8]:
-        """Take in what was changed in the simulator since the last step; the frame that shows it.
+        """Render the simulator anew after a wrapper changed it between two steps.
 
-        For wrappers that meddle with a running episode.
+        Returns:
+            The frame that shows the change.
         """
         if hasattr(self.simulator, "update_objs_poss"):
             self.simulator.update_objs_poss()

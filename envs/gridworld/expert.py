@@ -1,9 +1,9 @@
-"""The gridworld's expert: BabyAI's bot, asked for a subgoal instead of an action.
+"""The gridworld's expert: BabyAI's bot, which names subgoals here instead of actions.
 
-The bot is stateful and wants to see every step. Asked only when a subgoal closes, it is built
-afresh from the simulator's present state, with what the agent has seen as its own memory, and
-from the parts of the instruction that are not done yet. It fails on some seeds (it raises, or
-proposes what does not help); the caller sees ``None`` or an episode without reward, never a crash.
+The bot is stateful and expects to follow every step, but the planner needs it only when a subgoal
+has ended. So each question builds a new bot from the simulator's present state, the agent's map and
+the parts of the instruction that are not done yet. On some seeds the bot fails: it raises, or its
+subgoals do not help. The caller then gets ``None`` or an episode without reward, never an error.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ class GridExpert:
             self.simulator.room_from_pos = lambda *position: None
 
     def subgoal(self, percept: GridPercept, candidates: Sequence[Subgoal]) -> Subgoal | None:
-        """The bot's subgoal as one of ``candidates``, ``None`` where the bot is at a loss."""
+        """The bot's subgoal as one of ``candidates``; ``None`` where the bot fails."""
         try:
             wanted = self._wanted(percept)
-        except Exception:  # the bot asserts and indexes its way out of states it cannot handle
+        except Exception:  # the bot raises errors of all kinds in states that it cannot handle
             wanted = None
         if wanted is None or wanted in candidates:
             return wanted
-        # The mission's "on your left" is dropped where the agent sees no such object there.
+        # The mission may say "on your left" where the agent knows no such object on that side.
         plain = Subgoal(wanted.verb, wanted.color, wanted.kind)
         return plain if plain in candidates else None
 
@@ -78,7 +78,7 @@ class GridExpert:
 
 
 class _Decision(bots.BabyAIBot):
-    """The bot for one question: which subgoal serves ``clause`` from here?"""
+    """A bot for one question: which subgoal serves ``clause`` now?"""
 
     def __init__(self, simulator: MiniGridEnv, clause: Instr, seen: np.ndarray):
         self.mission = simulator

@@ -1,4 +1,4 @@
-"""What a level asks for, as BabyAI instructions: its own, or MiniGrid's missions translated."""
+"""Missions as BabyAI instructions: BabyAI's own, and translations of MiniGrid's."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OTHER = r"(?P<color2>red|green|blue|purple|yellow|grey) (?P<kind2>key|ball|box|
 
 
 class ReachGoalInstr(Instr):
-    """Reach the goal square: stands for the goal square, which BabyAI's language cannot name."""
+    """*Reach the goal*, for which BabyAI's language has no instruction."""
 
     def surface(self, env: Any) -> str:
         return "reach the goal"
@@ -45,7 +45,7 @@ def next_clause(instruction: Instr | None) -> Instr | None:
 
 
 def instruction_of(simulator: Any) -> Instr | None:
-    """What the running level asks for; ``None`` where its mission names nothing to do.
+    """The instruction of the running level; ``None`` where its mission names no task.
 
     Args:
         simulator: an unwrapped MiniGrid environment.

@@ -1,4 +1,4 @@
-"""The gridworld's percept: a decoded view and a map of all that was seen."""
+"""The gridworld's percept: a decoded view and a map of everything seen so far."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ HEADINGS = ((1, 0), (0, 1), (-1, 0), (0, -1))  # (dx, dy) for headings 0..3, clo
 class GridPercept:
     """What the agent knows after one frame.
 
-    The map is allocentric in the agent's own terms: its start is the center, its first heading is
-    up (3). It comes from decoded frames and odometry and holds no simulator state.
+    The map does not turn with the agent: the agent's start is its center, and the agent's first
+    heading is up (3). It is made from decoded frames and odometry and holds no simulator state.
 
     Attributes:
         frame: ``(56, 56, 3)`` uint8 first-person frame.
@@ -25,8 +25,8 @@ class GridPercept:
         view: ``(7, 7)`` uint8 cell codes in the agent's frame; row 0 is farthest ahead, the agent
             stands at ``(6, 3)``.
         carrying: code of the carried object, ``EMPTY`` for none.
-        map: ``(size, size)`` uint8 cell codes, ``UNSEEN`` where never seen. A live array of the
-            tracker: it changes with the next frame; use :meth:`snapshot` to keep it.
+        map: ``(size, size)`` uint8 cell codes, ``UNSEEN`` where the agent never looked. It is the
+            tracker's own array and changes with the next frame; :meth:`snapshot` copies it.
         x, y, heading: pose on the map; heading 0 is +x, 1 is +y, 2 is -x, 3 is -y.
         discoveries: named objects seen for the first time so far in this episode.
         bounds: ``(x0, y0, x1, y1)``, inclusive box around everything seen.
@@ -60,5 +60,5 @@ class GridPercept:
         return self.x + dx, self.y + dy
 
     def snapshot(self) -> GridPercept:
-        """A copy that later frames leave alone."""
+        """A copy that does not change with later frames."""
         return replace(self, frame=self.frame.copy(), view=self.view.copy(), map=self.map.copy())

@@ -1,9 +1,8 @@
 """Fast first-person frames, bit-identical to ``RGBImgPartialObsWrapper(tile_size=8)``.
 
-MiniGrid slices, rotates, occludes and paints Python objects for every frame. Nothing of that
-depends on more than one byte per cell, so :class:`FrameRenderer` keeps those bytes beside the
-simulator, updates the few that a step can change, and copies pre-painted tiles in one compiled
-pass.
+MiniGrid slices, rotates, occludes and paints Python objects for every frame, although one byte per
+cell determines the result. :class:`FrameRenderer` keeps these bytes, updates the few that a step
+can change, and copies pre-painted tiles in one compiled pass.
 """
 
 from __future__ import annotations

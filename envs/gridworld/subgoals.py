@@ -44,18 +44,19 @@ DROP = Subgoal("drop")
 class GridworldSubgoals:
     """Subgoals over MiniGrid objects; implements :class:`hier.envs.subgoal.SubgoalSpace`.
 
-    Completion is read off two successive percepts, never off the simulator.
+    Two successive percepts decide whether a subgoal is complete; the simulator is not asked.
     """
 
     verbs = VERBS
     encoding_size = len(VERBS) + len(COLORS) + len(_OBJECT_KINDS) + len(WHERE) - 1
 
     def candidates(self, percept: GridPercept) -> list[Subgoal]:
-        """Every subgoal that makes sense now: first explore, then by verb, kind and color.
+        """Every subgoal that makes sense now, sorted by verb, kind and color; explore is first.
 
-        A subgoal about an object needs the object on the map; with something in hand the agent
-        may drop it or put it next to another, with free hands it may pick up. All but a lone
-        explore point at some cell of the map (:meth:`target_mask`).
+        A subgoal about an object needs that object on the map. An agent that carries something can
+        drop it or put it next to another object; with free hands it can pick objects up. Every
+        candidate points at some cell of the map (:meth:`target_mask`), except an explore that is
+        the only one.
         """
         where = [
             "",
@@ -132,7 +133,7 @@ class GridworldSubgoals:
 
     @staticmethod
     def as_integers(subgoal: Subgoal) -> tuple[int, int, int, int]:
-        """Verb, color, kind and side as the integers compiled code takes."""
+        """Verb, color, kind and side as integers for compiled code."""
         return (
             VERBS.index(subgoal.verb),
             COLORS.index(subgoal.color) if subgoal.color else ANY,
@@ -195,7 +196,7 @@ class GridworldSubgoals:
         )
 
     def is_repeatable(self, subgoal: Subgoal, percept: GridPercept) -> bool:
-        """Only exploring: it shows something new each time; a key can be dropped and taken."""
+        """Whether it is *explore*, which shows something new each time."""
         return subgoal.verb == "explore"
 
     def is_interrupted(self, subgoal: Subgoal, before: GridPercept, after: GridPercept) -> bool:
@@ -220,10 +221,10 @@ class GridworldSubgoals:
         ]
 
     def target_mask(self, percept: GridPercept, subgoal: Subgoal) -> NDArray[np.bool_]:
-        """The map cells ``subgoal`` points at, ``(size, size)`` bool.
+        """The map cells at which ``subgoal`` points, ``(size, size)`` bool.
 
-        Frontier cells for *explore*, free cells for *drop* and *put next to*, the matching objects
-        otherwise.
+        They are frontier cells for *explore*, free cells for *drop* and *put next to*, and the
+        matching objects otherwise.
         """
         mask = new_mask(percept.map.shape[0])
         self._mark(percept, subgoal, mask)
@@ -244,7 +245,7 @@ class GridworldSubgoals:
         )
 
     def describe(self, percept: GridPercept) -> str:
-        """What was seen, in words and steps relative to the agent, nearest first.
+        """The known objects in words, with steps from the agent, the nearest first.
 
         For example "You carry the red key. You remember: the closed blue door 3 steps ahead; ...".
         """

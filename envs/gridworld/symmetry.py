@@ -1,7 +1,7 @@
-"""What may be exchanged in a gridworld without changing what is right to do.
+"""Symmetries of the gridworld, under which one training example becomes many.
 
-Colors are names: exchanging two of them in picture, mission and answer gives another example. So
-does a mirror, with left and right exchanged, and balls for boxes where no box is opened.
+The task stays the same if two colors change places in picture, mission and answer, if picture and
+sides are mirrored, or, where no box is opened, if balls and boxes change places.
 """
 
 from __future__ import annotations

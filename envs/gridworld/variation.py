@@ -1,8 +1,8 @@
-"""Levels made different for pre-training: clutter, more locked doors, other missions, other words.
+"""Variations of levels for pre-training: clutter, more locked doors, other missions, other words.
 
-A planner that is to serve levels it never saw must not learn the few levels it sees by heart. All
-of it starts from a level as its generator built it; the instructions are BabyAI's own classes, so
-that the expert and the level's own end know them.
+They keep a planner from memorizing the few levels that it is trained on. Each variation starts from
+a level as its generator built it. New instructions are objects of BabyAI's own classes, so that the
+expert and the simulator understand them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _GOAL_MISSIONS = (
     "open the door then get to the goal",
     "use the key to open the door and then get to the goal",
 )
-# One of each row may stand for the first; none changes what is asked.
+# In each row the other phrases mean the same as the first.
 _SYNONYMS = (
     ("go to", "walk to", "approach", "find"),
     ("pick up", "grab", "take", "fetch"),
@@ -54,7 +54,7 @@ def vary(simulator: Any, rng: np.random.Generator, share: float = 1.0) -> None:
 
     Args:
         simulator: an unwrapped ``RoomGridLevel``.
-        rng: decides which changes; where things go is the simulator's own randomness.
+        rng: decides which changes are made; the simulator's own generator places things.
         share: factor on the probability of each change, in [0, 1]; 0 leaves the level as it is.
     """
     if rng.random() < 0.6 * share:
@@ -74,7 +74,7 @@ def vary(simulator: Any, rng: np.random.Generator, share: float = 1.0) -> None:
         mission = instruction.surface(simulator) if instruction else ""
     if instruction is not None:
         simulator.instrs, simulator.mission = instruction, mission
-    # What the mission is about may have more instances now, and may take longer.
+    # There may be more objects now that fit the mission, and it may take longer.
     simulator.instrs.reset_verifier(simulator)
     navigations = 1 if draw < 0.08 * share else simulator.num_navs_needed(simulator.instrs)
     rooms = simulator.num_rows * simulator.num_cols

@@ -1,4 +1,4 @@
-"""MiniWorld behind one interface: a first-person picture, own motion, and a hand that feels."""
+"""MiniWorld behind one interface: a first-person picture, own motion and a sense of touch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class RoomsEnv(gym.Env):
     The actions are MiniWorld's own, by number: left, right, forward, back, pick up, drop, as far as
     the level has them; the two after them do nothing. The observation is a dict of
 
-    - ``image``: ``(60, 80, 3)`` uint8, what is seen, 60 degrees high;
+    - ``image``: ``(60, 80, 3)`` uint8, the first-person picture, 60 degrees high;
     - ``odometry``: ``(3,)`` float32, own motion since the last observation: meters forward and
       left of the pose before, and radians turned to the left;
     - ``touch``: ``(3,)`` int64, whether in this step the hand closed on something, whether it holds
@@ -37,13 +37,13 @@ class RoomsEnv(gym.Env):
       :data:`hier.envs.rooms.percept.MOTIONS`, 0 for none;
     - ``mission``: ``(9,)`` int64 word ids (:data:`hier.envs.rooms.percept.MISSION_CODEC`).
 
-    The privileged variant draws nothing at its steps, and has in place of the picture what
-    perception would find in it, exactly: ``sightings``, ``(8, 5)`` float32, and ``reach``,
+    The privileged variant draws no pictures. In place of ``image`` it has the exact values of what
+    perception would find in it: ``sightings``, ``(8, 5)`` float32, and ``reach``,
     ``(16,)`` float32 (:class:`hier.envs.rooms.truth.RoomsTruth`).
 
     Args:
         level: one of :data:`TASKS`.
-        privileged: tell instead of show.
+        privileged: whether it is the privileged variant.
         max_steps: episode limit in steps; the level's own when ``None``.
 
     Raises:
@@ -99,7 +99,7 @@ class RoomsEnv(gym.Env):
         held = self._holds
         _, reward, terminated, truncated, _ = self.simulator.step(int(action))
         self._holds = self.simulator.agent.carrying is not None
-        # Where objects vanish when they are picked up, the hand felt them all the same.
+        # In some levels objects vanish when they are picked up; the hand feels them all the same.
         self._took = (self._holds and not held) or len(self.simulator.entities) < count
         moved = turned(truth.position - position, -heading)
         still = not moved.any() and truth.heading == heading
@@ -121,7 +121,7 @@ class RoomsEnv(gym.Env):
         return RoomsExpert(self.truth)
 
     def teacher(self) -> RoomsExpert:
-        """As :meth:`expert`, but it looks for things where a planner that looks would."""
+        """As :meth:`expert`, but it searches for things that the percept does not show."""
         return RoomsExpert(self.truth, searches=True)
 
     @property

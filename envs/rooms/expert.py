@@ -1,4 +1,4 @@
-"""A room's expert: the subgoal on the shortest way to the task's end, by the simulator's state."""
+"""The rooms' expert: the subgoal on the shortest way to the end of the task."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from hier.envs.rooms.ways import way_to
 from hier.envs.subgoal import Subgoal
 
 RED, YELLOW = ("red", "box"), ("yellow", "box")
-MISTAKEN = 1.5  # meters by which an object may be seen wrongly and still be meant
+MISTAKEN = 1.5  # meters by which the agent may misjudge the place of an object
 
 
 class RoomsExpert:
-    """Names what the task asks for where that is known, else where to look for it.
+    """Names the subgoal that the task needs, or where to look for the object that it needs.
 
     Args:
         truth: the simulator's state, now.
-        searches: it looks for things in the nearest place to explore, as if it did not know where
-            they lie. No planner that looks can learn that from one who knows.
+        searches: whether the expert explores the nearest unknown place, as if it did not know
+            where things lie. A planner that sees only percepts can learn from such an expert.
     """
 
     def __init__(self, truth: RoomsTruth, searches: bool = False):
@@ -74,7 +74,7 @@ class RoomsExpert:
         objects = self.truth.objects()
         if percept.mission == PICK_UP:
             return objects
-        # What is carried hides the view: know where to put it before it is taken.
+        # A carried object hides the view, so the agent first looks for the place to put it.
         known = any(thing.color == YELLOW[0] for thing in percept.objects)
         put = percept.mission == PUT_NEXT and (percept.carrying is not None or not known)
         return [(thing, place) for thing, place in objects if thing == (YELLOW if put else RED)]
@@ -97,6 +97,6 @@ class RoomsExpert:
 
 
 def _is_meant(candidate: Subgoal, thing: Thing) -> bool:
-    """By color and, later, by place: from afar a box may look like a ball."""
+    """Whether the colors agree; kinds need not, because a distant box may look like a ball."""
     color = candidate.to_color if isinstance(candidate, PutNext) else candidate.color
     return thing[0] == color

@@ -15,7 +15,7 @@ KINDS = ("ball", "box", "key")
 RADIUS = {"ball": 0.64, "box": 0.6, "key": 0.43}  # meters; boxes differ, between 0.42 and 0.64
 AGENT_RADIUS = 0.4  # meters
 NEXT_TO = 0.187  # meters left between two things that the simulator calls near each other
-RAYS = 16  # directions, left to right, in which free space is looked for
+RAYS = 16  # directions, left to right, in which perception measures the free floor
 
 GO_TO, PICK_UP, PUT_NEXT = (
     "go to the red box",
@@ -40,7 +40,7 @@ class SeenObject:
     """An object on the map.
 
     Attributes:
-        color, kind: as it looked best so far.
+        color, kind: by the best views so far.
         place: ``(north, west)`` of its middle, in meters.
     """
 
@@ -62,16 +62,16 @@ class RoomsPercept:
         frame: ``(60, 80, 3)`` uint8, the latest first-person picture; black in the privileged
             variant, which has none.
         cells: ``(80, 80)`` uint8 map of UNKNOWN, FREE and WALL.
-        reach: ``(16,)`` float32 meters of free floor along each ray, in [0, 10]; 0 where the wall
-            is so near (2.6 m) that its foot is out of sight.
+        reach: ``(16,)`` float32 meters of free floor along each ray, in [0, 10]; 0 where a wall is
+            nearer than 2.6 m, so that the picture does not show its foot.
         position: ``(2,)`` float32 place of the agent.
         heading: of the agent, in radians.
-        objects: known, in the order in which they were found; not what is carried.
-        carrying: what the hand holds.
-        taken: what the hand closed on in the last step.
+        objects: the known objects in the order in which they were found, without the carried one.
+        carrying: the object that the hand holds.
+        taken: the object on which the hand closed in the last step.
         mission: the instruction.
-        stopped: headings in which a step from about here was stopped, in radians.
-        vain: which of :data:`MOTIONS` were stopped since one was not.
+        stopped: headings in radians in which an earlier step from about here was stopped.
+        vain: those of :data:`MOTIONS` that were stopped since the agent last moved.
     """
 
     frame: NDArray[np.uint8]
@@ -101,5 +101,5 @@ class RoomsPercept:
         return float(np.hypot(*(self.position - thing.place)))
 
     def snapshot(self) -> RoomsPercept:
-        """A copy that later observations leave alone."""
+        """A copy that does not change with later observations."""
         return replace(self, frame=self.frame.copy())

@@ -1,4 +1,4 @@
-"""MiniWorld without a screen: building a level, and telling what keeps it from being built."""
+"""Builds levels of MiniWorld without a screen, or says why that is not possible."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def build(level: str) -> Any:
             f"{level} needs miniworld and pyglet 1.5 ({error}); install them with "
             "pip install 'hier-agent[miniworld]'"
         ) from error
-    except Exception as error:  # whatever the loader has to say
+    except Exception as error:  # the loader raises errors of several kinds
         raise SimulatorError(
             f"{level} needs OpenGL with EGL and GLU, and MiniWorld did not load ({error!r}); {_APT}"
         ) from error
     gym.register_envs(miniworld)
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # it tells of samples nobody asked for
+        with contextlib.redirect_stdout(io.StringIO()):  # a notice about multisampling
             env: Any = gym.make(
                 level, disable_env_checker=True, window_width=320, window_height=240
             ).unwrapped
@@ -79,7 +79,10 @@ def plan(env: Any, level: str) -> NDArray[np.uint8]:
 
 
 def _compile(env: Any, level: str) -> None:
-    """Contexts share display lists, so another level may have put its walls into this one's."""
+    """Draw the walls into the display list again if another level overwrote it.
+
+    All OpenGL contexts share one display list.
+    """
     global _compiled
     if _compiled != level:
         env.shadow_window.switch_to()

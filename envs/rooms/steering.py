@@ -1,6 +1,7 @@
-"""Which way to face for a step that nothing known stops.
+"""The heading in which the agent can take its next step.
 
-Ways are sought on cells; bodies are round, and what is carried sticks out.
+The search for ways works on cells and ignores that the agent is round and that an object it carries
+sticks out. The functions here correct its ways for that.
 """
 
 from __future__ import annotations
@@ -24,18 +25,18 @@ _SAME = 1.3 * TURN  # radians within which a step is stopped by what stopped ano
 def clear_heading(
     percept: RoomsPercept, aim: NDArray[np.floating], target: SeenObject | None
 ) -> float | None:
-    """The heading nearest to the way to ``aim`` in which a step is not stopped, in radians.
+    """The heading nearest to ``aim`` in which nothing stops a step, in radians.
 
-    Known objects stop a step that leads into them or what is carried into them; what stopped one
-    here before does so again.
+    A known object stops a step in which the agent, or what it carries, would run into it. A step
+    that was stopped from here before will be stopped again.
 
     Args:
-        percept: what is known.
-        aim: ``(2,)`` place that is headed for.
-        target: an object that may be touched.
+        percept: what the agent knows.
+        aim: ``(2,)`` the place to go to.
+        target: the object that the agent may touch.
 
     Returns:
-        ``None`` where nothing stands in the way to ``aim``, or all around.
+        ``None`` where nothing stands in the way to ``aim``, or where every heading is blocked.
     """
     others = [thing for thing in percept.objects if thing is not target]
     reach = 0.0 if percept.carrying is None else carried_ahead(percept.carrying[1])
@@ -55,7 +56,7 @@ def clear_heading(
     for ahead, radius in bodies:
         before = _gaps(percept.position + ahead * ways, places)
         after = _gaps(percept.position + (ahead + STEP) * ways, places)
-        # Who touches already may still leave.
+        # A body that touches a thing already can still move away from it.
         stopped |= ((after < radius + radii) & (after < before)).any(1)
     for heading in percept.stopped:
         stopped |= np.abs(_difference(headings, heading)) < _SAME
@@ -74,7 +75,7 @@ def toward(percept: RoomsPercept, heading: float) -> NDArray[np.float32]:
 def cannot_turn(percept: RoomsPercept, way: Way) -> bool:
     """Whether a turn to the way's bend was stopped here, and a step back was not.
 
-    That befalls who carries something between things.
+    This happens to an agent that carries something and stands between other things.
     """
     turns = turns_to(percept, way.bend)
     side = "left" if turns > 0 else "right"

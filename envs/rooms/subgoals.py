@@ -1,4 +1,4 @@
-"""Subgoals in rooms: go to, pick up, put next to what was seen, put down, and explore."""
+"""Subgoals in rooms: go to, pick up and put next to known objects, put down, and explore."""
 
 from __future__ import annotations
 
@@ -85,10 +85,10 @@ class RoomsSubgoals:
     encoding_size = len(verbs) + 2 * (len(COLORS) + len(KINDS)) + 2 * _BITS
 
     def candidates(self, percept: RoomsPercept) -> list[Subgoal]:
-        """What can be done with each known object, by name; then stretches of the map's edge.
+        """Subgoals for each known object, by name; then the stretches of the map's edge to explore.
 
-        Where the mission is to go somewhere the agent has no hand, and objects can be gone to;
-        elsewhere they can be picked up, and a carried one can be put next to them or down.
+        Where the mission is to go somewhere, the agent has no hand and can only go to objects.
+        Elsewhere it can pick objects up, put a carried one next to another, or put it down.
         """
         found: list[Subgoal] = []
         verb = "go to" if percept.mission == GO_TO else "pick up"
@@ -166,8 +166,8 @@ class RoomsSubgoals:
     def way(self, percept: RoomsPercept, subgoal: Subgoal) -> Way | None:
         """The way to a subgoal's place, around all other objects; ``None`` if it has no place.
 
-        Where something known would stop a step there, it first leads half a meter past that; where
-        what is carried cannot be turned there, back.
+        Where a known object would stop a step, the way first leads half a meter past that object.
+        Where the agent cannot turn with what it carries, the way first leads back.
         """
         place = self.place(percept, subgoal)
         if place is None:
@@ -186,10 +186,12 @@ class RoomsSubgoals:
     def is_complete(self, subgoal: Subgoal, before: RoomsPercept, after: RoomsPercept) -> bool:
         """Whether the step achieved it.
 
-        *Go to*: the object is touched, as far as is known. *Pick up*: the hand closed on
-        it. *Put next to*: it was let go, and lies so near. *Put down*: it was let go.
-        *Explore*: the place is reached, it and what surrounds it are seen, or another object was
-        found, not let go.
+        - *go to*: the agent touches the object, by its map;
+        - *pick up*: the hand closed on the object;
+        - *put next to*: the hand let the object go, and it lies next to the other one;
+        - *put down*: the hand let the object go;
+        - *explore*: the agent reached the place, the map knows it with its surroundings, or
+          another object was found (an object that the hand let go is none).
         """
         if isinstance(subgoal, Explore):
             here = subgoal.row, subgoal.column
@@ -209,7 +211,7 @@ class RoomsSubgoals:
             others = [o for o in after.objects if o.thing == (subgoal.to_color, subgoal.to_kind)]
             return put is not None and _any_near(put, others)
         target = self.target(after, subgoal)
-        # Touching: who stops where the simulator may not yet call it near is paid no more.
+        # They must touch: at a greater distance the simulator may not end the episode.
         near = AGENT_RADIUS + RADIUS[subgoal.kind]
         return target is not None and after.distance(target) <= near
 
@@ -218,7 +220,7 @@ class RoomsSubgoals:
         return before.carrying != after.carrying or after.taken is not None
 
     def is_repeatable(self, subgoal: Subgoal, percept: RoomsPercept) -> bool:
-        """Picking up another that looks alike, where what was picked up is gone; nothing else."""
+        """Whether it is *pick up* in a level in which the objects vanish; others may look alike."""
         return subgoal.verb == "pick up" and percept.mission == PICK_UP
 
     def describe(self, percept: RoomsPercept) -> str:
@@ -257,10 +259,10 @@ def _any_near(put: SeenObject, others: Iterable[SeenObject]) -> bool:
 
 
 def _around(percept: RoomsPercept) -> list[Cell]:
-    """Where to look when the known floor has no edge: the unknown cells 2 m off on four sides.
+    """Cells to explore when the known floor has no edge: the unknown ones 2 m off on four sides.
 
-    Before a wall whose foot is out of sight no floor is known at all. Where everything is known,
-    the free cell farthest from the agent.
+    This happens close to a wall, where the picture shows no floor at all. Where all four cells are
+    known, it is the free cell farthest from the agent.
     """
     angles = percept.heading + np.arange(4) * np.pi / 2
     places = percept.position + 2.0 * np.stack([np.cos(angles), np.sin(angles)], 1)

@@ -1,4 +1,4 @@
-"""What the simulator knows of a room, in the agent's terms; for experts, tests and ablations."""
+"""The simulator's state in the agent's coordinates; for experts, tests and ablations."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def turned(vectors: NDArray[np.floating], angle: float) -> NDArray[np.float64]:
 
 
 def thing_of(entity: Any) -> Thing:
-    """Color and kind of one of MiniWorld's entities; a mesh tells its color by its file alone."""
+    """Color and kind of one of MiniWorld's entities; a mesh has its color in its file's name."""
     kind = type(entity).__name__.lower()
     if kind == "box":
         return entity.color, kind

@@ -1,7 +1,7 @@
 """Ways over the agent's map that keep its body, and what it carries, off walls and objects.
 
-They are sought on cells of a quarter of a meter, by A* (Hart et al. 1968) in compiled code. Where
-it is tight a meter counts more, so that a way leads around, and through only if there is no other.
+A* (Hart et al. 1968) finds them on cells of a quarter of a meter, in compiled code. A meter costs
+more in narrow places, so that a way leads through one only if there is no other.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from hier.envs.rooms.percept import AGENT_RADIUS
 
 FINE = CELL / 2  # meters a side of the cells of ways
 _MARGIN = 4  # cells searched around what is known
-_ROOMY = 0.25  # meters left beside the body at which a meter counts as one
-_TIGHT = -0.35  # meters left at which it counts most: radii are not known exactly
+_ROOMY = 0.25  # meters left beside the body from which on a meter costs 1
+_TIGHT = -0.35  # meters left at which a meter costs most; negative, as radii are not exact
 _MOST = 16.0
-_WRONG = 4 * _MOST  # of a meter in a wall near an end, where the map must be wrong
+_WRONG = 4 * _MOST  # cost of a meter in a wall near an end, where the map must be wrong
 _IMPASSABLE = 1e9
-_NEAREST = 0.6  # meters: who heads for what is nearer turns to and fro
+_NEAREST = 0.6  # meters to the first bend; the agent would turn back and forth before a nearer one
 
 
 class Way(NamedTuple):
@@ -91,7 +91,7 @@ def way_to(
 def _costs(
     room: NDArray[np.float64], free: NDArray[np.uint8], things: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """What a meter counts in each cell.
+    """The cost of a meter in each cell.
 
     Args:
         room: meters left beside the body, as far as walls go; things are added in place.
@@ -173,20 +173,24 @@ def _pulled(
     start: NDArray[np.float64],
     end: NDArray[np.float64],
 ) -> tuple[float, float, float]:
-    """Length in meters of a way as a string pulled tight, and row and column of its first bend.
+    """Straighten a way like a string pulled tight.
 
-    From each corner it leads on to the farthest cell that is no dearer straight. The bend's row is
-    -1 where there is none.
+    From each corner the way goes straight to the farthest of its cells to which the straight line
+    costs no more than the way along the cells.
 
     Args:
         costs: of a meter in each cell.
-        spent: on the way to each of ``cells``.
-        cells: ``(n, 2)`` of the way.
-        start, end: its ends, row and column, not of middles but exactly.
+        spent: cost of the way up to each of ``cells``.
+        cells: ``(n, 2)`` cells of the way.
+        start, end: exact row and column of its ends.
+
+    Returns:
+        Length in meters, and row and column of the first bend; its row is -1 if there is none.
     """
     length, bend_row, bend_column = 0.0, -1.0, -1.0
     here, row, column = 0, start[0], start[1]
     while here < len(cells) - 1:
+        # Find the farthest cell that can be reached straight from the present corner.
         there = len(cells) - 1
         while there > here + 1:
             r, c = cells[there]
@@ -194,14 +198,17 @@ def _pulled(
             if _straight(costs, row, column, r + 0.5, c + 0.5) <= way + FINE / 2:
                 break
             there -= 1
+        # Go there; the last leg ends at the exact end instead of a cell's middle.
         last_leg = there == len(cells) - 1
         to_row, to_column = cells[there, 0] + 0.5, cells[there, 1] + 0.5
         if last_leg:
             to_row, to_column = end[0], end[1]
         length += FINE * np.hypot(to_row - row, to_column - column)
+        # Note the first corner that is far enough away to head for.
         if bend_row < 0 and length >= _NEAREST and not last_leg:
             bend_row, bend_column = to_row, to_column
         here, row, column = there, to_row, to_column
+    # Start and end lie in one cell.
     if len(cells) == 1:
         length = FINE * np.hypot(end[0] - start[0], end[1] - start[1])
     return length, bend_row, bend_column
