@@ -1,1 +1,1 @@
-"""From frames to percepts: decoding, memory map, grounding, drawing."""
+"""From observations to percepts: vision, memory, grounding and drawing, for each domain."""

@@ -1,4 +1,4 @@
-"""What trackers share whose subgoals each lie at one place."""
+"""The base of trackers in whose domains each subgoal has one place."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class PlaceGrounding(NamedTuple):
     """Where the current subgoals are, for ``n`` environments; see :class:`.Grounding`.
 
     Attributes:
-        place: ``(n, k)`` float32 in [-3, 3], as the tracker tells the controller; zeros for none.
+        place: ``(n, k)`` float32 in [-3, 3], part of the controller's observation; zeros for none.
         steps: ``(n,)`` float64 length of the way, in the domain's cells.
-        found: ``(n,)`` int64, 1 where a subgoal is pursued and its place known.
+        found: ``(n,)`` int64, 1 where there is a subgoal and its place is known.
     """
 
     place: NDArray[np.float32]
@@ -28,14 +28,14 @@ class PlaceGrounding(NamedTuple):
 
 
 class PlaceTracker(ABC):
-    """Keeps what each environment pursues and places it; a base for trackers.
+    """Keeps the subgoal of each environment and finds its place; a base for trackers.
 
-    A percept is made when it is first asked for and serves until :meth:`_changed` is told of news.
+    It makes a percept at the first call of :meth:`percept` and keeps it until :meth:`_changed`.
 
     Args:
         n: number of environments.
         space: the domain's subgoals.
-        numbers: that place a subgoal, ``k`` of :class:`PlaceGrounding`.
+        numbers: how many describe a place, ``k`` of :class:`PlaceGrounding`.
     """
 
     def __init__(self, n: int, space: SubgoalSpace, numbers: int):
@@ -48,7 +48,7 @@ class PlaceTracker(ABC):
         self._percepts: list[Any] = [None] * n
 
     def percept(self, i: int) -> Any:
-        """The latest percept of environment ``i``; its frame is live, the rest is its own."""
+        """The latest percept of environment ``i``; only its frame changes with the next step."""
         if self._percepts[i] is None:
             self._percepts[i] = self._new_percept(i)
         return self._percepts[i]
@@ -58,7 +58,7 @@ class PlaceTracker(ABC):
         """A percept of environment ``i`` as it is now."""
 
     def _changed(self, which: Sequence[int]) -> None:
-        """Something new is known of the environments ``which``."""
+        """Drop the percepts of the environments ``which``, because they are out of date."""
         for i in which:
             self._percepts[i] = None
 
@@ -84,11 +84,11 @@ class PlaceTracker(ABC):
         return g
 
     def unsafe_actions(self, actions: NDArray[Any], kinds: Sequence[str]) -> NDArray[np.bool_]:
-        """Nothing in these worlds does harm, ``(n,)`` false."""
+        """``(n,)`` false, because nothing in these domains does harm."""
         return np.zeros(len(actions), np.bool_)
 
     def _described(self, percept: Any, subgoals: Sequence[Subgoal]) -> NDArray[np.float32]:
-        """For a critic state: each subgoal's encoding and place, zeros where that is not known."""
+        """A critic's features: each subgoal's encoding and its place, zeros if that is unknown."""
         found = [self._place(percept, g) for g in subgoals]
         places = [np.zeros(self._numbers, np.float32) if f is None else f[0] for f in found]
         pairs = zip(map(self._encode, subgoals), places, strict=True)

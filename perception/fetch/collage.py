@@ -16,8 +16,8 @@ _NEAR = 24  # pixels a side of what is enlarged: 17 cm
 def collage(percept: FetchPercept) -> NDArray[np.uint8]:
     """The three cameras' pictures and the first one's around the gripper, ``(192, 192, 3)`` uint8.
 
-    From the upper left, by rows. A thing between the fingers takes a handful of pixels; where the
-    gripper is, the hand itself tells.
+    The order is by rows from the upper left. The last picture is enlarged, because a thing between
+    the fingers takes only a few pixels. The hand's own sense says where the gripper is.
     """
     views = [percept.frame[:, k * PIXELS : (k + 1) * PIXELS] for k in range(len(AXES))]
     quarters = [cv2.resize(view, (VIEW, VIEW), interpolation=cv2.INTER_AREA) for view in views]

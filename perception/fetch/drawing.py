@@ -1,4 +1,4 @@
-"""One moment at the table as a picture: what was seen, what is known, pursued, considered."""
+"""One moment at the table as a picture, for people."""
 
 from __future__ import annotations
 

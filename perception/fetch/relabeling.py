@@ -1,4 +1,4 @@
-"""Hindsight at the table: the target had been where the gripper or the block came to be."""
+"""Hindsight at the table, as if the target had been where the gripper or the block arrived."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _TARGETED = int(FetchSubgoals().encode(REACH_TARGET).nonzero()[0][-1])
 class FetchRelabeling:
     """Moves the red target; implements :class:`hier.envs.domain.Relabeling`.
 
-    Only *reach the red target*, *push* and *carry* can be told of another: the block is where it
-    is. *Push* cannot be told of one that the gripper is not behind the block from. Flat control
-    pursues the mission, for the block where there is one.
+    It applies to *reach the red target*, *push* and *carry*; the other subgoals are about the
+    block, which it cannot move. A *push* needs a new target for which the gripper is behind the block.
+    Flat control pursues the mission: the block is to be at the target, if there is one.
     """
 
     def relabel(

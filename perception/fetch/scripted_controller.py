@@ -1,4 +1,4 @@
-"""A scripted hand: pursues Fetch's subgoals by moving straight to where they point."""
+"""A scripted controller for Fetch: it moves the hand straight to the subgoal's place."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _AT_BLOCK = 0.012  # meters from the block's center at which the fingers close
 
 
 class FetchScriptedController:
-    """Moves the hand by what the percept tells; implements :class:`.ScriptedController`."""
+    """Moves the hand by the places in the percept; implements :class:`.ScriptedController`."""
 
     actions: tuple[str, ...] = ()  # motions are no choice among a few
     patience = 25

@@ -32,7 +32,7 @@ from hier.perception.places import PlaceTracker
 N_CODES = 4
 _TABLE, _BLOCK, _TARGET, _BEYOND = range(N_CODES)  # cells of the map that a critic sees
 CENTER = np.array([1.3, 0.75, 0.5], np.float32)  # of the space over the table
-SPEED = 0.5  # meters a second that the controller is told as 1
+SPEED = 0.5  # meters a second that are 1 in the controller's observation
 N_STATE, N_PLACE = 16, 5
 LYING = 0.425  # meters of the block's center on the table
 # Weights of what is expected, along x, y and z, beside a picture's 1: of a held block that it moves
@@ -46,7 +46,8 @@ class FetchTracker(PlaceTracker):
     """Follows one table per environment; implements :class:`hier.envs.domain.Tracker`.
 
     The target is seen once it is wholly in sight of two cameras, the block in every new picture;
-    between pictures the block moves with a hand that holds it. The privileged variant is told both.
+    between pictures the block moves with a hand that holds it. In the privileged
+    variant both are part of the observation.
 
     A subgoal's place is from the gripper there in units of 10 cm, clipped to [-3, 3]; the way that
     is left / 10, clipped to [0, 2]; and 1.
@@ -93,7 +94,7 @@ class FetchTracker(PlaceTracker):
                         "must see the whole table"
                     )
                 self._blocks[i] = self._seen[i] = locate(sight, [*CENTER[:2], LYING], _FREE)
-            # A target that nobody sees is inside the block, or in the hand.
+            # A target that no camera sees is inside the block, or in the hand.
             self._targets[i] = self._blocks[i] if self._has_block(i) else self._hands[i, :3]
             self._sights[i] = -1
             self._see_target(i, frame)

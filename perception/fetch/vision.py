@@ -17,7 +17,7 @@ _RED = (((0, 120, 60), (8, 255, 255)), ((172, 120, 60), (180, 255, 255)))  # at 
 _METRES = FIELD / PIXELS  # a pixel
 _FEWEST = 3  # pixels that count as seeing anything
 _HIDDEN = 0.85  # share of what a whole thing covers, below which part of it is hidden
-_DOUBT = 0.1  # weight of such a sight
+_DOUBT = 0.1  # weight of a sight that shows a part
 
 
 class Sight(NamedTuple):
@@ -53,7 +53,7 @@ def see_block(frame: NDArray[np.uint8]) -> Sight:
 
 
 def see_target(frame: NDArray[np.uint8]) -> Sight:
-    """The red target, likewise."""
+    """The red target in such a picture."""
     return _see(frame, _RED, _TARGET_AREA)
 
 

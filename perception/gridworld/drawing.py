@@ -1,4 +1,4 @@
-"""One moment of an episode as a picture: what is seen, remembered, pursued and considered."""
+"""One moment in a gridworld as a picture, for people."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Grounding: from a subgoal in words to places on the map and in the view.
 
-All of it derives from the memory map. Distances are steps over cells known to be walkable; where
-no such way is known, things the agent could remove (objects, closed doors) count as passable.
+It uses the memory map alone. Distances are steps over cells that are known to be walkable; where no
+such way is known, things that the agent could remove (objects, closed doors) count as passable.
 """
 
 from __future__ import annotations
@@ -86,6 +86,7 @@ def ground(
         ``(found, steps, ahead, right)``: number of target cells; walking distance to the nearest,
         ``FAR`` if no way is known; and that target's place relative to the agent, in cells.
     """
+    # Mark the cells at which the subgoal points.
     x, y = pose[0], pose[1]
     for ty in range(bounds[1] - 1, bounds[3] + 2):
         for tx in range(bounds[0] - 1, bounds[2] + 2):
@@ -109,13 +110,14 @@ def ground(
     planes[1] = 0.0
     if found == 0:
         return 0, FAR, 0, 0
+    # Measure the way from every cell; if there is none from here, pass things that can be removed.
     flood(cells, bounds, targets, walkable, removable, False, distance, queue)
     if distance[y, x] >= FAR:
         flood(cells, bounds, targets, walkable, removable, True, distance, queue)
     here = distance[y, x]
     fx = (1, 0, -1, 0)[pose[2]]
     fy = (0, 1, 0, -1)[pose[2]]
-    # Walk downhill to name the target that the distance is about.
+    # Find the nearest target: walk downhill or, if there is no way, compare straight distances.
     gx, gy = x, y
     if here < FAR:
         while distance[gy, gx] > 0:
@@ -136,6 +138,7 @@ def ground(
                 if targets[ty, tx] and abs(tx - x) + abs(ty - y) < nearest:
                     nearest = abs(tx - x) + abs(ty - y)
                     gx, gy = tx, ty
+    # Write both planes, cell by cell of the view.
     view = planes.shape[1]
     half = view // 2
     for row in range(view):

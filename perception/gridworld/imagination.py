@@ -1,7 +1,7 @@
 """Imagination: the percept an agent will probably have once it has achieved a subgoal.
 
-It goes by the percept's own map alone: the shortest way to the nearest target, and there the effect
-that the verb has. Nothing is asked of a simulator.
+The percept's own map decides: the agent goes the shortest way to the nearest target, where the verb
+has its effect.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ _SPACE = GridworldSubgoals()
 def imagine(percept: GridPercept, subgoal: Subgoal) -> Imagined | None:
     """The percept after ``subgoal`` was achieved.
 
-    The agent stands on the goal it reached, else beside the nearest target, which it faces. What it
-    picked up is in its hand, what it put down lies before it, the door is open, the box is gone
-    (what it hid is not known). The view shows what the map knows of the cells it covers; the frame
-    cannot be imagined and stays the last one.
+    The agent stands on the goal after *reach*, and else beside the nearest target and faces it.
+    Objects have moved into its hand or out of it; the door is open; the box is gone, and nothing
+    lies in its place, although the box may hold something. The view comes from the map. The frame
+    stays the last one.
 
     Args:
         percept: now; read at once.
         subgoal: one of its candidates.
 
     Returns:
-        ``None`` where the outcome cannot be told: for *explore*, where no free way to a target is
-        known or the agent stands on it, and for a locked door without its key.
+        ``None`` where the outcome is unknown: for *explore*, where no free way to a target is
+        known, where the agent stands on the target, and for a locked door without its key.
     """
     if subgoal.verb == "explore":
         return None

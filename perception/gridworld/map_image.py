@@ -69,11 +69,14 @@ def paint_codes(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def map_image(percept: GridPercept, cells: int = SHOWN) -> NDArray[np.uint8]:
-    """All that was seen around the agent, painted with the frames' own 8-pixel tiles.
+    """The known cells around the agent, painted with the 8-pixel tiles of frames.
 
     The agent stands in the middle and looks up; its tile shows what it carries, as in the
-    first-person frame. What was never seen, or lies beyond the map, is the unseen tile.
-    Arguments and errors as :func:`map_codes`; returns ``(8 * cells, 8 * cells, 3)`` uint8.
+    first-person frame. Unknown cells, and cells beyond the map, have the unseen tile. Arguments and
+    errors are those of :func:`map_codes`.
+
+    Returns:
+        ``(8 * cells, 8 * cells, 3)`` uint8.
     """
     return paint_codes(map_codes(percept, cells))
 

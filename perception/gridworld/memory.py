@@ -1,4 +1,4 @@
-"""The memory map: egocentric views stitched into an allocentric map by odometry."""
+"""The memory map: views, stitched together by odometry into a map that does not turn."""
 
 from __future__ import annotations
 

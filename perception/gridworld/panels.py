@@ -1,4 +1,4 @@
-"""What the agent sees and what it remembers, as pictures for :mod:`.drawing`."""
+"""Pictures of the agent's view and of its map, for :mod:`.drawing`."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def first_person(percept: GridPercept, targets: NDArray[np.bool_]) -> Image.Imag
 def memory_map(percept: GridPercept, targets: NDArray[np.bool_]) -> Image.Image:
     """All the agent has seen, bright where it looks now, with itself and the targets marked.
 
-    The map is as large as it fits; up is the direction the agent first looked in. Arguments and
-    result as for :func:`first_person`.
+    The map is as large as fits. Up is the direction in which the agent looked first. Arguments and
+    result are those of :func:`first_person`.
     """
     x0, y0, x1, y1 = percept.bounds
     around = slice(y0 - 1, y1 + 2), slice(x0 - 1, x1 + 2)

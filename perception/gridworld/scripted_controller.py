@@ -1,7 +1,6 @@
-"""A perfect controller for the gridworld: shortest ways over the percept's own map.
+"""A scripted controller for the gridworld: it goes shortest ways over the percept's own map.
 
-It knows no more than the percept and learns nothing. Demonstrations are played with it, and tests
-use it to tell a planner's faults from a controller's.
+Demonstrations use it, and tests, to distinguish a planner's faults from a controller's.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ class GridScriptedController:
             if self._distance[y + dy, x + dx] < best:
                 best, turn = int(self._distance[y + dy, x + dx]), quarter
         if best >= FAR:
-            # Underfoot, or out of reach: get away from here.
+            # The target is under the agent or cannot be reached: move away from here.
             return FORWARD if WALKABLE[percept.ahead] else int(rng.integers(2))
         if turn:
             return LEFT if turn == 3 else RIGHT

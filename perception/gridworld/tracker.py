@@ -123,8 +123,7 @@ def _place_each(
 class GridTracker:
     """Keeps one memory map per environment and grounds one subgoal in each.
 
-    Implements :class:`.Tracker`. Everything derives from the frames and the agents' own
-    motion.
+    Implements :class:`.Tracker`, by the frames and the agents' own motion alone.
 
     Args:
         n: number of environments.
@@ -194,7 +193,7 @@ class GridTracker:
             )
 
     def percept(self, i: int) -> GridPercept:
-        """The latest percept of environment ``i``; frame, view and map are live (see its class)."""
+        """The latest percept of environment ``i``; its frame and map change with the next step."""
         x, y, heading = self.poses[i].tolist()
         view = self.views[i].copy()
         return GridPercept(
@@ -213,7 +212,7 @@ class GridTracker:
     def unsafe_actions(
         self, actions: NDArray[np.integer], kinds: Sequence[str]
     ) -> NDArray[np.bool_]:
-        """Which actions would step onto a thing of these kinds, as far as is seen.
+        """Which actions would step onto a thing of these kinds, by the agents' views.
 
         Args:
             actions: ``(n,)``, one per environment.
@@ -241,7 +240,7 @@ class GridTracker:
         return g
 
     def controller_spaces(self, observation_space: spaces.Dict) -> dict[str, spaces.Space]:
-        """``image`` and ``mission`` as they come, and ``target``, the grounding's planes."""
+        """``image`` and ``mission`` as observed, and ``target``, the grounding's planes."""
         return {
             "image": observation_space["image"],
             "mission": observation_space["mission"],
@@ -259,8 +258,8 @@ class GridTracker:
     def critic_state(self, percept: GridPercept, subgoals: Sequence[Subgoal]) -> CriticState:
         """How ``subgoals`` look from a percept, an imagined one too; new arrays.
 
-        The map is :func:`.map_codes`, so the agent looks up; a candidate is
-        told by its encoding, its place as in :class:`GridGrounding`, and how the mission names its
+        The map is :func:`.map_codes`, so the agent looks up. The features of a candidate
+        are its encoding, its place as in :class:`GridGrounding`, and how the mission names its
         object (:func:`hier.envs.gridworld.missions.mentions`).
 
         Args:

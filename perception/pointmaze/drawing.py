@@ -1,4 +1,4 @@
-"""One moment in a maze as a picture: what the camera saw, what is known, pursued, considered."""
+"""One moment in a maze as a picture, for people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hindsight in a maze: the goal had been where the agent came to be."""
+"""Hindsight in a maze, as if the goal had been where the agent arrived."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from hier.envs.pointmaze.maps import GOAL_RADIUS, SIZE
 
 # Where these lie in the controller's ``state``.
 _POSITION, _TO_GOAL = slice(0, 2), slice(4, 6)
-_TENTH = 10  # cells to the goal are told in tenths
+_TENTH = 10  # the state holds a tenth of the cells to the goal
 
 
 class MazeRelabeling:
     """Moves the red goal, for flat control; implements :class:`hier.envs.domain.Relabeling`.
 
-    What a controller is told of a subgoal's way depends on walls that it does not see, so under a
-    planner nothing is valid; its bonuses and shaping make it unnecessary.
+    A subgoal's way depends on walls that are not in the controller's observation, so no transition
+    under a planner is valid. Bonuses and shaping make hindsight unnecessary there.
     """
 
     def relabel(

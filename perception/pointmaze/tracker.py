@@ -27,7 +27,7 @@ class MazeTracker(PlaceTracker):
     """Follows one agent per environment; implements :class:`hier.envs.domain.Tracker`.
 
     Walls and goal are seen once an episode, the agent in every new picture; between two pictures
-    its own motion is added up. The privileged variant is told all of it.
+    its own motion is added up. In the privileged variant the observation holds all of this.
 
     A subgoal's place is cells to the right and down to the target, clipped to [-3, 3]; length of
     the way / 10, clipped to [0, 2]; and 1.

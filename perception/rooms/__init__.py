@@ -1,1 +1,1 @@
-"""Perception of rooms in the first person: colors, bearings, own motion, a map of it all."""
+"""Perception of rooms in the first person: objects by color, own motion, a map of both."""

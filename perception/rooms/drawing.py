@@ -1,4 +1,4 @@
-"""One moment in a room as a picture: what is seen, known, pursued and considered."""
+"""One moment in a room as a picture, for people; and the percept's map, for planners."""
 
 from __future__ import annotations
 

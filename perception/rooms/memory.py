@@ -1,4 +1,4 @@
-"""One agent's memory of a room: where it is, which floor is free, and what lies where."""
+"""One agent's memory of a room: its own pose, the free floor and the objects."""
 
 from __future__ import annotations
 
@@ -39,10 +39,11 @@ from hier.envs.rooms.subgoals import ARRIVED
 SEEN = 5.0  # meters up to which free floor is noted
 SURE = 4.0  # meters up to which a wall is noted: a row of pixels is a third of a meter there
 CLOSEST = 2.6  # meters: nearer, a wall's foot and an object's are out of the picture
-SURE_LOOKS = 3  # after which a grey spot is a thing
-MISSES = 4  # looks in vain after which an object is forgotten
-STOPS = 20  # of its steps that were stopped it remembers
-TOPS = {"ball": 1.6, "box": 1.6, "key": 2.4}  # meters: nearer, a thing's top is out of it too
+SURE_LOOKS = 3  # looks after which a grey spot counts as an object
+MISSES = 4  # looks without the object where it should be, after which it is forgotten
+STOPS = 20  # number of stopped steps that the agent remembers
+# Meters: if an object is nearer, the picture does not show its top either.
+TOPS = {"ball": 1.6, "box": 1.6, "key": 2.4}
 HERE = 0.2  # meters within which a step is stopped in the same headings
 INSIDE = 0.6  # meters: nearer to an object's middle than its side and the agent's allow
 _ALONG = np.arange(0.5, SEEN, 0.25)  # meters along a ray at which the floor is noted
@@ -53,7 +54,7 @@ _REACHED = np.array([(n, w) for n in (-1, 0, 1) for w in (-1, 0, 1)]) * CELL  # 
 
 @dataclass(slots=True)
 class _Known:
-    """An object on the map: its place from the best view, and what it looked like in each."""
+    """An object on the map: its place by the best view, and its kind by all views."""
 
     color: str
     place: NDArray[np.float32]
@@ -68,7 +69,7 @@ class _Known:
 
     @property
     def believed(self) -> bool:
-        """Whether it is one; some walls are grey too, in spots, from some places."""
+        """Whether it is an object; from some places, spots of a wall look grey too."""
         return self.color != "grey" or self.looks >= SURE_LOOKS
 
 
@@ -114,8 +115,8 @@ class RoomMemory:
         cells = np.full((SIZE, SIZE), UNKNOWN, np.uint8)
         cells[self._evidence > 0] = FREE
         cells[self._evidence < 0] = WALL
-        # What one stands beside and has not seen for floor will not be seen from elsewhere, nor
-        # will what borders on floor that was reached: else it would be explored for ever.
+        # Unknown cells beside the agent's path, or beside floor that it reached, count as walls. It
+        # could not see their floor from so near, and would otherwise explore them without end.
         edge = cv2.dilate((self._stood & (self._evidence > 0)).astype(np.uint8), CROSS) > 0
         cells[self._felt | (self._passed | edge) & (self._evidence == 0)] = WALL
         return cells
@@ -127,7 +128,7 @@ class RoomMemory:
         )
 
     def objects(self) -> tuple[SeenObject, ...]:
-        """What is known to lie somewhere, in the order in which it was found."""
+        """The known objects in the order in which they were found."""
         return tuple(
             SeenObject(o.color, o.kind, (float(o.place[0]), float(o.place[1])))
             for o in self._known
@@ -143,9 +144,10 @@ class RoomMemory:
             self.vain = ()
 
     def feel(self, took: bool, holds: bool, stopped: int) -> None:
-        """Note what was touched: the hand closes on the nearest object ahead, and lets go ahead.
+        """Take in the sense of touch.
 
-        Something unseen blocks the way where the body was stopped.
+        A hand that closed has the nearest object ahead; one that opened left its object ahead of
+        the agent. Where the body was stopped, something that was not seen blocks the way.
 
         Args:
             took: whether the hand closed on something.
@@ -178,7 +180,7 @@ class RoomMemory:
             self.carrying = None
 
     def _touch(self) -> None:
-        """The body was stopped: by the object ahead, so that is no farther off, or by a wall."""
+        """Correct the map where the body was stopped, by the object ahead or else by a wall."""
         there = to_map(_BUMPED, self.position, self.heading)
         thing, gap = _nearest(self._known, there)
         if (thing is not None and gap < 1.3) or (thing := self._straight_ahead()) is not None:
@@ -187,11 +189,11 @@ class RoomMemory:
             thing.place = self.position + away * min(1.0, touching / max(np.hypot(*away), 1e-6))
             return
         cell = cell_at(there)
-        if self._evidence[cell] <= 0:  # where floor was seen, it is a shoulder that was stopped
+        if self._evidence[cell] <= 0:  # seen as floor: then a shoulder was stopped, elsewhere
             self._felt[cell] = True
 
     def _straight_ahead(self) -> _Known | None:
-        """The nearest thing ahead, within 2.5 m; some lie nearer than they look."""
+        """The nearest object ahead within 2.5 m; some are nearer than they look."""
         ahead = [(from_agent(o.place, self.position, self.heading), o) for o in self._known]
         facing = [(x, o) for (x, y), o in ahead if 0 < x < 2.5 and abs(y) < 0.5 * x]
         return min(facing, key=lambda pair: pair[0])[1] if facing else None
@@ -207,7 +209,7 @@ class RoomMemory:
         self._held, self.taken = found, (found.color, found.kind)
 
     def _see_hand(self, sightings: NDArray[np.floating]) -> None:
-        """The hand took what fills the view's middle, whatever :meth:`feel` thought."""
+        """Correct what is carried: it is the object that fills the middle of the view."""
         middle = (np.abs(sightings[:, 3]) < 0.3) & (sightings[:, 4] == 0.5)
         colors = [COLORS[int(number) - 1] for number in sightings[middle, 0]]
         if not middle[0] or (self.carrying is not None and self.carrying[0] in colors):
@@ -229,7 +231,7 @@ class RoomMemory:
             self._see_hand(sightings)
         for number, kind, forward, left, quality in sightings[sightings[:, 0] > 0]:
             color = COLORS[int(number) - 1]
-            # What is carried hides its own floor, and that of others.
+            # The carried object is in the picture too, and is none of those on the map.
             if self.carrying is None or color != self.carrying[0]:
                 ahead = np.array([forward, left], np.float32)
                 matched += self._note_object(color, int(kind), ahead, float(quality))
@@ -260,23 +262,26 @@ class RoomMemory:
     def _hidden_walls(self, things: list[NDArray[np.float32]]) -> NDArray[np.floating]:
         """Where walls must stand whose foot is below the picture, meters ahead and left ``(n, 2)``.
 
-        A ray without floor meets a wall or a thing before the picture begins. If that is no wall or
-        thing that is known, the first place on it that is not known may be taken for one.
+        A ray without floor meets a wall or an object nearer than the picture shows. If no known
+        wall or object explains that, the first unknown place on the ray may be a wall.
 
         Args:
             things: meters ahead and left to each that is known.
         """
+        # Leave out the rays that a known object, near enough, covers.
         rays = self.reach == 0
         for forward, left in things:
             away = max(float(np.hypot(forward, left)), 0.1)
             aside = np.abs(_BEARINGS - np.arctan2(left, forward))
             rays &= (away > CLOSEST + 1) | (aside > np.arcsin(min(1.0 / away, 1.0)))
+        # Look up what the map says along the other rays, as far as the picture does not show.
         along = _ALONG[_ALONG < CLOSEST]
         points = DIRECTIONS[rays][:, None] * along[:, None]
         cells = cells_at(to_map(points, self.position, self.heading))
         evidence = self._evidence[cells[..., 0], cells[..., 1]]
         evidence = np.where(self._felt[cells[..., 0], cells[..., 1]], -1, evidence)
-        first = (evidence <= 0).argmax(1)  # what is free comes before it
+        # Keep the first place that is not free, if nothing is known of it.
+        first = (evidence <= 0).argmax(1)
         k = np.arange(len(points))
         return points[k, first][evidence[k, first] == 0]
 
@@ -322,16 +327,18 @@ class RoomMemory:
         return [known]
 
     def _forget(self, matched: list[_Known]) -> None:
-        """Drop what was looked for in vain in plain view, and what the agent stands in."""
+        """Drop objects that are not where they should be seen, or in which the agent stands."""
         seen: set[int] = {id(o) for o in matched}
         for known in self._known:
+            # Its foot would be in the picture, and the floor is free to well behind it.
             forward, left = from_agent(known.place, self.position, self.heading)
             ray = int((TANGENTS[0] - left / max(forward, 0.1)) / (TANGENTS[0] - TANGENTS[1]) + 0.5)
             in_view = CLOSEST + 0.6 < forward < 7 and 1 <= ray < RAYS - 1
             free = in_view and self.reach[ray] > np.hypot(forward, left) + 0.5
-            # Of what is nearer at least the top would show.
+            # Or it is nearer, but its top would be in the picture.
             top = TOPS[known.kind] < forward <= CLOSEST + 0.6
             free |= top and abs(left) < 0.45 * forward
+            # Count looks with and without it, the latter only while the hand is empty.
             if id(known) in seen:
                 known.misses = 0
                 known.looks += 1

@@ -1,4 +1,4 @@
-"""A scripted controller for rooms: turns to where the way bends, walks, picks up and lets go."""
+"""A scripted controller for rooms: it turns to where the way bends, walks, picks up and drops."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from hier.envs.subgoal import Subgoal
 
 ACTIONS = ("left", "right", "forward", "back", "pick up", "drop")  # MiniWorld's, by number
 LEFT, RIGHT, FORWARD, BACK, PICK_UP, DROP = range(6)
-_STRAIGHT = 0.14  # radians off its way that it does not mind: half a turn and a little
+_STRAIGHT = 0.14  # radians off its way that it accepts: a little more than half a turn
 _FACED = 0.4  # radians off at which the hand reaches what lies there
 _HAND = 0.95  # meters from the agent's middle to the side of what the hand reaches
-_PUT = 2.75  # meters from what it was carried to at which a step may fail for touching it
+_PUT = 2.75  # meters from the target within which a stopped step means that it touches the target
 _SPACE = RoomsSubgoals()
 
 
 class RoomsScriptedController:
     """Walks to where a subgoal points; implements :class:`.ScriptedController`.
 
-    Where something stops it that the percept does not show, it goes around by chance. It remembers
-    that, its last action and the last percept, so it serves one episode.
+    Where something that the percept does not show stops it, it tries a random way around. It
+    remembers that way, its last action and the last percept, so it serves one episode.
     """
 
     actions = ACTIONS
@@ -34,10 +34,10 @@ class RoomsScriptedController:
         self._moved = True
         self._answer = self._last = FORWARD
         self._around: list[int] = []
-        self._failed: set[int] = set()  # what had no effect since something last had
+        self._failed: set[int] = set()  # actions without effect since the last one that had any
 
     def action(self, percept: RoomsPercept, subgoal: Subgoal, rng: np.random.Generator) -> int:
-        """The next action, an index into ``actions``; who asks again is told the same."""
+        """The next action, an index into ``actions``; the same for the same percept and subgoal."""
         if percept is not self._percept:
             self._moved = self._percept is None or _differ(self._percept, percept)
         elif subgoal == self._subgoal:
@@ -71,17 +71,17 @@ class RoomsScriptedController:
             self._last = self._around.pop(0)
             return self._last
         if subgoal.verb == "pick up" and away < _HAND + RADIUS[subgoal.kind] and faced:
-            # Where the hand felt nothing the object is farther off than it looked.
+            # If the hand felt nothing last time, the object is farther off than it looks.
             self._last = FORWARD if self._last == PICK_UP else PICK_UP
             return self._last
         wanted = FORWARD if abs(bend) < _STRAIGHT else LEFT if bend > 0 else RIGHT
         if {wanted, self._last} == {LEFT, RIGHT} and abs(bend) < _FACED:
-            wanted = FORWARD  # not to and fro
+            wanted = FORWARD  # do not turn back and forth
         self._last = wanted
         return wanted
 
     def _way_around(self, carries: bool, rng: np.random.Generator) -> list[int]:
-        """A few actions to get past what is not seen; what is carried is in the way of turns."""
+        """A few random actions around an unseen obstacle; with a load, back first and then turn."""
         if carries and BACK not in self._failed:
             return [BACK] * int(rng.integers(1, 6)) + [int(rng.integers(2))] * 2 + [FORWARD] * 3
         sides = [side for side in (LEFT, RIGHT) if side not in self._failed]

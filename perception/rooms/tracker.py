@@ -33,7 +33,7 @@ from hier.perception.rooms.memory import RoomMemory
 from hier.perception.rooms.vision import see
 
 N_CODES = 4  # unknown, free, wall, object
-NEAR = 2.5  # meters around the agent, most of them out of its picture, that a controller is told
+NEAR = 2.5  # meters around the agent for which the controller gets distances
 SECTORS = np.arange(12) * np.pi / 6  # their directions, radians to the left
 _AROUND = math.ceil(NEAR / CELL)  # cells
 _N_PLACE = 11  # numbers that place a target
@@ -44,8 +44,8 @@ class RoomsTracker(PlaceTracker):
     """Follows one agent per environment; implements :class:`hier.envs.domain.Tracker`.
 
     Every picture gives objects by color and the floor's edge; with the agent's own motion they
-    become a map (:class:`hier.perception.rooms.memory.RoomMemory`). The privileged variant is told
-    what a picture would show.
+    become a map (:class:`hier.perception.rooms.memory.RoomMemory`). In the privileged variant the
+    observation holds what a picture would show.
 
     A subgoal's place is sine and cosine of the bearing, the turns to the left until it is ahead,
     and a third of the meters, to where the way to the target first bends; sine and cosine of the
@@ -121,14 +121,14 @@ class RoomsTracker(PlaceTracker):
         forward, left = (ahead / np.maximum(away, 1e-6)[:, None]).T
         turns = turns_to(percept, way.bend)
         hand = self._hand(percept, subgoal)
-        told = left[0], forward[0], turns, away[0] / 3, left[1], forward[1], away[1], 1.0, *hand
-        return np.clip(np.array(told, np.float32), -3.0, 3.0), actions_along(percept, way)
+        place = left[0], forward[0], turns, away[0] / 3, left[1], forward[1], away[1], 1.0, *hand
+        return np.clip(np.array(place, np.float32), -3.0, 3.0), actions_along(percept, way)
 
     def _hand(self, percept: RoomsPercept, subgoal: Subgoal) -> tuple[float, float, float]:
-        """Whether the hand would do it now, and the meters that the target and others are off it.
+        """Whether the hand would succeed now, and its distances to the target and to other objects.
 
-        Off the hand's reach for *pick up*, off what is carried for *put next to*; from -1 to 1, and
-        1 where there is none.
+        Distances are in meters from -1 to 1, and 1 where there is no object: from the hand's reach
+        for *pick up*, from the carried object for *put next to*.
         """
         target = self._space.target(percept, subgoal)
         if target is None or subgoal.verb == "go to":
@@ -173,15 +173,15 @@ class RoomsTracker(PlaceTracker):
             near = nearness(percept, ahead, radii)
             felt = [memory.carrying is not None, memory.moved]
             felt += [motion in memory.vain for motion in MOTIONS]
-            told = [*map(float, felt), np.sin(memory.heading), np.cos(memory.heading)]
-            rows.append(np.concatenate([memory.reach / 3, near, known.ravel(), told]))
+            own = [*map(float, felt), np.sin(memory.heading), np.cos(memory.heading)]
+            rows.append(np.concatenate([memory.reach / 3, near, known.ravel(), own]))
         return {"state": np.clip(np.array(rows, np.float32), -3.0, 3.0)}
 
     def critic_state(self, percept: RoomsPercept, subgoals: Sequence[Subgoal]) -> CriticState:
         """How ``subgoals`` look from a percept.
 
-        The map is 15 x 15 m around the agent, a cell for each meter: the most telling of the four
-        cells of the percept's map.
+        The map is 15 x 15 m around the agent, a cell for each meter. A cell has the highest code of
+        the four cells of the percept's map that it covers.
         """
         codes = percept.cells.copy()
         for thing in percept.objects:
@@ -197,7 +197,7 @@ class RoomsTracker(PlaceTracker):
         )
 
     def imagine(self, percept: RoomsPercept, subgoal: Subgoal) -> Imagined | None:
-        """The agent at the target, with what it asked for done; ``None`` where no way leads."""
+        """The agent at the target and the subgoal done; ``None`` where no way is known."""
         found = self._place(percept, subgoal)
         place = self._space.place(percept, subgoal)
         if found is None or place is None or found[1] >= FAR:

@@ -20,7 +20,7 @@ _DEPTH = {"ball": 0.0, "box": 0.4, "key": 0.2}  # from the nearest edge at the f
 # Hue in OpenCV's half degrees, lowest and highest; red lies at both ends, grey has none.
 _HUES = {"blue": (112, 127), "green": (50, 70), "purple": (128, 165), "yellow": (22, 38)}
 _SMALLEST = 4  # pixels of an object
-_NARROWEST = 0.3  # meters across; a key from its end is narrower, but then one saw it before
+_NARROWEST = 0.3  # meters across; only a key that is seen from its end is narrower
 _BLOCK = np.ones((3, 3), np.uint8)
 
 
