@@ -1,4 +1,4 @@
-"""What a planner is asked, and what it answers."""
+"""The planner's side of the code: a query goes in, a reply comes out."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from hier.envs.errors import UserError
 from hier.envs.subgoal import Expert, Outcome, Subgoal, SubgoalSpace
 
-RECENT = 8  # past subgoals a planner is told about
+RECENT = 8  # past subgoals that a query holds, at most
 
 
 class PlannerError(UserError, RuntimeError):
-    """A planner could not be built or answered what cannot be used."""
+    """A planner could not be built, or its reply cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +24,15 @@ class PlannerQuery:
     """One environment's question: which of these subgoals now?
 
     Attributes:
-        percept: what the agent knows; read it at once, its map lives on.
+        percept: what the agent knows; read it at once, for the next step changes its map.
         candidates: the closed set to score, at least one.
         space: the domain's subgoals, for planners that read the scene as text (``describe``) or
             answer in words (``parse``).
         recent: subgoals already tried in this episode, oldest first, with how each ended.
         expert: privileged; set only for planners with ``privileged = True``.
-        rejected: proposals already made for this choice, oldest first, and the advantages for which
-            a critic turned them down, in environment reward; none is a candidate any more.
-        offered: the candidates as first asked, in that order; empty where none was rejected.
+        rejected: proposals that a critic rejected in this choice, oldest first, with the advantages
+            that it gave them, in environment reward; they are not among the candidates.
+        offered: the candidates before any was rejected, in that order; empty if none was rejected.
     """
 
     percept: Any
@@ -61,13 +61,13 @@ class PlannerReply:
 class Planner(Protocol):
     """Scores candidate subgoals.
 
-    A planner with randomness of its own also has ``for_evaluation(seed)``, which returns it with
-    that randomness apart from training's. One with counts worth watching has ``stats()``, a dict of
-    numbers that training logs under ``planner/``.
+    A planner with randomness also has ``for_evaluation(seed)``, which returns the same planner with
+    randomness apart from training's. A planner may have ``stats()``, a dict of numbers that
+    training logs under ``planner/``.
 
     Attributes:
-        privileged: whether it looks into the simulator (and then gets ``query.expert``).
-        version: how many times it was updated by feedback; 0 for a fixed planner.
+        privileged: whether the planner uses ``query.expert``, which reads the simulator's state.
+        version: how often feedback changed the planner; 0 for a fixed planner.
     """
 
     @property
@@ -82,11 +82,11 @@ class Planner(Protocol):
         """One reply per query, in order; called once for all environments that need a plan."""
 
 
-_FLOOR = 1e-9  # probability of what a planner is sure against; keeps logarithms finite
+_FLOOR = 1e-9  # probability of a candidate that a planner rules out; keeps logarithms finite
 
 
 def certain_of(index: int, n: int) -> PlannerReply:
-    """A reply with all probability, but for a floor of 1e-9, on candidate ``index`` of ``n``."""
+    """A reply with probability 1e-9 for each of ``n`` candidates and the rest for ``index``."""
     log_probs = np.full(n, np.log(_FLOOR), np.float32)
     log_probs[index] = np.log1p(-_FLOOR * (n - 1))
     return PlannerReply(log_probs)

@@ -17,9 +17,9 @@ from hier.planners.protocol import (
 
 
 class OraclePlanner:
-    """Names the domain expert's subgoal; without preference where the expert is at a loss.
+    """Gives the domain expert's subgoal; without preference where the expert knows none.
 
-    Privileged: an upper bound and a teacher, not a competitor.
+    It is privileged: an upper bound and a teacher, not a competitor.
     """
 
     privileged = True
@@ -35,7 +35,7 @@ class OraclePlanner:
 
 
 class NoisyPlanner:
-    """The oracle, right with a set probability, else any other candidate by chance.
+    """The oracle with a set probability, else any other candidate at random.
 
     A planner without weights for curves of success against planner quality, as in *Words as
     Beacons*.
@@ -58,14 +58,14 @@ class NoisyPlanner:
         self._rng = np.random.default_rng(seed)
 
     def for_evaluation(self, seed: int) -> NoisyPlanner:
-        """The same planner with randomness of its own, so that judging leaves training alone."""
+        """The same planner with other randomness, so that evaluation does not affect training."""
         return NoisyPlanner(self.accuracy, seed)
 
     def score(self, queries: Sequence[PlannerQuery]) -> list[PlannerReply]:
         """See :class:`hier.planners.protocol.Planner` and :class:`OraclePlanner`."""
-        return _from_expert(queries, self._perhaps)
+        return _from_expert(queries, self._right_or_random)
 
-    def _perhaps(self, query: PlannerQuery, right: int) -> int:
+    def _right_or_random(self, query: PlannerQuery, right: int) -> int:
         n = len(query.candidates)
         if n > 1 and self._rng.random() >= self.accuracy:
             return (right + 1 + int(self._rng.integers(n - 1))) % n
@@ -76,11 +76,11 @@ MISTAKES = ("color", "order")
 
 
 class MistakenPlanner:
-    """The oracle with one systematic mistake, of which it is sure.
+    """The oracle with one systematic mistake, made with full confidence.
 
     Args:
-        mistake: ``color``, it names an object of another color (of the same kind, if there is
-            one) wherever it can; or ``order``, it would open a door before fetching the key.
+        mistake: ``color`` gives an object of another color wherever there is one, of the same kind
+            if possible; ``order`` opens a door before fetching its key.
 
     Raises:
         UnknownNameError: for another mistake.
@@ -99,7 +99,7 @@ class MistakenPlanner:
         return _from_expert(queries, self.instead)
 
     def instead(self, query: PlannerQuery, right: int) -> int:
-        """Index of what it names where ``right`` is the expert's."""
+        """Index of the candidate given in place of ``right``, the expert's."""
         candidates = query.candidates
         meant = candidates[right]
         if self.mistake == "order":
@@ -111,7 +111,7 @@ class MistakenPlanner:
 
 
 class RandomPlanner:
-    """No preference among the candidates: what the controller can do without a planner's help."""
+    """No preference among the candidates: shows what the controller achieves without a planner."""
 
     privileged = False
     version = 0
@@ -122,13 +122,13 @@ class RandomPlanner:
 
 
 def _from_expert(
-    queries: Sequence[PlannerQuery], said: Callable[[PlannerQuery, int], int]
+    queries: Sequence[PlannerQuery], instead: Callable[[PlannerQuery, int], int]
 ) -> list[PlannerReply]:
-    """Replies sure of what is ``said`` for the expert's answer; no preference where it has none."""
+    """Replies sure of ``instead(query, right)``; no preference where the expert has no answer."""
     replies = []
     for query in queries:
         right, n = _ask_expert(query), len(query.candidates)
-        replies.append(uniform_over(n) if right is None else certain_of(said(query, right), n))
+        replies.append(uniform_over(n) if right is None else certain_of(instead(query, right), n))
     return replies
 
 

@@ -22,8 +22,7 @@ import transformers
 from hier.bench.architectures import SIZES, Size
 from hier.bench.planner import CANDIDATES, ENVIRONMENTS, make_queries
 from hier.perception.gridworld.map_image import map_image
-from hier.planners.language.models import SHIPPED as SHIPPED_FOLDERS
-from hier.planners.language.models import PlannerModel, add_adapter
+from hier.planners.language.models import BUILT_IN, PlannerModel, add_adapter
 from hier.planners.language.planner import VLMPlanner
 from hier.planners.language.processors import quiet
 from hier.planners.language.prompts import Prompt, PromptFormat, question_of
@@ -38,7 +37,7 @@ BUDGET_S = 120.0  # CPU seconds for a further size where there is no GPU
 GB = 1e9
 ADAMW_BYTES = 16  # a trained weight in float32, its gradient and two moments
 SHIPPED = "shipped"
-SHIPPED_FOLDER = SHIPPED_FOLDERS / "gridworld"
+SHIPPED_FOLDER = BUILT_IN / "gridworld"
 _SAMPLE_S = 0.01
 _COUNTED = ("parameters", "weights_gb", "lora_parameters")
 _HEADLINES = (

@@ -9,7 +9,7 @@ from typing import Any
 from hier.bench.figures import success_figures
 from hier.bench.serving import serving
 from hier.config import HierConfig
-from hier.planners.language.models import SHIPPED
+from hier.planners.language.models import BUILT_IN
 from hier.planners.language.planner import VLMPlanner
 from hier.run.sweep import Row, new_parent, train_all
 
@@ -39,7 +39,7 @@ def swap(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:
         base = base.override("total_timesteps=2048", "eval.episodes=8")
     parent = new_parent("swap")
     parent.mkdir(parents=True)
-    places = {"folder": str(parent / "planner"), "shipped": str(SHIPPED / "gridworld")}
+    places = {"folder": str(parent / "planner"), "shipped": str(BUILT_IN / "gridworld")}
     VLMPlanner(device="cpu", lora=8).save(places["folder"])
     with serving(parent / "server.log") as url:
         rows = train_all(_jobs(base, parent, seeds, {**places, "url": url}))

@@ -1,7 +1,7 @@
-"""Pre-training: from a domain's expert to a small planner that looks at pixels.
+"""Pre-training makes a small planner that looks at pixels from a domain's expert.
 
-Demonstrations are played and kept, a tiny LLaVA learns from them, and what it is worth on levels it
-never saw is measured. Each stage picks up where an interrupted one stopped.
+It plays and stores demonstrations, trains a tiny LLaVA on them, and measures the result on unseen
+seeds and on levels that were held out. After an interruption it goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ STATE = "training.pt"
 
 @dataclass(frozen=True, slots=True)
 class PretrainResult:
-    """What a pre-training left behind.
+    """The result of a pre-training.
 
     Attributes:
-        folder: the run.
+        folder: folder of the run.
         planner: folder of the planner, for ``planner.model`` and for transformers.
-        accuracy: on the levels trained on, unseen seeds; ``None`` if it was interrupted.
-        steps: gradient steps so far.
-        seconds: wall time of this sitting.
+        accuracy: on unseen seeds of the levels trained on; ``None`` after an interruption.
+        steps: gradient steps so far, earlier parts of the run included.
+        seconds: wall time since the start or the resumption.
     """
 
     folder: Path
@@ -82,10 +82,10 @@ def pretrain(
 def resume_pretraining(folder: str | Path, *, progress: bool = True) -> PretrainResult:
     """Go on with an interrupted pre-training, from its last checkpoint.
 
-    Demonstrations already played are kept. The order of the examples is drawn anew.
+    Stored demonstrations are used again. The order of the examples is drawn anew.
 
     Raises:
-        RunFolderError: if the folder is no pre-training run.
+        RunFolderError: if the folder is not that of a pre-training.
     """
     run = RunFolder.open(folder)
     return _run(PretrainConfig.load(run.config_file), run, progress)
@@ -95,7 +95,8 @@ def _check(config: PretrainConfig) -> None:
     sizes, domain = config.model, config.domain
     if config.sight_steps >= config.steps:
         raise ConfigError(
-            f"sight_steps is {config.sight_steps} of {config.steps} steps; leave some for answers"
+            f"sight_steps is {config.sight_steps} of {config.steps} steps; leave steps in which "
+            "the planner learns answers"
         )
     check_images("", domain)
     side, tile = _sides(config)
@@ -103,13 +104,13 @@ def _check(config: PretrainConfig) -> None:
     if maps is None and config.sight_steps:
         raise ConfigError(
             f"sight_steps is {config.sight_steps}, but the pictures of the domain {domain.name!r} "
-            "are no maps whose cells could be told; set sight_steps=0"
+            "are not maps; set sight_steps=0"
         )
     if side % sizes.patch or sizes.patch % tile:
-        whole = f", that is a multiple of {tile}, so that a patch holds whole cells" if maps else ""
+        whole = f" and a multiple of {tile}, so that a patch holds whole cells" if maps else ""
         raise ConfigError(
             f"model.patch is {sizes.patch}; choose a divisor of {side}, the side of the domain's "
-            f"pictures{whole}"
+            f"pictures in pixels{whole}"
         )
     for name in ("vision_size", "text_size"):
         if getattr(sizes, name) % sizes.heads:
@@ -119,7 +120,7 @@ def _check(config: PretrainConfig) -> None:
 
 
 def _sides(config: PretrainConfig) -> tuple[int, int]:
-    """Pixels a side of the domain's pictures, and of a cell on them; 1 where they are no maps.
+    """Sides of the domain's pictures and of a map's cell, in pixels; 1 where there is no map.
 
     Raises:
         ConfigError: for pictures that are not square.
@@ -128,7 +129,7 @@ def _sides(config: PretrainConfig) -> tuple[int, int]:
     if height != width:
         raise ConfigError(
             f"pictures of the domain {config.domain.name!r} have {width} x {height} pixels, but "
-            "the small models see squares; have its picture() make one"
+            "pre-training needs squares; change the picture() of the domain"
         )
     maps = config.domain.variations().maps
     return height, height // maps.cells if maps else 1
@@ -221,7 +222,7 @@ class _Training:
             self.learner.load_state_dict(_whole_state(run.path / STATE))
 
     def learn(self, progress: bool) -> bool:
-        """Train to the end, or until a signal; whether one came."""
+        """Train to the end or until a signal; returns whether a signal came."""
         config, learner = self.config, self.learner
         rng = np.random.default_rng([config.seed, learner.steps_done])
         stop = StopOnSignal()
@@ -270,7 +271,7 @@ class _Training:
         return stop.stopped
 
     def checkpoint(self) -> None:
-        """Keep what training goes on from, and the planner as it is now."""
+        """Save the state that training resumes from, and the present planner."""
         with atomic_write(self.run.path / STATE) as file:
             torch.save(self.learner.state_dict(), file)
         self.save()
@@ -286,7 +287,7 @@ class _Training:
         first_seed: int,
         mistakes: Mistakes = NO_MISTAKES,
     ) -> Accuracy:
-        """Exact-match accuracy on unseen seeds of ``levels``, the planner last saved."""
+        """Accuracy of the planner last saved, on ``states`` states over all ``levels``."""
         each = math.ceil(states / len(levels))
         return measure_accuracy(
             self.planner, levels, each, first_seed=first_seed, mistakes=mistakes
@@ -299,7 +300,7 @@ class _Training:
         return VLMPlanner(folder, device="cpu", domain=self.config.domain)
 
     def report(self) -> Accuracy:
-        """The last measurement, with the model card that says it."""
+        """Measure at the end, and write the results into the model card."""
         config = self.config
         each = math.ceil(config.final_states / len(config.levels))
         found = [
@@ -322,7 +323,7 @@ class _Training:
         return found[0][1]
 
     def solved(self) -> dict[str, tuple[float, float]]:
-        """Per level the success of this planner and of the oracle, with the scripted controller."""
+        """Success rates per level, of the planner and of the oracle; see ``final_episodes``."""
         config, planner, oracle = self.config, self.planner, OraclePlanner()
         episodes, first = config.final_episodes, config.first_seed
         levels = [*config.levels, *config.held_out] if episodes else []

@@ -1,1 +1,1 @@
-"""Planners behind an OpenAI-compatible server, and a server of our own."""
+"""A planner behind any server with OpenAI's chat completions."""

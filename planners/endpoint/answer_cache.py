@@ -1,4 +1,4 @@
-"""Answers of a chat server on disk, so that the same question is paid for once."""
+"""A cache on disk for the answers of a chat server, so that each question is paid for once."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from hier.planners.endpoint.answers import ChatAnswer
 class AnswerCache:
     """One small JSON file per request, named by the SHA-256 of the model and the exact request.
 
-    The server's address is no part of the name: the same model answers the same wherever it runs.
-    Files are whole or absent, so several runs may share a folder. A file that cannot be read
-    counts as absent and is written anew; if the folder cannot be written to any more, one warning
-    is given and the run goes on.
+    The name does not depend on the server's address, since a model answers the same wherever it
+    runs. A file is never partly written, so several runs may share a folder. A file that cannot be
+    read counts as absent and is written again. If the folder cannot be written to any more, the
+    cache warns once and the run goes on.
 
     Args:
         folder: created if absent.
@@ -33,7 +33,7 @@ class AnswerCache:
     def __init__(self, folder: str | Path):
         self.folder = Path(folder).expanduser()
         self._writable = True
-        self._lock = threading.Lock()  # several threads may find that out at once
+        self._lock = threading.Lock()  # several threads may fail to write at once
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -43,20 +43,20 @@ class AnswerCache:
             ) from None
 
     def file_of(self, request: Mapping[str, Any]) -> Path:
-        """Where the answer to ``request`` (with its model) belongs."""
+        """The file for the answer to ``request``, a request body with its model."""
         text = json.dumps(request, sort_keys=True)
         name = hashlib.sha256(text.encode()).hexdigest()
         return self.folder / name[:2] / f"{name}.json"
 
     def get(self, request: Mapping[str, Any]) -> ChatAnswer | None:
-        """The stored answer; ``None`` if there is none that can be read."""
+        """The stored answer; ``None`` if there is none or it cannot be read."""
         try:
             return ChatAnswer.from_json(json.loads(self.file_of(request).read_bytes())["answer"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def put(self, request: Mapping[str, Any], answer: ChatAnswer) -> None:
-        """Store ``answer``."""
+        """Store the answer to a request."""
         if not self._writable:
             return
         entry = {"model": request.get("model"), "answer": answer.to_json()}

@@ -1,4 +1,4 @@
-"""What a chat server answered, and what its token log-probabilities say about every candidate."""
+"""Answers of a chat server, and the probabilities of all candidates that follow from one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-_FLOOR = 1e-9  # probability of what a server is sure against; keeps logarithms finite
+_FLOOR = 1e-9  # probability of a candidate that a server rules out; keeps logarithms finite
 _END = re.compile(r"[\s.]*(<.*)?")  # blanks, a full stop, an end-of-turn token such as <|im_end|>
 
 
@@ -18,9 +18,10 @@ class AnswerToken(NamedTuple):
     """One generated token.
 
     Attributes:
-        text: what it adds to the answer.
-        log_prob: its natural logarithm of probability.
-        alternatives: the likeliest tokens at its place with theirs, possibly itself among them.
+        text: the token's part of the answer.
+        log_prob: natural logarithm of the token's probability.
+        alternatives: the likeliest tokens at its place, with their log-probabilities; they may
+            include the token itself.
     """
 
     text: str
@@ -33,9 +34,9 @@ class ChatAnswer:
     """A completion.
 
     Attributes:
-        text: what the model wrote.
-        tokens: token by token with log-probabilities; ``None`` where the server gives none.
-        prompt_tokens: length of the prompt by the server's count, images included; 0 if unknown.
+        text: the text that the model generated.
+        tokens: its tokens with log-probabilities; ``None`` if the server gives none.
+        prompt_tokens: the server's count of the prompt's tokens, images included; 0 if unknown.
     """
 
     text: str
@@ -47,7 +48,7 @@ class ChatAnswer:
         """Read the JSON of a ``chat.completion``.
 
         Raises:
-            ValueError: if it is none. Log-probabilities that cannot be read count as not given.
+            ValueError: if ``data`` is not one. Log-probabilities that cannot be read are left out.
         """
         try:
             choice = data["choices"][0]
@@ -68,7 +69,7 @@ class ChatAnswer:
 
     @classmethod
     def from_json(cls, data: Any) -> ChatAnswer:
-        """What :meth:`to_json` wrote.
+        """Read what :meth:`to_json` wrote.
 
         Raises:
             KeyError, TypeError, ValueError: for anything else.
@@ -105,21 +106,21 @@ def answer_log_probs(
 ) -> NDArray[np.float32] | None:
     """A distribution over all candidates from the tokens of the one that was answered.
 
-    The candidates form a tree of texts, and the answer is one path through it. At each of its
-    tokens the probability is dealt out:
+    The candidates form a tree of texts, and the answer is one path through it. At each token of the
+    answer the probability is divided:
 
-    - an alternative token takes its probability to the candidates that go on with it, in equal
-      parts, since nobody looked at how they go on; what leads to no candidate is left out;
-    - candidates that part here with a token that is not listed share what the listed tokens leave
-      of the probability, none more than the least likely listed token;
-    - what remains goes on with the answer's token, until the answer is the only candidate left.
+    - an alternative token gives its probability to the candidates that continue with it, in equal
+      parts, since how they continue was not computed; if there are none, it is left out;
+    - candidates that continue with a token that is not listed share the probability that the listed
+      tokens leave, and none gets more than the least likely listed token;
+    - the rest continues with the answer's token, until the answer is the only candidate left.
 
-    So the numbers are exact where every candidate parts from the answer with a listed token of its
-    own, and too even among candidates that part from the answer together. All is normalized at
-    the end: the distribution is conditional on the model naming a candidate.
+    The numbers are exact if every candidate differs from the answer at a listed token of its own,
+    and too even among candidates that differ from it at the same token. They are normalized at the
+    end: the distribution is conditional on the model naming a candidate.
 
     Args:
-        tokens: of the answer, in order.
+        tokens: the answer's tokens, in order.
         sentences: the candidates, in lower case.
         answer: index of the candidate that was answered.
 
@@ -153,7 +154,7 @@ def answer_log_probs(
 
 
 def _going_on(text: str, sentences: Sequence[str], among: Sequence[int]) -> list[int]:
-    """Which candidates begin with ``text``, or are it."""
+    """The candidates among ``among`` that begin with ``text`` or are equal to it."""
     text = text.lower().lstrip()
     return [
         i

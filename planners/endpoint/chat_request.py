@@ -1,4 +1,4 @@
-"""What a chat server is asked: the conversation in words, the pictures, the request body."""
+"""Requests to a chat server: the conversation, the pictures, the request body."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from hier.planners.language.pictures import as_png, enlarged
 from hier.planners.language.prompts import situation
 from hier.planners.protocol import PlannerQuery
 
-TOP_LOGPROBS = 20  # as many as most servers allow
-IMAGE_SIZE = 448  # pixels; frames are enlarged by a whole factor to about this
+TOP_LOGPROBS = 20  # alternatives per token; most servers allow no more
+IMAGE_SIZE = 448  # pixels; pictures are enlarged by a whole factor to about this width
 TASK = (
     "You guide an agent. Choose the subgoal it should pursue now to fulfil its mission. Answer "
     "with exactly one of the numbered subgoals, word for word, without its number and with "
@@ -30,14 +30,14 @@ COMPLAINT = "That is none of the subgoals left to choose from. Copy one of them,
 
 @dataclass(frozen=True)
 class RequestFormat:
-    """How a question becomes a request body.
+    """Builds request bodies.
 
     Attributes:
-        model: the server's name for it.
+        model: the server's name of the model.
         logprobs: ask for log-probabilities.
-        max_tokens: longest answer.
-        seed: sent along where ``extra`` sets a temperature above our 0.
-        extra: more fields, over our own; ``None`` removes one.
+        max_tokens: longest answer, in tokens.
+        seed: sent if ``extra`` sets a temperature above the default of 0.
+        extra: more fields, which override the default ones; ``None`` removes a field.
     """
 
     model: str
@@ -47,11 +47,11 @@ class RequestFormat:
     extra: Mapping[str, Any]
 
     def body(self, turns: Sequence[str], pictures: Sequence[str]) -> dict[str, Any]:
-        """The request body; the same conversation gives the same body, which keys the cache.
+        """The request body; it depends on the conversation only, so that the cache can find it.
 
         Args:
-            turns: the user's and the assistant's alternately, the user's first and last.
-            pictures: data URLs, shown with the first.
+            turns: texts of the user and the assistant in alternation, the user first and last.
+            pictures: data URLs, sent with the first turn.
         """
         messages: list[dict[str, Any]] = [
             {"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(turns)
@@ -74,15 +74,15 @@ class RequestFormat:
 
 
 def conversation(query: PlannerQuery, pictures: Sequence[str] = ()) -> list[str]:
-    """The user's and the assistant's turns alternately: what a general model reads.
+    """The turns of the user and the assistant in alternation, for a general model.
 
-    First the question as first asked: mission, scene, past subgoals and all candidates. Then, for
-    each rejected proposal, that as the assistant's turn, and its advantage with the candidates left
-    as the user's.
+    The first turn is the question: mission, scene, past subgoals and all candidates. Each rejected
+    proposal adds two turns: the proposal by the assistant, then its advantage and the candidates
+    left by the user.
 
     Args:
         query: of one environment.
-        pictures: what those sent along show, in words (:attr:`hier.envs.domain.Domain.pictures`).
+        pictures: what the pictures show, in words (:attr:`hier.envs.domain.Domain.pictures`).
     """
     offered = query.offered or query.candidates
     left = {candidate: f"{i}. {candidate}" for i, candidate in enumerate(offered, start=1)}
@@ -101,7 +101,7 @@ def picture_url(picture: NDArray[np.uint8], scale: int | None = None) -> str:
 
     Args:
         picture: ``(height, width, 3)`` uint8.
-        scale: by how much; ``None`` gives the longer side about ``IMAGE_SIZE`` pixels.
+        scale: factor; ``None`` gives the longer side about ``IMAGE_SIZE`` pixels.
     """
     scale = scale or max(1, round(IMAGE_SIZE / max(picture.shape)))
     return "data:image/png;base64," + base64.b64encode(as_png(enlarged(picture, scale))).decode()

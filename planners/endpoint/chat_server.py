@@ -1,4 +1,4 @@
-"""A server that speaks OpenAI's chat completions, and what to do when it does not."""
+"""Requests to a server with OpenAI's chat completions, and what to do when they fail."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from hier.envs.errors import ConfigError
 from hier.planners.endpoint.answers import ChatAnswer
 from hier.planners.protocol import PlannerError
 
-_OF_THIS_REQUEST = (400, 413, 422)  # refusals that say nothing about the next request
-_TRANSIENT = (408, 409, 425, 429)  # and 500 upwards
+_OF_THIS_REQUEST = (400, 413, 422)  # refusals that concern only this request
+_TRANSIENT = (408, 409, 425, 429)  # and 500 or above
 _LONGEST_PAUSE = 30.0
-_PROBING_SHARE = 0.1  # of the time that asking a dead server may take
-_NO_KEY = "none"  # the client insists on one; local servers do not
+_PROBING_SHARE = 0.1  # of the time that requests to a dead server may take
+_NO_KEY = "none"  # the openai client requires a key; local servers do not
 
 
 class ServerError(Exception):
-    """A request was not answered.
+    """A request got no answer.
 
     Attributes:
         status: the HTTP status; ``None`` where there was no reply.
-        transient: whether asking again may help.
-        retry_after: seconds the server asked to wait.
+        transient: whether another attempt may help.
+        retry_after: seconds that the server wants the client to wait.
     """
 
     def __init__(
@@ -46,30 +46,31 @@ class ServerError(Exception):
 
 
 class ChatServer:
-    """Asks one server, patiently but not for ever. Safe to use from several threads.
+    """Sends requests to one server, with a limited number of retries. Threads may share it.
 
-    What may pass (no connection, time-outs, malformed replies, 408, 409, 425, 429 and 5xx) is tried
-    again after ``backoff``, ``2 backoff``, ``4 backoff`` ... seconds, each times a random factor
-    in [0.5, 1.5] so that the threads do not come back together, or after what the server's
-    ``Retry-After`` asks, up to ``timeout``. A server that answers nobody while one request uses up
-    its attempts is left alone for ``cooldown`` seconds, or so long that asking takes no more than
-    a tenth of the time; then a single request tries again, once.
+    After a fault that may pass (no connection, time-out, malformed reply, 408, 409, 425, 429, 5xx)
+    the next attempt follows after ``backoff``, ``2 backoff``, ``4 backoff`` ... seconds, each times
+    a random factor in [0.5, 1.5], which keeps threads from coming back together, or after the
+    seconds of the server's ``Retry-After``, up to ``timeout``. If a request uses up its attempts
+    and no other one got an answer meanwhile, the server counts as dead. It gets no requests for
+    ``cooldown`` seconds, or so long that requests take at most a tenth of the time; then a single
+    request makes one attempt.
 
     Args:
-        base_url: up to and including ``/v1``.
+        base_url: address up to and including ``/v1``.
         api_key_env: name of the environment variable with the key, which is sent as a bearer
-            token and appears in no message; unset for a server without keys.
-        timeout: seconds a whole reply may take.
+            token and appears in no message; the variable need not be set.
+        timeout: longest time for a whole reply, in seconds.
         retries: attempts after the first.
-        backoff: seconds before the first of them.
-        cooldown: seconds for which a dead server is left alone.
+        backoff: seconds before the second attempt.
+        cooldown: seconds for which a dead server gets no requests.
 
     Attributes:
-        requests: sent so far, attempts counted one by one.
-        retries_made: how many of them were second and later attempts.
+        requests: number of attempts so far.
+        retries_made: number of second and later attempts.
 
     Raises:
-        ConfigError: if address, variable name or key cannot be right.
+        ConfigError: if the address, the variable's name or the key is malformed.
         PlannerError: if the ``openai`` package is missing.
     """
 
@@ -117,8 +118,8 @@ class ChatServer:
         """The completion of a request body.
 
         Raises:
-            ServerError: if there is none after all attempts, if the server refuses the request,
-                or, at once, while a dead server is left alone.
+            ServerError: if all attempts fail, if the server refuses the request, or, without any
+                attempt, during the cooldown of a dead server.
         """
         attempts, begun = self._admit(), time.monotonic()
         for attempt in range(attempts):
@@ -144,19 +145,19 @@ class ChatServer:
             return []
 
     def _admit(self) -> int:
-        """How many attempts the next request has."""
+        """Number of attempts of the next request."""
         with self._lock:
             now = time.monotonic()
             if self._resting_until is None:
                 return self._retries + 1
             if now < self._resting_until:
                 raise ServerError(self._why_resting)
-            # This one probes; the others keep away until it knows.
+            # This request probes; the others wait for its result.
             self._resting_until = now + self._timeout + self._cooldown
             return 1
 
     def _pause(self, attempt: int, fault: ServerError) -> bool:
-        """Wait before the next attempt; ``False`` if meanwhile the server was found dead."""
+        """Wait before the next attempt; ``False`` if another thread found the server dead."""
         delay = min(self._backoff * 2.0**attempt, _LONGEST_PAUSE) * self._random.uniform(0.5, 1.5)
         time.sleep(max(delay, min(fault.retry_after, self._timeout)))
         with self._lock:
@@ -168,19 +169,19 @@ class ChatServer:
     def _note_fault(self, fault: ServerError, begun: float, took: float) -> None:
         with self._lock:
             if fault.status in _OF_THIS_REQUEST:
-                self._resting_until = None  # it refuses, so it lives
+                self._resting_until = None  # a server that refuses is not dead
             elif self._answered_at < begun:
                 rest = max(self._cooldown, took / _PROBING_SHARE)
                 self._resting_until = time.monotonic() + rest
                 self._why_resting = str(fault)
 
     def send(self, request: Mapping[str, Any]) -> ChatAnswer:
-        """The completion of a request body, in one attempt and even if the server is left alone.
+        """The completion of a request body, in one attempt, also during the cooldown.
 
-        A server that closes connections after errors may make the next attempt fail on a dead one.
+        Some servers close the connection after an error; the next attempt on it then fails.
 
         Raises:
-            ServerError: if there is none.
+            ServerError: if the attempt fails.
         """
         with self._lock:
             self.requests += 1
@@ -200,7 +201,7 @@ class ChatServer:
             raise ServerError(f"no connection: {self._brief(cause)}") from None
         except self._openai.APIStatusError as error:
             raise self._refusal(error) from None
-        except Exception as error:  # of the HTTP library while it reads, unwrapped by the client
+        except Exception as error:  # from the HTTP library, which the client does not wrap
             raise ServerError(
                 f"the reply broke off: {type(error).__name__} {self._brief(error)}".rstrip()
             ) from None
@@ -215,8 +216,8 @@ class ChatServer:
         return answer
 
     def _read(self, pieces: Iterable[bytes], deadline: float) -> bytes:
-        # The client's time-out is one per piece: a server that keeps the line open with blanks
-        # never runs into it.
+        # The client's time-out counts anew for each piece, so a server that keeps sending blanks
+        # would never reach it.
         whole = []
         for piece in pieces:
             whole.append(piece)
@@ -228,7 +229,7 @@ class ChatServer:
         status = int(error.status_code)
         try:
             retry_after = float(error.response.headers.get("retry-after", 0.0))
-        except ValueError:  # a date: our own back-off will do
+        except ValueError:  # a date; the back-off applies instead
             retry_after = 0.0
         return ServerError(
             f"status {status}: {self._brief(_words_of(error))}",
@@ -246,7 +247,7 @@ class ChatServer:
 
 
 def _words_of(error: Any) -> object:
-    """The server's own words, where a JSON body has them in one of the usual places."""
+    """The server's message, if the JSON body has one in one of the usual places."""
     body = error.body
     if isinstance(body, dict):
         for name in ("message", "detail", "error"):
@@ -266,7 +267,7 @@ def _checked_url(url: str) -> str:
 
 def _key_from(variable: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable):
-        # Somebody gave the key itself: it must not appear anywhere.
+        # It may be the key itself, which must not appear in a message.
         raise ConfigError(
             "planner.options.api_key_env must be the name of an environment variable, such as "
             "OPENAI_API_KEY; put the key into that variable, not into the configuration"

@@ -1,4 +1,4 @@
-"""The question asked of a chat server at start-up, and what its failure means."""
+"""A request to a chat server at start-up, and the remedy if it fails."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from hier.planners.protocol import PlannerError
 
 @dataclass(frozen=True)
 class ServerCheck:
-    """Asks once as the planner will ask; if that fails, asks for less to find out what it was.
+    """Sends one request of the planner's kind, and simpler ones if it fails, to find the cause.
 
     Args:
-        server: to ask.
-        pictures: blank ones, as many and as large as the planner will send.
-        fallback: the planner's, for the advice.
+        server: receives the requests.
+        pictures: blank pictures, of the number and size that the planner will send.
+        fallback: the planner's fall-back, for the messages.
     """
 
     server: ChatServer
@@ -28,12 +28,12 @@ class ServerCheck:
     fallback: str
 
     def run(self, form: RequestFormat) -> RequestFormat:
-        """How this server can be asked: ``form``, or without log-probabilities.
+        """The format that the server accepts: ``form``, or the same without log-probabilities.
 
-        Warns where it gives no log-probabilities.
+        Warns if the server gives no log-probabilities.
 
         Raises:
-            PlannerError: for a server that does not answer, a wrong key, a wrong model or one
+            PlannerError: for a server without an answer, a wrong key, a wrong model or a model
                 without image input, with the value and the remedy.
         """
         try:
@@ -43,7 +43,7 @@ class ServerCheck:
         if form.logprobs and seen.tokens is None:
             self._warn_without_logprobs(form.model, "gives none")
         if self.pictures and seen.prompt_tokens:
-            # A server may drop pictures without a word; its count of prompt tokens tells.
+            # A server may drop pictures silently; its count of prompt tokens shows it.
             bare = self._try(form, ())
             if bare is not None and seen.prompt_tokens <= bare.prompt_tokens:
                 raise self._blind(form.model, "its prompt is no longer with a picture than without")
@@ -52,7 +52,7 @@ class ServerCheck:
     def _diagnose(
         self, fault: ServerError, form: RequestFormat
     ) -> tuple[ChatAnswer, RequestFormat]:
-        """Answer and format without log-probabilities if it was those, else raises."""
+        """Answer and format without log-probabilities if those caused the fault; else raises."""
         url = self.server.base_url
         if fault.status is None or fault.status in (408, 429, 503):
             raise PlannerError(

@@ -34,19 +34,19 @@ from hier.planners.protocol import PlannerError
 
 VALUE_HEAD = "value_head.safetensors"
 ADAPTER = "adapter_config.json"
-SHIPPED = Path(__file__).parent.parent / "checkpoints"  # one folder per planner, see Domain.planner
+BUILT_IN = Path(__file__).parent.parent / "checkpoints"  # one folder per built-in planner
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 @dataclass(eq=False)
 class PlannerModel:
-    """A language model with what turns queries into its inputs.
+    """A language model with the processor that makes its inputs.
 
     Attributes:
         module: the transformers model, or the PEFT model around it.
         processor: its processor, or its tokenizer if it reads text only.
-        source: hub id or folder it came from.
-        value_head: reads a value off the prompt's last hidden state; ``None`` without one.
+        source: hub id or folder that the model was loaded from.
+        value_head: linear layer from the prompt's last hidden state to a value; ``None`` without.
     """
 
     module: Any
@@ -57,17 +57,17 @@ class PlannerModel:
 
     @property
     def network(self) -> Any:
-        """The transformers model itself; a LoRA adapter acts inside it."""
+        """The transformers model itself; a LoRA adapter, if any, acts inside it."""
         return self.module.get_base_model() if self.adapted else self.module
 
     @property
     def adapted(self) -> bool:
-        """Whether a LoRA adapter is what training changes."""
+        """Whether training changes a LoRA adapter instead of the whole model."""
         return hasattr(self.module, "peft_config")
 
     @property
     def device(self) -> torch.device:
-        """Where inputs go."""
+        """The device of the weights, to which inputs are moved."""
         return self.network.device
 
     @property
@@ -76,7 +76,7 @@ class PlannerModel:
         return str(self.network.config.model_type)
 
     def add_value_head(self) -> nn.Linear:
-        """The value head, a new one that answers zero where there is none."""
+        """The value head; where there is none, a new one that answers zero."""
         if self.value_head is None:
             size = self.network.config.get_text_config().hidden_size
             self.value_head = nn.Linear(size, 1, device=self.device)
@@ -85,9 +85,9 @@ class PlannerModel:
         return self.value_head
 
     def keep_reference(self) -> None:
-        """Freeze today's weights as the reference of :meth:`reference`.
+        """Keep a frozen copy of the present weights for :meth:`reference`.
 
-        With LoRA the untouched base model is the reference already, and nothing is copied.
+        With LoRA nothing is copied: the unchanged base model is the reference.
         """
         if not self.adapted:
             self._copy = copy.deepcopy(self.module).requires_grad_(False).eval()
@@ -111,10 +111,10 @@ class PlannerModel:
             )
 
     def take_weights(self, folder: str | Path) -> None:
-        """Load the weights that :meth:`save` wrote into this model, adapter or whole.
+        """Load into this model the weights that :meth:`save` wrote, of the adapter or of all.
 
         Raises:
-            PlannerError: if they are missing, damaged or another model's.
+            PlannerError: if the weights are missing, damaged or those of another model.
         """
         if self.adapted:
             from peft import set_peft_model_state_dict
@@ -136,18 +136,19 @@ class PlannerModel:
     def save(
         self, folder: str | Path, card: str = "", more: Mapping[str, str] | None = None
     ) -> None:
-        """Write a folder that :func:`load_model` and, but for LoRA, the Auto classes read.
+        """Write a folder that :func:`load_model` reads, and without LoRA also the Auto classes.
 
-        Safetensors, processor, value head and model card; with LoRA the adapter alone, which names
-        its base model. An existing folder is replaced, whole or not at all.
+        It holds the weights (safetensors), the processor, the value head and the model card. With
+        LoRA it holds the adapter only, which names its base model. An existing folder is replaced
+        as a whole; after a failure it is unchanged.
 
         Args:
-            folder: where to.
+            folder: the folder to write.
             card: Markdown text of the model card: command, data, scores, limits.
-            more: further text files by name.
+            more: texts of further files, by file name.
 
         Raises:
-            PlannerError: if it cannot be written; an earlier one is then untouched.
+            PlannerError: if the folder cannot be written.
         """
         folder = Path(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -163,7 +164,7 @@ class PlannerModel:
                 (temporary / name).write_text(text)
             for file in temporary.rglob("*"):
                 if file.is_file():
-                    file.chmod(0o644)  # safetensors writes for its owner alone
+                    file.chmod(0o644)  # safetensors lets only the owner read its files
                     with open(file, "rb") as written:
                         os.fsync(written.fileno())
             temporary.chmod(0o755)
@@ -189,28 +190,28 @@ class PlannerModel:
         )
 
 
-def shipped_planner(domain: Domain) -> str:
-    """Name of the planner that ships for a domain, for :func:`load_model`.
+def built_in_planner(domain: Domain) -> str:
+    """Name of a domain's built-in planner, for :func:`load_model`.
 
     Raises:
-        ConfigError: if none does.
+        ConfigError: if the domain has none.
     """
     if not domain.planner:
         raise ConfigError(
-            f"no planner ships for the domain {domain.name!r}; name one by planner.model=FOLDER or "
-            "a hub id, make one with hier pretrain, or choose another planner.type"
+            f"the domain {domain.name!r} has no built-in planner; set planner.model to a folder or "
+            "a hub id, make a planner with hier pretrain, or choose another planner.type"
         )
     return domain.planner
 
 
 def folder_of(source: str | Path) -> str:
-    """``source`` itself, or the folder of the planner that ships under this name.
+    """``source`` itself, or the folder of the built-in planner of this name.
 
-    A file or folder of the name in the working directory goes first.
+    A file or folder of this name in the working directory takes precedence.
     """
-    shipped = SHIPPED / source
-    known = shipped.parent == SHIPPED and shipped.is_dir()
-    return str(shipped) if known and not Path(source).exists() else str(source)
+    built_in = BUILT_IN / source
+    known = built_in.parent == BUILT_IN and built_in.is_dir()
+    return str(built_in) if known and not Path(source).exists() else str(source)
 
 
 def load_model(
@@ -222,13 +223,13 @@ def load_model(
     lora: int | str | Mapping[str, Any] | None = None,
     quantization: Mapping[str, Any] | None = None,
 ) -> PlannerModel:
-    """Load a model and its processor, in ``eval`` mode.
+    """Load a model in ``eval`` mode, with its processor.
 
-    Nothing is unpickled and no code from the hub is run: weights come from safetensors only.
+    Weights come from safetensors only: nothing is unpickled, and no code from the hub is run.
 
     Args:
         source: hub id, local folder, folder of a LoRA adapter that names its base model, or name
-            of a planner that ships (:func:`shipped_planner`).
+            of a built-in planner (:func:`built_in_planner`).
         images: whether images will be shown (``vlm``) or text only (``llm``).
         dtype: ``auto`` (the checkpoint's own), ``float32``, ``bfloat16`` or ``float16``.
         device: ``auto`` (the GPU if there is one), ``cpu``, ``cuda``, ``cuda:1`` ...
@@ -238,7 +239,8 @@ def load_model(
             ``{"load_in_4bit": True}``.
 
     Raises:
-        PlannerError: if it is not there, damaged, of the wrong kind, or needs a missing package.
+        PlannerError: if the model is missing, damaged, of the wrong kind, or needs a package that
+            is not installed.
         ConfigError: for an unknown ``dtype`` or ``device``.
     """
     name = folder_of(source)
@@ -271,7 +273,7 @@ def load_model(
                 dtype=dtype,
                 use_safetensors=True,
                 output_loading_info=True,
-                ignore_mismatched_sizes=True,  # reported below, with what is missing
+                ignore_mismatched_sizes=True,  # reported below, together with missing weights
                 **options,
             )
     lost = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
@@ -379,7 +381,7 @@ def add_adapter(network: Any, lora: int | str | Mapping[str, Any]) -> Any:
 
 
 def _linear_layers(network: Any) -> str:
-    """Regular expression for the linear layers of the language model; the vision tower stays."""
+    """Regular expression for the linear layers of the text decoder, not the vision encoder."""
     decoder = network.get_decoder()
     prefix = next(name for name, module in network.named_modules() if module is decoder)
     leaves = {

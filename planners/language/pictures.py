@@ -1,4 +1,4 @@
-"""Which pictures of a percept a planner is shown."""
+"""The pictures of a percept that a planner sees."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from numpy.typing import NDArray
 from hier.envs.domain import Domain
 from hier.envs.errors import ConfigError, UnknownNameError
 
-BOTH = "view", "map"  # what planner.options.images=both stands for
+BOTH = "view", "map"  # the pictures meant by planner.options.images=both
 BLANK = np.zeros((56, 56, 3), np.uint8)  # to find out whether a model takes pictures at all
 
 
 def check_images(images: Any, domain: Domain) -> tuple[str, ...]:
-    """The pictures that a value of ``planner.options.images`` stands for.
+    """Names of the pictures meant by a value of ``planner.options.images``.
 
     Args:
         images: name of one of the domain's pictures, or ``both``; empty for its default.
-        domain: whose pictures.
+        domain: supplies the pictures.
 
     Raises:
-        ConfigError: if nothing can be seen in the domain.
-        UnknownNameError: if it has no such picture.
+        ConfigError: if the domain has no pictures.
+        UnknownNameError: if the domain has no such picture.
     """
     known = tuple(domain.pictures)
     if not known:
@@ -43,12 +43,12 @@ def check_images(images: Any, domain: Domain) -> tuple[str, ...]:
 
 
 def pictures_of(percept: Any, names: tuple[str, ...], domain: Domain) -> list[NDArray[np.uint8]]:
-    """The domain's pictures called ``names``, ``(height, width, 3)`` uint8 each; read at once."""
+    """The domain's pictures of these names, ``(height, width, 3)`` uint8; reads the percept now."""
     return [domain.picture(percept, name) for name in names]
 
 
 def as_png(picture: NDArray[np.uint8]) -> bytes:
-    """A picture ``(height, width, 3)`` uint8 as a PNG file, packed without loss."""
+    """A picture ``(height, width, 3)`` uint8 as a PNG file, without loss."""
     from PIL import Image
 
     file = io.BytesIO()
@@ -57,5 +57,5 @@ def as_png(picture: NDArray[np.uint8]) -> bytes:
 
 
 def enlarged(picture: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
-    """``scale`` times as high and wide, every pixel repeated."""
+    """A picture ``scale`` times higher and wider, every pixel repeated."""
     return picture.repeat(scale, 0).repeat(scale, 1)

@@ -1,7 +1,7 @@
 """Planners that are language models: ``vlm`` looks at pixels, ``llm`` reads the scene as text.
 
-Both score the candidates exactly, as answers to one question: any hub model or local folder will
-do, and nothing is parsed.
+Both compute the exact probability of each candidate as the answer to one question. Any hub model or
+local folder will do, and no generated text is parsed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from hier.envs.domain import Domain
 from hier.envs.errors import ConfigError
 from hier.envs.registry import default_domain
 from hier.envs.subgoal import Subgoal
-from hier.planners.language.models import folder_of, load_model, shipped_planner
+from hier.planners.language.models import built_in_planner, folder_of, load_model
 from hier.planners.language.pictures import check_images, enlarged, pictures_of
 from hier.planners.language.prompts import (
     WHICH_ACTION,
@@ -35,7 +35,7 @@ from hier.planners.language.prompts import (
 from hier.planners.language.scoring import Scores, candidate_log_probs
 from hier.planners.protocol import PlannerError, PlannerQuery, PlannerReply
 
-SETTINGS = "planner.json"  # beside a saved model: what the planner itself must remember
+SETTINGS = "planner.json"  # beside a saved model: the planner's version
 
 
 @dataclass(eq=False, repr=False)
@@ -44,17 +44,17 @@ class LanguagePlanner:
 
     A reply's ``log_probs`` are log softmax over the candidates of log p(answer | prompt) / T: the
     model's own distribution over whole answers, end of turn included, given that it answers with
-    one of them. Its ``value`` is the value head's, NaN without one. Rejected proposals are no
-    answers any more; models whose tokenizer has the words are also told them and their advantages
-    (the planner that ships is not).
+    one of them. Its ``value`` is the value head's, NaN without one. Rejected proposals are not
+    among the candidates. The prompt lists them with their advantages if the tokenizer has the words
+    for that, which those of the built-in planners lack.
 
     Args:
         model: hub id, local folder, folder of a LoRA adapter that names its base model, or name
-            of a planner that ships (:func:`hier.planners.language.models.shipped_planner`).
+            of a built-in planner (:func:`hier.planners.language.models.built_in_planner`).
         dtype, device, lora, quantization: see :func:`hier.planners.language.models.load_model`.
-        temperature: T; below 1 sharpens, above 1 flattens.
+        temperature: T; below 1 it sharpens the distribution, above 1 it flattens it.
         plain: ask without the chat template.
-        cache_size: queries whose replies are kept.
+        cache_size: number of queries whose replies are kept.
         batch_size: most queries in one forward pass.
         seed: of a new adapter's weights; scoring itself is deterministic.
 
@@ -158,7 +158,7 @@ class LanguagePlanner:
             prompts: from :meth:`prompt`.
             answers: from :meth:`answers`, one set per prompt.
             grad: keep the graph.
-            network: score with this one (the frozen reference) instead of the planner's own.
+            network: scores instead of the planner's own network, such as the frozen reference.
         """
         return candidate_log_probs(
             self.loaded.network if network is None else network,
@@ -170,7 +170,7 @@ class LanguagePlanner:
         )
 
     def score(self, queries: Sequence[PlannerQuery]) -> list[PlannerReply]:
-        """See :class:`.Planner`; queries asked before are answered from memory.
+        """See :class:`.Planner`; a query that was asked before gets the kept reply.
 
         Raises:
             PlannerError: if the model's numbers are not finite; see also :meth:`answers`.
@@ -187,13 +187,13 @@ class LanguagePlanner:
     ) -> list[NDArray[np.float32]]:
         """The planner as an action-level reference policy: log π_ref(a|s,g).
 
-        Asks :data:`.WHICH_ACTION` and scores the names of the actions as
-        :meth:`score` scores candidates: temperature, memory and errors are the same.
+        Asks :data:`.WHICH_ACTION` and scores the names of the actions as :meth:`score` scores
+        candidates, with the same temperature, kept replies and errors.
 
         Args:
-            queries: one per environment; their candidates do not matter here.
-            subgoals: what each environment pursues, as many as ``queries``.
-            actions: names of all the controller's actions in its order. MiniGrid's are
+            queries: one per environment; their candidates are not used.
+            subgoals: the subgoal that is pursued, one per query.
+            actions: names of all the controller's actions, in its order. MiniGrid's are
                 :data:`.ACTIONS` and ``done``, which no demonstration takes.
 
         Returns:
@@ -209,7 +209,7 @@ class LanguagePlanner:
     def _scored(
         self, prompts: Sequence[Prompt], answers: Sequence[tuple[tuple[int, ...], ...]]
     ) -> list[PlannerReply]:
-        """One reply per prompt over its answers, from memory where the same was asked before."""
+        """One reply per prompt over its answers; kept replies are used again."""
         keys = [self._key(*pair) for pair in zip(prompts, answers, strict=True)]
         replies = {key: self._kept[key] for key in keys if key in self._kept}
         new = {key: i for i, key in enumerate(keys) if key not in replies}
@@ -262,10 +262,10 @@ class LanguagePlanner:
         self.forget_answers()
 
     def take_weights(self, folder: str | Path) -> None:
-        """Become the planner that was saved in ``folder``; the frozen reference stays as it is.
+        """Load the planner saved in ``folder`` into this one; the frozen reference is unchanged.
 
         Raises:
-            PlannerError: if its weights are missing, damaged or another model's.
+            PlannerError: if the weights are missing, damaged or those of another model.
         """
         self.loaded.take_weights(folder)
         self.version = _saved_version(str(folder))
@@ -278,7 +278,7 @@ class LanguagePlanner:
 
 @dataclass(eq=False, repr=False)
 class LLMPlanner(LanguagePlanner):
-    """Any causal language model, told what was seen by the domain's ``describe``."""
+    """Any causal language model; it reads the scene in the words of the domain's ``describe``."""
 
 
 @dataclass(eq=False, repr=False)
@@ -286,16 +286,15 @@ class VLMPlanner(LanguagePlanner):
     """Any vision-language model that transformers loads; it sees pixels and no scene text.
 
     Args:
-        model: as for every language planner; the one that ships for the domain unless another is
-            named.
+        model: as for every language planner; the domain's built-in planner by default.
         images: name of one of the domain's pictures (:attr:`.Domain.pictures`): ``view``
             (what is seen now), in the gridworld also ``map`` (all that was seen) or ``both``; the
-            domain's default where it is empty.
-        scale: screen pixels per image pixel, for models that see little in small pictures.
-        domain: that it is asked about; see :func:`.default_domain` for the default.
+            domain's default if empty.
+        scale: factor by which pictures are enlarged, for models that see little in small ones.
+        domain: the domain that the planner plans in; see :func:`.default_domain` for the default.
 
     Raises:
-        ConfigError: if no planner ships for the domain, or it has nothing to look at.
+        ConfigError: if the domain has no pictures, or neither a built-in planner nor ``model``.
     """
 
     model: str = ""
@@ -305,8 +304,8 @@ class VLMPlanner(LanguagePlanner):
 
     def __post_init__(self) -> None:
         self._domain = self.domain or default_domain()
-        check_images(self.images, self._domain)  # first: no model helps where nothing is seen
-        self.model = self.model or shipped_planner(self._domain)
+        check_images(self.images, self._domain)  # before a model is loaded in vain
+        self.model = self.model or built_in_planner(self._domain)
         super().__post_init__()
 
     def _pictures(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Processors and tokenizers of any model, without noise, and what is wrong with one."""
+"""Loading the processor or tokenizer of any model, with clear errors and without log output."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from transformers.utils import PushToHubMixin, logging
 from hier.planners.protocol import PlannerError
 
 _WITH_VIDEO = ("image_processor", "tokenizer", "video_processor")
-# How the libraries name a package they miss.
+# How transformers and others name a missing package.
 _PACKAGE = re.compile(
     r"requires (?:the )?`?([\w-]+)`? (?:library|to be installed)"
     r"|(?:[Pp]ackage|install(?: -U)?) `([\w-]+)`"
@@ -31,8 +31,8 @@ def load_tokenizer(name: str) -> Any:
 def load_processor(name: str, config: Any) -> Any:
     """The processor of hub id or folder ``name``.
 
-    Without torchvision the library uses its own image processors on Pillow. Families that also
-    read videos then get no processor at all; here they get one for stills.
+    Without torchvision, transformers uses its image processors for Pillow, and no processor at all
+    for families that also read videos. Those get a processor for still images here.
     """
     try:
         return transformers.AutoProcessor.from_pretrained(name, trust_remote_code=False)
@@ -57,7 +57,7 @@ def _class_of(config: Any) -> Any:
 
 
 class VideoStandIn(PushToHubMixin):
-    """In the place of a video processor where torchvision is absent; it processes nothing."""
+    """Takes the place of a video processor where torchvision is absent; processes nothing."""
 
     model_input_names: tuple[str, ...] = ()
     _auto_class = None
@@ -68,7 +68,7 @@ class VideoStandIn(PushToHubMixin):
 
 
 def stills_only(cls: type[Any]) -> type[Any]:
-    """The processor class ``cls``, of the same name, that accepts a :class:`VideoStandIn`."""
+    """A subclass of the processor class ``cls`` that accepts a :class:`VideoStandIn`."""
 
     def check_argument_for_proper_class(self: Any, name: str, argument: Any) -> Any:
         if isinstance(argument, VideoStandIn):
@@ -81,7 +81,7 @@ def stills_only(cls: type[Any]) -> type[Any]:
 
 @contextmanager
 def quiet(*, bars: bool = False) -> Iterator[None]:
-    """Keep the library's reports, and unless ``bars`` its progress bars, off the terminal."""
+    """Silence transformers' log output and, unless ``bars``, its progress bars."""
     verbosity, shown = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     if not bars:
@@ -96,7 +96,7 @@ def quiet(*, bars: bool = False) -> Iterator[None]:
 
 @contextmanager
 def translate_errors(name: str) -> Iterator[None]:
-    """Turn the library's errors while loading ``name`` into a :class:`PlannerError`."""
+    """Turn errors of the libraries while they load ``name`` into a :class:`PlannerError`."""
     try:
         yield
     except PlannerError:

@@ -1,4 +1,4 @@
-"""From a planner's query to what a language model reads, and from a subgoal to what it answers."""
+"""The token ids that a language model reads for a query, and those of its possible answers."""
 
 from __future__ import annotations
 
@@ -11,15 +11,13 @@ from numpy.typing import NDArray
 
 from hier.planners.protocol import PlannerError, PlannerQuery
 
-_QUESTION = (
-    "\u2062question\u2062"  # stands for the question and the answer while a template is read
-)
+_QUESTION = "\u2062question\u2062"  # marks of the question and the answer while a template is read
 _ANSWER = "\u2062answer\u2062"
-# What a planner may be asked; the last two serve pre-training and the action-level reference.
+# The questions; the last two serve pre-training and the action-level reference.
 WHICH_SUBGOAL = "Which subgoal now?"
 WHICH_ACTION = "Subgoal: {subgoal}\nWhich action now?"
 WHAT_SCENE = "What do you see?"
-# Families that were not trained on conversations; elsewhere a missing template is an omission.
+# Families that were not trained on conversations; in others a missing template is an error.
 WITHOUT_CHAT = frozenset({"paligemma", "blip-2", "git", "kosmos-2", "fuyu"})
 
 
@@ -65,12 +63,12 @@ def situation(
     rejected: Sequence[tuple[object, float]] = (),
     scene: str = "",
 ) -> list[str]:
-    """The lines that every question begins with.
+    """The lines at the beginning of every question.
 
     Args:
         mission: the instruction.
-        tried: subgoals and how each ended, oldest first.
-        rejected: proposals already made for this choice and their advantages, oldest first.
+        tried: past subgoals and how each ended, oldest first.
+        rejected: proposals rejected in this choice and their advantages, oldest first.
         scene: what was seen in words, for models that see no image.
     """
     lines = [f"Mission: {mission}"]
@@ -92,31 +90,31 @@ def question_of(
 
     Args:
         query: see :class:`hier.planners.protocol.PlannerQuery`.
-        scene: also describe in words what was seen, for models that see no image.
-        rejected: also say which proposals were rejected, for models that know such words.
-        ask: the question itself.
+        scene: add what was seen in words, for models that see no image.
+        rejected: add the rejected proposals, for models that know the words.
+        ask: the last line, which asks.
     """
-    seen = query.space.describe(query.percept) if scene else ""
-    turned_down = query.rejected if rejected else ()
-    lines = situation(query.percept.mission, query.recent, turned_down, seen)
+    words = query.space.describe(query.percept) if scene else ""
+    proposals = query.rejected if rejected else ()
+    lines = situation(query.percept.mission, query.recent, proposals, words)
     return "\n".join([*lines, ask])
 
 
 class PromptFormat:
-    """A model's way to be asked: its chat template, or plain text.
+    """Turns prompts into a model's inputs, by its chat template or as plain text.
 
-    The template is rendered once, with a mark where the question goes; so is an answered turn, to
-    learn what stands before an answer and which token ends it.
+    The template is rendered once with a mark in place of the question, and once with the mark of an
+    answer, which shows the text before an answer and the token that ends it.
 
     Args:
         processor: a processor, or a tokenizer for text-only models.
         n_images: images shown with each question.
         family: ``model_type`` of the model's configuration.
-        plain: ask in plain text even so.
+        plain: ask in plain text although there is a template.
 
     Raises:
-        PlannerError: if a model that needs a chat template has none, or it cannot be rendered;
-            if nothing ends an answer.
+        PlannerError: if a model that needs a chat template has none, if its template cannot be
+            rendered, or if no token ends an answer.
     """
 
     def __init__(self, processor: Any, n_images: int, family: str, *, plain: bool = False):
@@ -143,7 +141,7 @@ class PromptFormat:
         self.tokenizer.padding_side = "left"
         if self.tokenizer.pad_token_id is None:
             self.tokenizer.pad_token = self.tokenizer.convert_ids_to_tokens(self._end)
-        # As the library does: a template writes the special tokens itself, plain text does not.
+        # As in transformers: a template contains the special tokens, plain text does not.
         bos = self.tokenizer.bos_token
         written = bool(bos) and self._before.startswith(bos)
         if written or (template and not plain and not self._is_processor):
@@ -172,7 +170,7 @@ class PromptFormat:
             )
         turn = answered.removeprefix(prompt)
         lead, _, end = turn.partition(_ANSWER)
-        # Templates that write more before a fresh answer than before a given one have no lead.
+        # Some templates write more before a new answer than before a given one: then no lead.
         return before, after, lead if turn != answered else "", end
 
     def _render(self, template: Any, turns: Sequence[Turn], generate: bool) -> str:
@@ -183,7 +181,7 @@ class PromptFormat:
             messages.append(
                 {"role": turn.role, "content": content if self._is_processor else turn.text}
             )
-        # Models that can think aloud are asked for the answer itself.
+        # Reasoning models are asked for the answer without reasoning.
         more = {"enable_thinking": False} if "enable_thinking" in str(template) else {}
         try:
             return self.processor.apply_chat_template(
@@ -212,14 +210,14 @@ class PromptFormat:
         return int(self.tokenizer.eos_token_id)
 
     def text(self, prompt: Prompt) -> str:
-        """What the processor is given for ``prompt``, image marks included."""
+        """The text that the processor gets for ``prompt``, a single turn; image marks included."""
         return f"{self._before}{prompt.question}{self._after}"
 
     def answer_tokens(self, answer: str) -> tuple[int, ...]:
-        """Token ids of ``answer``, the end of the turn last.
+        """Token ids of ``answer``, with the token that ends the turn.
 
         Raises:
-            PlannerError: if the tokenizer makes nothing of it.
+            PlannerError: if the tokenizer finds no token in it.
         """
         ids = self.tokenizer(self._lead + answer, add_special_tokens=False)["input_ids"]
         if not ids:
@@ -235,12 +233,12 @@ class PromptFormat:
         """The model's inputs for ``prompts``, left-padded to one length.
 
         Args:
-            prompts: at least one, each with as many images as the format was made for.
+            prompts: at least one, each with ``n_images`` images.
             device: where the tensors go.
             dtype: of the floating-point ones.
 
         Raises:
-            PlannerError: if the processor refuses them.
+            PlannerError: if the processor refuses the prompts.
         """
         texts = [self.text(prompt) for prompt in prompts]
         shown = {"images": [list(prompt.images) for prompt in prompts]} if self._n_images else {}

@@ -1,7 +1,7 @@
 """Exact log-probabilities of a closed set of answers, without generating anything.
 
-The prompts of all queries go through the model once, left-padded, and leave a key/value cache. The
-answers are then read off that cache in one of three ways that give the same numbers:
+The model reads the prompts of all queries once, left-padded, and keeps a key/value cache. The
+answers are then scored on that cache in one of three ways that give the same numbers:
 
 - ``tree``: the answers of a query form a token trie, packed into one row. Every shared prefix is
   computed once; an attention mask lets each token see the prompt and its own ancestors, and its
@@ -9,10 +9,10 @@ answers are then read off that cache in one of three ways that give the same num
   2023, arXiv 2305.09781). A last token is never fed, only predicted.
 - ``expand``: the cache is repeated for each answer. For models whose layers carry more than keys
   and values, and where a sliding window ends inside the prompt.
-- ``plain``: prompt and answer together through the model, one answer at a time. For anything else.
+- ``plain``: the model reads prompt and answer together, one answer at a time. For other models.
 
-Which one a model supports is measured, not guessed: see :func:`strategy_for`. Prompts and answers
-pass through the hooks that ``generate`` itself uses (``prepare_inputs_for_generation`` and the two
+A measurement shows which one a model supports, see :func:`strategy_for`. Prompts and answers pass
+through the hooks that ``generate`` itself uses (``prepare_inputs_for_generation`` and the two
 beside it), so positions, token types and cross-attention follow each family's own rules.
 """
 
@@ -45,13 +45,13 @@ _strategies: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
 
 
 class Scores(NamedTuple):
-    """How a batch of queries was scored.
+    """The scores of a batch of queries.
 
     Attributes:
         log_probs: per query ``(n_answers,)`` float32: log p(answer | prompt), the sum over its
             tokens of natural logarithms; not normalized over the answers.
         hidden: ``(n_queries, hidden_size)``, the last hidden state of each prompt's last token,
-            where asked for.
+            if requested.
     """
 
     log_probs: list[Tensor]
@@ -104,7 +104,7 @@ def score_naive(
     grad: bool = False,
     hidden: bool = False,
 ) -> Scores:
-    """Score by one full forward pass per answer, no cache, no padding: slow, and the reference."""
+    """Score by one full forward pass per answer, without cache and padding: the slow reference."""
     log_probs, states = [], []
     with torch.set_grad_enabled(grad):
         for prompt, some in zip(prompts, answers, strict=True):
@@ -130,13 +130,13 @@ def score_naive(
 
 
 def strategy_for(model: Any, encode: Encode, prompt: Prompt, answers: Sequence[Answer]) -> str:
-    """The fastest strategy that gives ``model``'s own numbers; measured once per model object.
+    """The fastest strategy that agrees with :func:`score_naive`; measured once per model object.
 
-    The probe is ``prompt`` beside a longer one, so that there is padding, with answers that share
-    prefixes and contain one another; the truth is :func:`score_naive`.
+    The measurement scores ``prompt`` beside a longer one, so that there is padding, with answers
+    that share prefixes and contain one another.
 
     Raises:
-        PlannerError: if the model fails even so.
+        PlannerError: if :func:`score_naive` fails.
 
     Warns:
         RuntimeWarning: if the model does not support ``tree``, with the reason.
@@ -169,7 +169,7 @@ def strategy_for(model: Any, encode: Encode, prompt: Prompt, answers: Sequence[A
             faults.append(f"{strategy!r} fails ({type(error).__name__}: {str(error)[:80]})")
             continue
         difference = float((torch.cat(scores.log_probs) - truth).abs().max())
-        if difference <= tolerance:  # not so for NaN
+        if difference <= tolerance:  # false for NaN
             found = strategy
             break
         faults.append(f"{strategy!r} is off by {difference:.2g}")
@@ -185,14 +185,14 @@ def strategy_for(model: Any, encode: Encode, prompt: Prompt, answers: Sequence[A
 
 
 class _Prefix(NamedTuple):
-    """Prompts after their one pass, and what the next pass needs of them."""
+    """What a pass over the answers needs of the pass over the prompts."""
 
     logits: Tensor  # (B, V) for the next token
     hidden: Tensor | None  # (B, hidden_size)
     cache: Any
     mask: Tensor  # (B, L)
     last: Tensor | None  # (..., B, 1) position of the last token, None for models without
-    inputs: dict[str, Any]  # the rest
+    inputs: dict[str, Any]  # the model's other inputs
 
 
 def _read_prompts(model: Any, inputs: Mapping[str, Any], hidden: bool) -> _Prefix:
@@ -220,7 +220,7 @@ def _read_prompts(model: Any, inputs: Mapping[str, Any], hidden: bool) -> _Prefi
 def _go_on(
     model: Any, prefix: _Prefix, cache: Any, ids: Tensor, mask: Tensor, behind: Tensor
 ) -> Tensor:
-    """Logits ``(B, N, V)`` after the tokens ``ids`` ``(B, N)``, ``behind`` steps off the prompt.
+    """Logits ``(B, N, V)`` after the tokens ``ids`` ``(B, N)``, ``behind`` places after the prompt.
 
     ``mask`` is ``(B, L + N)``, or additive and ``(B, 1, N, L + N)``.
     """
@@ -238,6 +238,7 @@ def _go_on(
 
 
 def _score_trees(model: Any, prefix: _Prefix, trees: Sequence[TokenTree]) -> Tensor:
+    # Attention mask: a fed token sees the prompt, its ancestors and itself.
     packed = pack_trees(trees)
     n = packed.ids.shape[1]
     device = prefix.mask.device
@@ -253,6 +254,7 @@ def _score_trees(model: Any, prefix: _Prefix, trees: Sequence[TokenTree]) -> Ten
         mask[:, None],
         torch.from_numpy(packed.behind).to(device),
     )
+    # Log-probability of every edge: its token's, given the prompt or the fed token before it.
     query, source, token = torch.from_numpy(packed.edges).to(device)
     chosen = torch.where(
         source == 0,
@@ -261,6 +263,7 @@ def _score_trees(model: Any, prefix: _Prefix, trees: Sequence[TokenTree]) -> Ten
     )
     normalizer = torch.cat([_normalizer(prefix.logits)[:, None], _normalizer(logits)], dim=1)
     log_probs = chosen.float() - normalizer[query, source]
+    # An answer's is the sum over its edges.
     answer, edge = torch.from_numpy(packed.steps).to(device)
     totals = torch.zeros(sum(packed.counts), dtype=torch.float32, device=device)
     return totals.index_add(0, answer, log_probs[edge])
@@ -270,6 +273,7 @@ def _score_expanded(
     model: Any, prefix: _Prefix, answers: Sequence[Sequence[Answer]], max_rows: int
 ) -> Tensor:
     device = prefix.mask.device
+    # The first token of every answer is predicted at the end of its prompt.
     flat = [(i, list(answer)) for i, some in enumerate(answers) for answer in some]
     query = torch.tensor([i for i, _ in flat], device=device)
     first = torch.tensor([answer[0] for _, answer in flat], device=device)
@@ -279,10 +283,11 @@ def _score_expanded(
         rows = query[start : start + max_rows]
         chunk = [answer for _, answer in flat[start : start + max_rows]]
         n = max(1, max(map(len, chunk)) - 1)
-        # Padding comes last, so no token that counts sees it.
+        # Feed all tokens but the last; padding comes last, so no token of an answer sees it.
         fed = torch.tensor([[*answer[:-1], *[0] * (n + 1 - len(answer))] for answer in chunk])
         wanted = torch.tensor([[*answer[1:], *[-1] * (n + 1 - len(answer))] for answer in chunk])
         fed, wanted = fed.to(device), wanted.to(device)
+        # Repeat the prompt's row, cache included, for every answer.
         repeated = _Prefix(
             logits=prefix.logits,
             hidden=None,
@@ -320,13 +325,13 @@ def _repeated(cache: Any, rows: Tensor) -> Any:
 
 
 def _sees_all(cache: Any, n: int) -> bool:
-    """Whether no layer's window ends within the prompt and ``n`` more tokens."""
+    """Whether every layer's window holds the whole prompt and ``n`` more tokens."""
     windows = [(layer, getattr(layer, "sliding_window", None)) for layer in cache.layers]
     return all(not window or layer.get_seq_length() + n <= window for layer, window in windows)
 
 
 def _extended(model: Any, inputs: dict[str, Any], n: int) -> dict[str, Any]:
-    """What goes beside the tokens, after ``n`` more of them, by the family's own rule."""
+    """The model's other inputs after ``n`` more tokens, by the rule of its family."""
     inputs = dict(inputs)
     for _ in range(n):
         inputs = model._update_model_kwargs_for_generation(

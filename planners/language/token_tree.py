@@ -16,8 +16,8 @@ class TokenTree:
     """Answers as a trie.
 
     An *edge* is a token after a prefix; edge ``e`` leads from ``source[e]`` (0 is the prompt,
-    ``k`` is the fed token ``k - 1``) to ``token[e]``. Only tokens that some answer goes on from
-    are *fed* to the model.
+    ``k`` is the fed token ``k - 1``) to ``token[e]``. A token is *fed* to the model if some answer
+    continues after it.
 
     Attributes:
         source, token: ``(n_edges,)`` int64.
@@ -40,7 +40,8 @@ class TokenTree:
 
 @lru_cache(maxsize=4096)
 def token_tree(answers: tuple[tuple[int, ...], ...]) -> TokenTree:
-    """The trie of ``answers``; the same sets of candidates come again and again."""
+    """The trie of ``answers``, cached because the same sets of candidates recur."""
+    # Number the edges in the order of their first use, and list each answer's edges.
     edge_after: dict[tuple[int, int], int] = {}  # (edge before or -1, token) to edge
     steps: list[tuple[int, int]] = []
     for number, answer in enumerate(answers):
@@ -50,12 +51,13 @@ def token_tree(answers: tuple[tuple[int, ...], ...]) -> TokenTree:
             steps.append((number, edge))
     before = [edge for edge, _ in edge_after]
     token_of = [token for _, token in edge_after]
+    # Feed the tokens that are followed by another; a token sees its ancestors and itself.
     fed_edges = sorted(set(before) - {-1})
     slot = {edge: i for i, edge in enumerate(fed_edges)}
     sees = np.eye(len(fed_edges), dtype=np.bool_)
     behind = np.ones(len(fed_edges), np.int64)
     for edge, i in slot.items():
-        if before[edge] >= 0:  # comes earlier in the order, so it is complete
+        if before[edge] >= 0:  # the ancestor comes earlier in the order, so its row is complete
             sees[i] |= sees[slot[before[edge]]]
             behind[i] += behind[slot[before[edge]]]
     return TokenTree(
@@ -71,14 +73,14 @@ def token_tree(answers: tuple[tuple[int, ...], ...]) -> TokenTree:
 
 
 class PackedTrees(NamedTuple):
-    """Several tries, one row each, padded with tokens that see themselves alone.
+    """Several tries, one row each, padded with tokens that see only themselves.
 
     Attributes:
         ids, behind: ``(B, N)`` int64 fed tokens and their depths.
         sees: ``(B, N, N)`` bool.
         edges: ``(3, n_edges)`` int64: row, source and token of every edge of every trie.
-        steps: ``(2, n)`` int64 pairs of answer and edge, both numbered through all tries.
-        counts: answers per trie.
+        steps: ``(2, n)`` int64 pairs of answer and edge, both numbered across all tries.
+        counts: number of answers of each trie.
     """
 
     ids: NDArray[np.int64]

@@ -1,4 +1,4 @@
-"""Demonstrations as batches: words as token ids, maps painted, symmetries drawn at random."""
+"""Batches of demonstrations: token ids, painted maps, and symmetries drawn at random."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from hier.planners.language.token_tree import pack_trees, token_tree
 from hier.planners.pretraining.demonstrations import CELLS, Demonstration
 
 TASKS = ("subgoal", "action", "scene")
-_NEAREST = 4  # things that a scene's description names; the rest would be most of the text
-_WRONG = 5  # other answers drawn beside the expert's; all of them would be most of the tokens
-_AT_A_TIME = 40  # batches sorted by length together
+_NEAREST = 4  # things named in the description of a scene; all of them would be most of the text
+_WRONG = 5  # wrong answers in an example; all of them would be most of the tokens
+_AT_A_TIME = 40  # batches whose examples are sorted by length together
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One gradient step's examples: each a prompt, then the trie of the answers it may have.
+    """The examples of one gradient step: each a prompt, then the trie of its possible answers.
 
     With ``L`` the longest prompt and ``N`` the largest trie, ``T = L + N``.
 
@@ -41,12 +41,12 @@ class Batch:
         positions: ``(B, T)`` int64; a trie's token stands as far behind its prompt as it is deep.
         mask: ``(B, 1, T, T)`` float32, 0 where a token sees another, else very negative.
         pixels: ``(B, 3, H, W)`` float32 as the model's image processor makes them.
-        codes: ``(B, cells, cells)`` int64, what is painted on them; ``None`` where pictures are
-            none of maps.
+        codes: ``(B, cells, cells)`` int64, the map that each picture shows; ``None`` where
+            pictures are not maps.
         last: ``(B,)`` int64, position of each prompt's last token; the tries begin at ``L``.
         edges, steps: see :class:`hier.planners.language.token_tree.PackedTrees`.
-        counts: ``(B,)`` int64 answers per example.
-        right: ``(B,)`` int64, which of its answers is the expert's.
+        counts: ``(B,)`` int64, number of answers of each example.
+        right: ``(B,)`` int64, index of the expert's among an example's answers.
         task: ``(B,)`` int64 indices into :data:`TASKS`.
         value: ``(B,)`` float32 discounted return, NaN where unknown.
     """
@@ -66,7 +66,7 @@ class Batch:
 
 
 class LabeledQuestion(NamedTuple):
-    """A question, the answers it may have, and which of them is the expert's."""
+    """A question, its possible answers, and the index ``right`` of the expert's."""
 
     question: str
     answers: Sequence[str]
@@ -92,7 +92,7 @@ def labeled_questions(
 
 
 def middle(codes: NDArray[np.uint8], cells: int) -> NDArray[np.uint8]:
-    """The middle ``cells`` a side of stored maps ``(..., 21, 21)``."""
+    """The middle ``(..., cells, cells)`` of stored maps ``(..., 21, 21)``."""
     edge = (CELLS - cells) // 2
     return codes[..., edge : CELLS - edge, edge : CELLS - edge]
 
@@ -102,11 +102,11 @@ class Examples:
 
     Args:
         demonstrations: at least one.
-        actions: names of the controller's actions; empty where they have none.
-        form: how the model is asked; its tokenizer must be word-level, so that a symmetry can be
-            applied to token ids.
-        maps: how pictures are painted; ``None`` where demonstrations hold the pictures themselves.
-        symmetries: drawn once, applied at random; none leaves the demonstrations as they are.
+        actions: names of the controller's actions; empty if they have no names.
+        form: turns prompts into token ids; its tokenizer must be word-level, so that a symmetry can
+            exchange token ids.
+        maps: paints pictures; ``None`` where demonstrations hold the pictures themselves.
+        symmetries: one of them, drawn at random, is applied to each example; none if empty.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class Examples:
         self._symmetries(symmetries, form.tokenizer)
 
     def frequencies(self) -> NDArray[np.float64]:
-        """``(n_codes,)``, share of the maps' cells with each code, under all symmetries."""
+        """``(n_codes,)``, the share of the maps' cells with each code, averaged over symmetries."""
         counts = np.bincount(self._shown.reshape(-1), minlength=self._cells.shape[1])
         everywhere = np.zeros(len(counts))
         for codes in self._cells:
@@ -177,12 +177,12 @@ class Examples:
     def batches(
         self, size: int, shares: Sequence[float], rng: np.random.Generator
     ) -> Iterator[Batch]:
-        """One pass over the demonstrations, each asked one task, similar lengths together.
+        """One pass over the demonstrations, one question of each, similar lengths together.
 
         Args:
-            size: examples per batch; the last ones that fill none are left out.
-            shares: of each task of :data:`TASKS`, among those that can be asked.
-            rng: draws order, tasks and symmetries.
+            size: examples per batch; the last examples are left out if they do not fill one.
+            shares: odds of each task of :data:`TASKS`, among those that can be asked.
+            rng: draws order, tasks, answers and symmetries.
         """
         order = rng.permutation(self.n)
         odds = np.asarray(shares)[self._tasks]
@@ -196,11 +196,13 @@ class Examples:
                 yield self._batch(order[some], tasks[some], rng)
 
     def _batch(self, which: NDArray, tasks: NDArray, rng: np.random.Generator) -> Batch:
+        # Choose the answers of each example, and build their tries.
         b = len(which)
         example = which * len(self._tasks) + tasks
         symmetry = rng.integers(len(self._words), size=b)
         some = [self._some_answers(i, rng) for i in example]
         trees = pack_trees([token_tree(answers) for answers, _ in some])
+        # Prompts, padded behind to the longest.
         length = self._length[example]
         longest = int(length.max())
         prompt = np.full((b, longest), self.pad, np.int64)
@@ -208,11 +210,13 @@ class Examples:
             row[:n] = self._ids[start : start + n]
         place = np.arange(longest)
         there = place < length[:, None]
+        # A prompt's token sees those before it; a trie's the prompt, its ancestors and itself.
         n = trees.ids.shape[1]
         sees = np.zeros((b, 1, longest + n, longest + n), bool)
         sees[:, 0, :longest, :longest] = (place[:, None] >= place) & there[:, None, :]
         sees[:, 0, longest:, :longest] = there[:, None, :]
         sees[:, 0, longest:, longest:] = trees.sees
+        # Exchange words by the symmetry of each example; a trie's positions follow its prompt.
         row, source, token = trees.edges
         edges = np.stack([row, source, self._words[symmetry[row], token]])
         ids = self._words[symmetry[:, None], np.hstack([prompt, trees.ids])]
@@ -239,7 +243,7 @@ class Examples:
     def _pictures(
         self, which: NDArray, symmetry: NDArray
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-        """Pictures, and the codes painted on them where they are maps."""
+        """Pictures, and the codes of the maps that they show; ``None`` where they are not maps."""
         if self._maps is None:
             return self._shown[which], None
         codes = self._cells[symmetry[:, None, None], self._shown[which]]
@@ -250,7 +254,7 @@ class Examples:
     def _some_answers(
         self, example: int, rng: np.random.Generator
     ) -> tuple[tuple[tuple[int, ...], ...], int]:
-        """The expert's answer among a few others, and its place."""
+        """The expert's answer and a few others, and the index of the expert's."""
         answers, right = self._answers[example], int(self._right[example])
         if len(answers) <= _WRONG + 1:
             return answers, right

@@ -1,4 +1,4 @@
-"""Training a planner on demonstrations: the expert's answer among those there are, and values."""
+"""Training a planner on demonstrations: the expert's answer in a closed set, and values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hier.planners.pretraining.examples import TASKS, Batch
 from hier.planners.pretraining.muon import Muon
 from hier.planners.pretraining.sight import MapReader
 
-_EMBEDDINGS = re.compile(r"embed|lm_head")  # what Muon is not made for
+_EMBEDDINGS = re.compile(r"embed|lm_head")  # matrices for which Muon is not meant
 
 
 class Learner:
@@ -25,22 +25,22 @@ class Learner:
     An example's loss is the cross-entropy of the expert's answer under the softmax over the closed
     set of log p(answer | prompt), which is what :class:`.LanguagePlanner` answers;
     plus ``word_weight`` times the mean over the answer's tokens of -log p(token | before), which
-    keeps the model able to write its answers unaided; plus, for subgoals, ``value_weight`` times
-    the squared error of the value head at the end of the question; plus, where pictures are maps,
-    ``sight_weight`` times the map reader's loss. A scene has its words alone. The first
-    ``sight_steps`` have the map reader's loss alone.
+    keeps the model able to generate its answers; plus, for subgoals, ``value_weight`` times the
+    squared error of the value head at the end of the question; plus, where pictures are maps,
+    ``sight_weight`` times the map reader's loss. The loss of a scene is the mean over its tokens
+    only, and in the first ``sight_steps`` the map reader's loss is the only one.
 
     Args:
         network: a LLaVA, in ``train`` mode afterward.
         value_head: linear, from the prompt's last hidden state to one number.
-        reader: what the vision encoder is taught to see; ``None`` for pictures that are no maps,
-            with which there are no ``sight_steps``.
+        reader: trains the vision encoder; ``None`` where pictures are not maps, and then
+            ``sight_steps`` must be 0.
         steps: gradient steps in all; the learning rate rises over the first 2 % and then falls to
             zero along a cosine, once for the steps of sight and once for the others.
-        sight_steps: see above.
-        learning_rate: the highest.
+        sight_steps: first gradient steps, see above.
+        learning_rate: highest learning rate of the schedule.
         weight_decay: of both optimizers.
-        word_weight, value_weight, sight_weight: see above.
+        word_weight, value_weight, sight_weight: weights in the loss, see above.
     """
 
     def __init__(
@@ -149,13 +149,15 @@ class Learner:
         return self.network.get_input_embeddings().weight
 
     def _losses(self, asked: Tensor, fed: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Per example: cross-entropy over its answers, and mean over the right one's tokens."""
+        """Per example: cross-entropy over its answers, and mean over the expert's tokens."""
+        # Log-probability of every answer: the sum over the edges of its trie.
         nodes = torch.cat([asked[:, None], fed], dim=1)
         log_probs = self.network.lm_head(nodes).log_softmax(dim=-1)
         row, source, token = batch.edges
         answer, edge = batch.steps
         n = int(batch.counts.sum())
         totals = log_probs.new_zeros(n).index_add(0, answer, log_probs[row, source, token][edge])
+        # One row per example, padded with answers of probability zero.
         first = batch.counts.cumsum(0) - batch.counts
         right = first + batch.right
         tokens = torch.bincount(answer, minlength=n)
@@ -165,7 +167,7 @@ class Learner:
         return sets.logsumexp(dim=1) - totals[right], -totals[right] / tokens[right]
 
     def state_dict(self) -> dict[str, Any]:
-        """All that training goes on from."""
+        """The state that training resumes from."""
         return {
             "network": self.network.state_dict(),
             "value_head": self.value_head.state_dict(),
@@ -176,7 +178,7 @@ class Learner:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from :meth:`state_dict`."""
+        """Resume from the state of :meth:`state_dict`."""
         self.network.load_state_dict(state["network"])
         self.value_head.load_state_dict(state["value_head"])
         if self.reader is not None:
@@ -194,5 +196,5 @@ def _up_and_down(step: int, steps: int) -> float:
 
 
 def load_state(file: Path) -> dict[str, Any]:
-    """A saved :meth:`Learner.state_dict`; tensors and plain values only, nothing is executed."""
+    """Read a saved :meth:`Learner.state_dict`; it holds tensors and plain values, never code."""
     return torch.load(file, map_location="cpu", weights_only=True)

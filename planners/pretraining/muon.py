@@ -12,16 +12,16 @@ _ITERATIONS = 5
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum made orthogonal (Jordan et al. 2024), with AdamW's size of step.
+    """Momentum made orthogonal (Jordan et al. 2024), with steps of the size of AdamW's.
 
-    As ``torch.optim.Muon(nesterov=True, adjust_lr_fn="match_rms_adamw")``, but for the precision:
-    that one orthogonalizes in bfloat16, which a processor without it takes longer for than for the
-    whole rest of a step.
+    Equals ``torch.optim.Muon(nesterov=True, adjust_lr_fn="match_rms_adamw")`` except for the
+    precision. PyTorch's orthogonalizes in bfloat16; on a CPU without that type this takes longer
+    than the rest of a gradient step.
 
     Args:
         params: matrices of hidden layers.
-        lr: learning rate, of the size that AdamW takes.
-        weight_decay: decoupled.
+        lr: learning rate, of the size usual for AdamW.
+        weight_decay: decoupled from the gradient.
         momentum: in [0, 1).
     """
 
@@ -52,9 +52,9 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """About the nearest orthogonal matrix: singular values between 0.7 and 1.2.
+    """Approximately the nearest orthogonal matrix; its singular values are between 0.7 and 1.2.
 
-    Five Newton-Schulz iterations of the quintic polynomial of the paper.
+    Five Newton-Schulz iterations with the quintic polynomial of the paper.
 
     Args:
         matrix: ``(m, n)``.

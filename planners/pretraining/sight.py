@@ -1,4 +1,4 @@
-"""Learning to see: what each patch of the map shows, in codes and in words."""
+"""Training of the vision encoder: what each patch of a map shows, in codes and in words."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 _WORD_WEIGHT = 3.0
-_PRESENT = 5.0  # weight of a word that is there against one that is not
+_PRESENT = 5.0  # weight of a word that applies, relative to one that does not
 
 
 class MapReader(nn.Module):
-    """Two losses on image tokens, for every patch of every picture. Dropped after training.
+    """Two losses on image tokens, for every patch of every picture; used in training only.
 
-    The expert's answers say too little about what is in a picture: trained on them alone for
-    350,000 examples, an encoder told where things are but neither their colors nor which door is
-    open, and the decoder chose between doors by chance.
+    The expert's answers contain too little about a picture: after 350,000 examples of them alone,
+    an encoder knew where things are but neither their colors nor which door is open, and the
+    decoder chose between doors at random.
 
-    - *Cells*: a linear layer names the code of each cell of the patch, so that nothing is lost.
-    - *Words*: the token points toward the decoder's own embeddings of the words for what is in the
-      patch (*yellow*, *door*, *locked*), by a scaled cosine. So what copies a word from the mission
-      copies it from the picture too; it takes about a fifth of the examples to tell doors apart.
+    - *Cells*: a linear layer predicts the code of each cell of the patch, so that nothing is lost.
+    - *Words*: the token gets a high scaled cosine with the decoder's own embeddings of the words
+      for the patch (*yellow*, *door*, *locked*). Attention that copies a word from the mission can
+      then copy it from the picture too, and a fifth of the examples suffice to distinguish doors.
 
     Args:
         size: width of an image token, after the projection to the decoder's width.
         cells: side of the map.
         patches: side of the grid of image tokens, a divisor of ``cells``.
-        frequencies: ``(n_codes,)``, how often each code occurs. A label weighs the inverse of its
-            root, since most of a map is bare.
-        names: per code the words for it, possibly none.
-        vocabulary: token id per word; other words are left out.
+        frequencies: ``(n_codes,)``, how often each code occurs. A label has the inverse of the root
+            as its weight, since most cells of a map are empty.
+        names: the words for each code, possibly none.
+        vocabulary: token id per word; words without one are left out.
     """
 
     def __init__(
@@ -84,6 +84,6 @@ class MapReader(nn.Module):
 
 
 def tokens_a_side(network: Any) -> int:
-    """Side of the square of image tokens that a model makes of a picture."""
+    """Side of the square of image tokens that a model computes for a picture."""
     vision = network.config.vision_config
     return int(vision.image_size // vision.patch_size)

@@ -1,4 +1,4 @@
-"""A tiny vision-language model of random weights: LLaVA with a word-level tokenizer."""
+"""A tiny vision-language model with random weights: a LLaVA with a word-level tokenizer."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class TinyVLM:
 
     Attributes:
         pixels: side of the picture.
-        patch: side of a patch, a divisor of ``pixels``; one token each.
-        vision_size, vision_layers: of the SigLIP encoder.
-        text_size, text_layers: of the Llama decoder.
-        heads: attention heads of both.
+        patch: side of a patch, a divisor of ``pixels``; each patch is one token.
+        vision_size, vision_layers: width and depth of the SigLIP encoder.
+        text_size, text_layers: width and depth of the Llama decoder.
+        heads: attention heads, in the encoder and in the decoder.
     """
 
     pixels: int = 120
@@ -46,11 +46,11 @@ class TinyVLM:
 def word_tokenizer(
     texts: Iterable[str], more: Mapping[str, str] | None = None
 ) -> transformers.PreTrainedTokenizerFast:
-    """A tokenizer whose tokens are the words and marks of ``texts``, in sorted order.
+    """A tokenizer whose tokens are the words and punctuation of ``texts``, in sorted order.
 
     Args:
         texts: everything to be read or written.
-        more: further special tokens, by the names that a processor asks for.
+        more: further special tokens, by the names that the processor uses for them.
     """
     named = dict(more or {})
     pattern = r"\w+|[^\w\s]+"
@@ -66,7 +66,7 @@ def word_tokenizer(
 
 
 def build_tiny_vlm(texts: Iterable[str], sizes: TinyVLM, *, seed: int = 0) -> tuple[Any, Any]:
-    """A LLaVA of random weights that knows the words of ``texts``.
+    """A LLaVA with random weights that knows the words of ``texts``.
 
     Args:
         texts: everything it will read or write.

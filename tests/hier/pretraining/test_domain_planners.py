@@ -13,7 +13,7 @@ from hier.feedback.learner import PlannerLearner
 from hier.feedback.objectives.awr import AWR
 from hier.planners import build_planner
 from hier.planners.accuracy import measure_accuracy, states_of, success_rate
-from hier.planners.language.models import SHIPPED
+from hier.planners.language.models import BUILT_IN
 from hier.planners.language.planner import VLMPlanner
 from hier.planners.language.prompts import Prompt, PromptFormat
 from hier.planners.play import NO_MISTAKES, Mistakes, Player
@@ -112,7 +112,7 @@ def test_who_learned_without_pictures_can_be_judged_under_a_planner_that_looks(t
 
 
 def test_a_domain_without_a_planner_says_what_to_do():
-    with pytest.raises(ConfigError, match=r"'corridor'; name one by planner\.model=FOLDER"):
+    with pytest.raises(ConfigError, match=r"'corridor' has no built-in planner; set planner\.model"):
         VLMPlanner(domain=envs.domain_named("tests.envs.test_domain:Corridor"))
 
 
@@ -214,7 +214,7 @@ class TestExamples:
 @pytest.mark.parametrize(
     ("override", "complaint"),
     [
-        ("sight_steps=5", "are no maps whose cells could be told; set sight_steps=0"),
+        ("sight_steps=5", "are not maps; set sight_steps=0"),
         ("model.patch=25", "choose a divisor of 120, the side of the domain's pictures"),
     ],
 )
@@ -228,7 +228,7 @@ def test_wrong_settings_are_refused(override, complaint, tmp_path):
 @pytest.mark.parametrize("name", WORLDS)
 class TestShippedPlanner:
     def test_it_is_small_and_documented(self, name):
-        folder = SHIPPED / name
+        folder = BUILT_IN / name
         assert sum(file.stat().st_size for file in folder.iterdir()) < 4_000_000
         weights = load_file(folder / "model.safetensors").values()
         assert all(weight.dtype == torch.float32 for weight in weights)

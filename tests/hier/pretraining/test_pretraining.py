@@ -16,7 +16,7 @@ from hier import HierConfig, PretrainConfig, pretrain, resume_pretraining
 from hier.envs.errors import ConfigError, RunFolderError
 from hier.envs.registry import domain_named
 from hier.planners.accuracy import measure_accuracy
-from hier.planners.language.models import SHIPPED
+from hier.planners.language.models import BUILT_IN
 from hier.planners.language.planner import VLMPlanner
 
 TINY = [
@@ -98,7 +98,7 @@ def test_a_folder_with_a_run_is_not_overwritten(made):
         ("model.text_size=18", "choose a multiple of 4 heads"),
         ("levels=[BabyAI-GoToObjj-v0]", "did you mean 'BabyAI-GoToObj-v0'"),
         ("model.patch=20", "multiple of 8"),
-        ("sight_steps=6400", "leave some for answers"),
+        ("sight_steps=6400", "leave steps in which"),
         ("stepps=3", "did you mean 'steps'"),
         ("variation=2", "less than or equal to 1"),
     ],
@@ -111,7 +111,7 @@ def test_wrong_settings_are_refused_before_anything_is_played(override, complain
 
 class TestShippedPlanner:
     def test_it_is_small_and_documented(self):
-        folder = SHIPPED / "gridworld"
+        folder = BUILT_IN / "gridworld"
         size = sum(file.stat().st_size for file in folder.iterdir())
         assert size < 8_000_000
         assert all(weight.dtype == torch.float32 for weight in _weights(folder).values())

@@ -27,7 +27,7 @@ from hier.planners.endpoint.answer_cache import AnswerCache
 from hier.planners.endpoint.answers import AnswerToken, ChatAnswer, answer_log_probs
 from hier.planners.endpoint.chat_request import COMPLAINT, IMAGE_SIZE, RequestFormat, conversation
 from hier.planners.endpoint.planner import EndpointPlanner
-from hier.planners.language.models import SHIPPED
+from hier.planners.language.models import BUILT_IN
 from hier.planners.language.planner import VLMPlanner
 from hier.planners.protocol import check_reply
 from hier.run.build import build_planner_of
@@ -120,6 +120,7 @@ def expected(query):
     return sensible("\n".join([f"Mission: {query.percept.mission}", *lines]))
 
 
+@pytest.mark.slow
 class TestTransformersServe:
     def test_contract_with_pictures_read_by_a_vision_language_model(self, real, queries):
         with pytest.warns(RuntimeWarning, match=r"no log-probabilities.*'tiny/seeing'.*gives none"):
@@ -138,7 +139,7 @@ class TestTransformersServe:
 
     def test_the_planner_that_ships_answers_over_http_as_it_does_here(self, real, queries):
         planner = EndpointPlanner(
-            str(SHIPPED / "gridworld"), real.url, images="map", scale=1, as_trained=True,
+            str(BUILT_IN / "gridworld"), real.url, images="map", scale=1, as_trained=True,
             logprobs=False,
         )  # fmt: skip
         here = VLMPlanner("gridworld", device="cpu").score(queries)
@@ -629,6 +630,7 @@ class TestFallBack:
         with pytest.raises(UnknownNameError, match="did you mean 'random'"):
             self.build(nowhere, "randon")
 
+    @pytest.mark.slow
     def test_a_training_goes_on_with_it(self, tmp_path, server):
         # Five answers, then nothing but errors to the end.
         server.play(*[{}] * 5, *[{"status": 500}] * 500)
