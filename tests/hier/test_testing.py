@@ -199,14 +199,14 @@ def spoils(self, queries):
 
 
 def by_batch(self, queries):
-    return [PlannerReply(_towards(len(q.candidates), len(queries) > 1)) for q in queries]
+    return [PlannerReply(_toward(len(q.candidates), len(queries) > 1)) for q in queries]
 
 
 def by_chance(self, queries):
-    return [PlannerReply(_towards(len(q.candidates), self.rng.integers(2))) for q in queries]
+    return [PlannerReply(_toward(len(q.candidates), self.rng.integers(2))) for q in queries]
 
 
-def _towards(n, last):
+def _toward(n, last):
     chances = np.ones(n) + np.eye(n)[n - 1 if last else 0]
     return np.log(chances / chances.sum()).astype(np.float32)
 

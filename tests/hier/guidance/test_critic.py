@@ -46,7 +46,7 @@ class TestValues:
         for _ in range(500):
             q0 = np.array([1 + GAMMA**2 * v0, GAMMA**3 * v1])
             v0 = soft_value(log_p, q0, kl_coef)
-        found = critic(batch_size=64)
+        found = critic(batch_size=24)
         learn(found, transitions, 600, kl_coef)
         here, there = found.values([state(0), state(1)])
         assert here == pytest.approx(q0, abs=0.12)
@@ -61,7 +61,7 @@ class TestValues:
         ]
         transitions.append(Transition(state(4, 1), 0, 1.0, 0.0))
         expected = [GAMMA ** sum(i + 1 for i in range(start, 4)) for start in range(5)]
-        found = critic(batch_size=64)
+        found = critic(batch_size=24)
         learn(found, transitions, 800, 1.0)
         values = [q[0] for q in found.values([state(i, 1) for i in range(5)])]
         assert values == pytest.approx(expected, abs=0.08)

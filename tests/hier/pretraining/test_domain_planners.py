@@ -99,6 +99,7 @@ def test_a_privileged_level_has_nothing_to_look_at():
                 build_planner(name, domain=domain, **(options if name == "endpoint" else {}))
 
 
+@pytest.mark.slow
 def test_who_learned_without_pictures_can_be_judged_under_a_planner_that_looks(tmp_path):
     made(MAZE)
     lines = ["total_timesteps=64", "env.n_envs=2", "env.max_steps=20", "eval.episodes=1"]
@@ -197,6 +198,7 @@ class TestExamples:
         )
         assert torch.allclose(inputs["pixel_values"], normalized(picture[None]), atol=1e-6)
 
+    @pytest.mark.slow
     def test_it_learns_without_a_reader_of_maps(self, demonstrations, tiny):
         network, form = tiny
         examples = Examples(demonstrations, (), form)

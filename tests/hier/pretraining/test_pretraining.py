@@ -42,6 +42,7 @@ def made(tmp_path_factory):
     return pretrain(PretrainConfig.load("gridworld", TINY), folder=folder, progress=False)
 
 
+@pytest.mark.slow
 def test_it_leaves_a_planner_that_plain_transformers_loads(made):
     assert made.steps == 20 and made.accuracy is not None
     model = transformers.AutoModelForImageTextToText.from_pretrained(made.planner)
@@ -62,6 +63,7 @@ def test_it_leaves_a_planner_that_plain_transformers_loads(made):
     assert again.levels[0] == made.accuracy.levels[0]
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on(tmp_path):
     process = start(tmp_path / "run", "steps=100000")
     state = tmp_path / "run" / "training.pt"
@@ -77,6 +79,7 @@ def test_an_interrupted_run_goes_on(tmp_path):
     assert result.steps >= 5 and result.accuracy is not None
 
 
+@pytest.mark.slow
 def test_a_damaged_state_is_named(made, tmp_path):
     import shutil
 
@@ -86,6 +89,7 @@ def test_a_damaged_state_is_named(made, tmp_path):
         resume_pretraining(tmp_path / "run", progress=False)
 
 
+@pytest.mark.slow
 def test_a_folder_with_a_run_is_not_overwritten(made):
     with pytest.raises(RunFolderError, match="already holds a run"):
         pretrain(PretrainConfig.load("gridworld", TINY), folder=made.folder, progress=False)
@@ -127,6 +131,7 @@ class TestShippedPlanner:
         )
         assert found.mean > 0.95
 
+    @pytest.mark.slow
     def test_a_folder_of_the_same_name_goes_first(self, made, tmp_path, monkeypatch):
         (tmp_path / "gridworld").symlink_to(made.planner)
         monkeypatch.chdir(tmp_path)

@@ -352,6 +352,7 @@ class TestCommandLine:
         assert "success rate" in capsys.readouterr().out
         assert len(json.loads(out.read_text())) == 2
 
+    @pytest.mark.slow
     def test_bench_ends_with_one_json_object(self, tmp_path, capsys):
         out = tmp_path / "render.json"
         assert main(["bench", "render", "--quick", "--out", str(out)]) == 0

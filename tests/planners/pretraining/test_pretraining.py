@@ -97,6 +97,7 @@ class TestDemonstrations:
         assert any("pick up" in m or "grab" in m or "take" in m for m in missions)
         assert any("then" in m or "after" in m or "once" in m or "and" in m for m in missions)
 
+    @pytest.mark.slow
     def test_files_are_read_back_and_kept(self, tmp_path, demonstrations):
         save_demonstrations(tmp_path / "a.npz", demonstrations)
         for one, other in zip(demonstrations, load_demonstrations(tmp_path / "a.npz"), strict=True):
@@ -227,6 +228,7 @@ class TestExamples:
         assert not (tasks == TASKS.index("scene")).any()
 
 
+@pytest.mark.slow
 def test_training_learns_and_goes_on_from_its_state(tiny, demonstrations):
     _, form = tiny
     examples = Examples(demonstrations, ACTIONS, form, WAYS.maps)
@@ -268,6 +270,7 @@ class TestSight:
         assert words[CODE[Cell("ball", "blue")]] == ("ball", "blue")
         assert words[CODE[Cell("empty")]] == words[CODE[Cell("wall", "grey")]] == ()
 
+    @pytest.mark.slow
     def test_the_encoder_learns_which_cells_a_patch_shows(self, tiny, demonstrations):
         _, form = tiny
         examples = Examples(demonstrations, ACTIONS, form, WAYS.maps)
