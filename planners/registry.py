@@ -9,7 +9,7 @@ from typing import Any
 from hier.envs.errors import ConfigError, UnknownNameError
 from hier.planners.protocol import Planner
 
-NONE = "none"  # flat reinforcement learning: no planner, everything else the same
+NONE = "none"  # flat reinforcement learning: no planner, everything else unchanged
 PLANNERS: dict[str, str] = {
     "endpoint": "hier.planners.endpoint.planner.EndpointPlanner",
     "llm": "hier.planners.language.planner.LLMPlanner",
@@ -19,7 +19,7 @@ PLANNERS: dict[str, str] = {
     "random": "hier.planners.scripted.RandomPlanner",
     "vlm": "hier.planners.language.planner.VLMPlanner",
 }
-_GIVEN = ("seed", "domain")  # what a run gives every planner that takes it
+_GIVEN = ("seed", "domain")  # options that a run adds for planners that take them
 
 
 def planner_names() -> list[str]:
@@ -28,7 +28,7 @@ def planner_names() -> list[str]:
 
 
 def planner_class(name: str) -> type[Any]:
-    """The class behind a name or a dotted path ``package.module.Class``.
+    """The class of a registered name or a dotted path ``package.module.Class``.
 
     Raises:
         UnknownNameError: for an unknown name.

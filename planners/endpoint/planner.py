@@ -1,4 +1,4 @@
-"""A planner behind any server that speaks OpenAI's chat completions."""
+"""A planner behind any server with OpenAI's chat completions."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _COUNTS = ("queries", "unparsed", "fallbacks", "cache_hits", "seconds")
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """What asking one query brought, gathered in a thread and counted outside it."""
+    """The result of one query, gathered in a thread and counted outside it."""
 
     log_probs: NDArray[np.float32] | None
     unparsed: int = 0
@@ -52,55 +52,55 @@ class _Attempt:
 class EndpointPlanner:
     """Asks a chat model over HTTP for one of the candidates.
 
-    The model sees mission, scene in words, recent subgoals with outcomes and numbered candidates
-    in a user message (some chat templates know no system role), before it the pictures. Where its
-    proposals were rejected the conversation goes on: each proposal as the assistant's message, then
-    the user's with the advantage and the candidates left; the roles alternate strictly.
+    A user message holds the pictures, the mission, the scene in words, recent subgoals with their
+    outcomes and the numbered candidates (some chat templates have no system role). Each rejected
+    proposal then adds an assistant message with the proposal and a user message with its advantage
+    and the candidates left; the roles alternate strictly.
 
-    Its answer must be a candidate's sentence: letter case, outer blanks and a full stop are
-    forgiven, a number is not. What is none, a rejected subgoal included, is counted
-    (``unparsed``) and asked again once, the complaint as a further message; then the fall-back
-    decides. A lone candidate is not asked about.
+    The answer must be a candidate's sentence; letter case, outer blanks and a full stop do not
+    matter, and a number is no answer. Any other answer, such as a rejected subgoal, is counted
+    (``unparsed``) and the model is asked once more, with a complaint as a further message; then the
+    fall-back decides. The model is not asked about a single candidate.
 
-    Where the server gives log-probabilities they become a distribution over the candidates, see
-    :func:`.answer_log_probs`; elsewhere the answer gets ``confidence`` and the
-    others share the rest.
+    If the server gives log-probabilities, they become a distribution over the candidates, see
+    :func:`.answer_log_probs`; otherwise the answer gets ``confidence`` and the other candidates
+    share the rest.
 
-    When the server does not answer (see :class:`.ChatServer`) training goes on
-    with the fall-back, with one warning; ``stats()["fallbacks"]`` tells how often. Queries after
-    the server's return are answered by it again.
+    While the server does not answer (see :class:`.ChatServer`), the fall-back decides, with one
+    warning; ``stats()["fallbacks"]`` counts these queries.
 
     Args:
-        model: the server's name for it.
-        base_url: where the server listens, up to and including ``/v1``.
+        model: the server's name of the model.
+        base_url: the server's address, up to and including ``/v1``.
         api_key_env: *name* of the environment variable that holds the key, which need not be set
             for a server without keys.
-        images: what to send: ``view`` (what is seen now; also ``True``), another of the domain's
-            pictures such as ``map`` (all that was seen), ``both`` of them, or ``False`` for
-            nothing. Pictures need a model with image input.
-        scale: screen pixels per image pixel; ``None`` makes pictures about 448 pixels wide.
-        as_trained: ask the bare question on which ``hier pretrain`` trains, for its models behind a
-            server; other models need the candidates listed. Such a model reads no conversation:
-            after a rejection it is asked the same, and what it says of the candidates left counts;
-            a complaint is appended to the question.
+        images: ``view`` sends a picture of what is seen now (so does ``True``), another name of the
+            domain's pictures such as ``map`` sends that one, ``both`` sends both, and ``False``
+            sends none. Pictures need a model with image input.
+        scale: factor by which pictures are enlarged; ``None`` makes them about 448 pixels wide.
+        as_trained: ask the question on which ``hier pretrain`` trains, without the candidates, for
+            its models behind a server. Such a model reads no conversation: after a rejection the
+            question stays the same, and the answer's probabilities are restricted to the
+            candidates left; a complaint is appended to the question.
         logprobs: ask for log-probabilities.
-        timeout: seconds a reply may take.
+        timeout: longest time for a reply, in seconds.
         retries: further attempts after time-outs, lost connections, 429, 5xx, malformed replies.
-        backoff: seconds before the first of them, doubled each time, with jitter.
-        cooldown: seconds for which a dead server is left alone before one query tries it again.
-        concurrency: requests under way at once.
-        cache: folder for answers, see :class:`.AnswerCache`; ``None``: none.
+        backoff: seconds before the second attempt, doubled before each further one, with jitter.
+        cooldown: seconds for which a dead server gets no requests, before one query tries again.
+        concurrency: most requests at the same time.
+        cache: folder for answers, see :class:`.AnswerCache`; ``None`` for no cache.
         fallback: for queries without a usable answer: ``random`` (no preference), ``oracle`` (the
             privileged expert), ``first`` (the first candidate) or ``error`` (stop).
         confidence: probability of an answer without log-probabilities, in (0, 1).
-        max_tokens: longest answer; a subgoal takes about ten.
-        request: more fields of the request body, over our own; ``null`` removes one. For example
+        max_tokens: longest answer, in tokens; a subgoal takes about ten.
+        request: more fields of the request body, which override the default ones; ``null`` removes
+            a field. For example
             ``{"max_tokens": null, "max_completion_tokens": 24}`` for OpenAI's newer models, or
             ``{"chat_template_kwargs": {"enable_thinking": false}}`` for reasoning models.
-        check: ask the server a question at start-up, to complain at once about a wrong address, a
-            wrong model, or one that does not see; off to start before the server does.
-        domain: whose pictures; see :func:`hier.envs.registry.default_domain` for the default.
-        seed: sent along when ``request`` sets a temperature above our 0.
+        check: send a request at start-up, which finds a wrong address, a wrong model, or a model
+            without image input; ``False`` allows the planner to start before the server.
+        domain: supplies the pictures; see :func:`.default_domain` for the default.
+        seed: sent if ``request`` sets a temperature above the default of 0.
 
     Raises:
         ConfigError: for an option out of range.
@@ -193,7 +193,7 @@ class EndpointPlanner:
             PlannerError: if a query has no usable answer and ``fallback`` is ``error``.
         """
         started = time.perf_counter()
-        # Percepts are live: they are read here, before any thread runs.
+        # The next step changes percepts, so they are read here, before any thread runs.
         asked = [query for query in queries if len(query.candidates) > 1]
         talks = [self._talk(query) for query in asked]
         attempts = iter(list(self._pool.map(self._ask, asked, talks)))
@@ -223,7 +223,7 @@ class EndpointPlanner:
 
     def _ask(self, query: PlannerQuery, talk: tuple[list[str], tuple[str, ...]]) -> _Attempt:
         turns, pictures = talk
-        # The bare question does not say what was rejected, so its answer may be that.
+        # The question of pre-training omits rejections, so its answer may be a rejected one.
         among = query.offered if self._as_trained and query.offered else query.candidates
         hits = 0
         for unparsed in range(2):
@@ -246,7 +246,11 @@ class EndpointPlanner:
             if self._as_trained:
                 turns = [f"{turns[0]}\n\n{COMPLAINT}"]
             else:
-                turns = [*turns, said or "(nothing)", COMPLAINT]  # some refuse empty messages
+                turns = [
+                    *turns,
+                    said or "(nothing)",
+                    COMPLAINT,
+                ]  # some servers refuse empty messages
         return _Attempt(None, 2, hits, f"it answered {said!r}")
 
     def _log_probs(

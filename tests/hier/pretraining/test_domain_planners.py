@@ -113,7 +113,9 @@ def test_who_learned_without_pictures_can_be_judged_under_a_planner_that_looks(t
 
 
 def test_a_domain_without_a_planner_says_what_to_do():
-    with pytest.raises(ConfigError, match=r"'corridor' has no built-in planner; set planner\.model"):
+    with pytest.raises(
+        ConfigError, match=r"'corridor' has no built-in planner; set planner\.model"
+    ):
         VLMPlanner(domain=envs.domain_named("tests.envs.test_domain:Corridor"))
 
 
