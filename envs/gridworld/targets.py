@@ -1,7 +1,7 @@
 """Where a gridworld subgoal points on the map, in compiled code.
 
 The same function serves the subgoal space (one percept at a time, for planners and tests) and
-perception's grounding (all environments at every step).
+the grounding of perception (all environments at every step).
 """
 
 from __future__ import annotations
@@ -11,17 +11,8 @@ import numpy as np
 from hier.envs.compiled import compiled
 from hier.envs.gridworld.cells import DOOR_STATES, EMPTY, KINDS, UNSEEN
 
-EXPLORE, GO_TO, PICK_UP, OPEN, DROP, PUT_NEXT_TO, TOGGLE, REACH = range(8)
-VERBS = (
-    "explore",
-    "go to",
-    "pick up",
-    "open",
-    "drop",
-    "put next to",
-    "toggle",
-    "reach",
-)
+VERBS = ("explore", "go to", "pick up", "open", "drop", "put next to", "toggle", "reach")
+_EXPLORE, _GO_TO, _, _OPEN, _DROP, _PUT_NEXT_TO, _, _REACH = range(len(VERBS))  # as integers
 WHERE = ("", "left", "right", "front", "behind")
 ANY = 254  # color or kind left open
 _DOOR = KINDS.index("door")
@@ -33,7 +24,7 @@ _LOCKED_STATE = DOOR_STATES.index("locked")
 
 @compiled
 def _matches(code, color, kind, color_of, kind_of):
-    return (kind == 254 or kind_of[code] == kind) and (color == 254 or color_of[code] == color)
+    return (kind == ANY or kind_of[code] == kind) and (color == ANY or color_of[code] == color)
 
 
 @compiled
@@ -52,9 +43,10 @@ def _on_side(where, x, y, start):
 
 @compiled
 def keeps_ways_open(cells, x, y, ax, ay, walkable, kind_of):
-    # Where BabyAI's bot drops things. Among the eight cells around, the free ones (the agent's
-    # too) stay connected, free and occupied changing over at most twice; and whatever else is
-    # there, a door above all, keeps a free cell beside it in the ring.
+    # Whether a thing at (x, y) would block no way; BabyAI's bot has the same rule for dropping. Of
+    # the eight cells around, the free ones (the agent's too) stay connected: along the ring, free
+    # and occupied change at most twice. And whatever else is there, a door above all, keeps a free
+    # cell beside it in the ring.
     dxs = (-1, 0, 1, 1, 1, 0, -1, -1)
     dys = (-1, -1, -1, 0, 1, 1, 1, 0)
     changes = 0
@@ -90,7 +82,7 @@ def _points_at(
 ):
     code = cells[y, x]
     underfoot = x == ax and y == ay
-    if verb == 0:
+    if verb == _EXPLORE:
         # A frontier: unseen, beside a cell one can stand on.
         return code == UNSEEN and (
             walkable[cells[y, x - 1]]
@@ -98,19 +90,19 @@ def _points_at(
             or walkable[cells[y - 1, x]]
             or walkable[cells[y + 1, x]]
         )
-    if verb == 7:
+    if verb == _REACH:
         return kind_of[code] == _GOAL
-    if verb == 4:
+    if verb == _DROP:
         return (
             code == EMPTY
             and not underfoot
             and (lenient or keeps_ways_open(cells, x, y, ax, ay, walkable, kind_of))
         )
-    if underfoot and not (lenient and (verb == 1 or verb == 5)):
+    if underfoot and not (lenient and verb in (_GO_TO, _PUT_NEXT_TO)):
         return False
-    if verb == 5:
+    if verb == _PUT_NEXT_TO:
         return code == EMPTY and _beside(cells, x, y, color, kind, where, kind_of, color_of)
-    if verb == 3:
+    if verb == _OPEN:
         state = state_of[code]
         if state == _OPEN_STATE or (state == _LOCKED_STATE and not lenient):
             return False
@@ -124,9 +116,10 @@ def mark_targets(
 ):
     """Mark the map cells a subgoal points at.
 
-    Where nothing better is known, *open* takes a locked door, *drop* a free cell that blocks a way,
-    and *go to* and *put next to* the agent's own cell, which it has to leave first (it stands in
-    the doorway meant, or on the last free cell beside the object).
+    If there is no better cell, the rules are lenient: *open* takes a locked door, *drop* a free
+    cell that blocks a way, and *go to* and *put next to* the agent's own cell, which it has to
+    leave first (it stands in the doorway that is meant, or on the last free cell beside the
+    object).
 
     Args:
         cells: ``(size, size)`` uint8 map.
@@ -141,7 +134,7 @@ def mark_targets(
         The number of cells marked.
     """
     count = 0
-    grow = 1 if verb == 0 else 0
+    grow = 1 if verb == _EXPLORE else 0
     for lenient in (False, True):
         for y in range(bounds[1] - grow, bounds[3] + 1 + grow):
             for x in range(bounds[0] - grow, bounds[2] + 1 + grow):
@@ -151,7 +144,7 @@ def mark_targets(
                 ):  # fmt: skip
                     out[y, x] = True
                     count += 1
-        if count > 0 or not (verb == 1 or verb == 3 or verb == 4 or verb == 5):
+        if count > 0 or verb not in (_GO_TO, _OPEN, _DROP, _PUT_NEXT_TO):
             break
     return count
 

@@ -22,8 +22,8 @@ class FetchRelabeling:
     """Moves the red target; implements :class:`hier.envs.domain.Relabeling`.
 
     It applies to *reach the red target*, *push* and *carry*; the other subgoals are about the
-    block, which it cannot move. A *push* needs a new target for which the gripper is behind the block.
-    Flat control pursues the mission: the block is to be at the target, if there is one.
+    block, which it cannot move. A *push* needs a new target for which the gripper is behind the
+    block. Flat control pursues the mission: the block is to be at the target, if there is one.
     """
 
     def relabel(

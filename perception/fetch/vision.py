@@ -14,7 +14,7 @@ from hier.envs.fetch.percept import SIDE
 # Hue (OpenCV's half degrees), saturation and value: lowest and highest of each color.
 _YELLOW = (((18, 110, 50), (36, 255, 255)),)
 _RED = (((0, 120, 60), (8, 255, 255)), ((172, 120, 60), (180, 255, 255)))  # at both ends
-_METRES = FIELD / PIXELS  # a pixel
+_METERS = FIELD / PIXELS  # a pixel
 _FEWEST = 3  # pixels that count as seeing anything
 _HIDDEN = 0.85  # share of what a whole thing covers, below which part of it is hidden
 _DOUBT = 0.1  # weight of a sight that shows a part
@@ -41,7 +41,7 @@ def _areas() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Pixels that the whole block, at its narrowest, and the target cover in each view."""
     heights = np.deg2rad([elevation for _, elevation in VIEWS])
     block = SIDE**2 * (np.cos(heights) + np.abs(np.sin(heights)))
-    return block / _METRES**2, np.full(len(VIEWS), np.pi * 0.02**2 / _METRES**2)
+    return block / _METERS**2, np.full(len(VIEWS), np.pi * 0.02**2 / _METERS**2)
 
 
 _BLOCK_AREA, _TARGET_AREA = _areas()
@@ -70,7 +70,7 @@ def _see(frame: NDArray[np.uint8], limits: Any, areas: NDArray[np.float64]) -> S
             continue
         # A pixel's middle, not its corner.
         column, row = moments["m10"] / covered + 0.5, moments["m01"] / covered + 0.5
-        points[k] = (column - PIXELS / 2) * _METRES, (PIXELS / 2 - row) * _METRES
+        points[k] = (column - PIXELS / 2) * _METERS, (PIXELS / 2 - row) * _METERS
         weights[k] = 1.0 if covered >= _HIDDEN * area else _DOUBT
     return Sight(points, weights)
 
