@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from hier.envs.domain import batched
 from hier.envs.registry import domain_named, make_env
 from hier.envs.subgoal import Outcome, Subgoal
 from hier.planners.language.planner import VLMPlanner
@@ -128,10 +129,10 @@ def make_queries(seed: int) -> list[PlannerQuery]:
     for i in range(ENVIRONMENTS):
         env, tracker = make_env(LEVELS[i % len(LEVELS)]), domain.tracker(1)
         observation, _ = env.reset(seed=seed + i)
-        tracker.reset({key: value[None] for key, value in observation.items()})
+        tracker.reset(batched(observation))
         for _ in range(12):
             observation, *_ = env.step(int(rng.choice([0, 1, 2, 2])))
-            tracker.update({key: value[None] for key, value in observation.items()})
+            tracker.update(batched(observation))
         percept = tracker.percept(0).snapshot()
         candidates = list(dict.fromkeys([*space.candidates(percept), *spare]))[:CANDIDATES]
         tried = tuple((subgoal, Outcome.DONE) for subgoal in candidates[: i % 3])
