@@ -86,6 +86,7 @@ def forward_optimum(lambda_a):
     return np.array(rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("algorithm", "form", "kind", "ent_coef"),
     [

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import hier.run.sweep
 from hier import HierConfig, train
 from hier.bench import run_suite
 from hier.bench.disturbance import NONE, FixedPlan, play
@@ -80,7 +81,22 @@ class TestPlay:
 
 
 @pytest.mark.slow
+class InThisProcess:
+    """Stands for a pool of processes, each of which would import everything anew."""
+
+    def __init__(self, *_, **__):
+        self.map = map
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+
 def test_quick(tmp_path, monkeypatch):
+    # The suite on lava is tried with its processes.
+    monkeypatch.setattr(hier.run.sweep, "ProcessPoolExecutor", InThisProcess)
     monkeypatch.chdir(tmp_path)  # runs go to the working folder
     result = run_suite("disturbance", quick=True, out=tmp_path / "result.json")
     assert (tmp_path / "result.png").read_bytes().startswith(b"\x89PNG")

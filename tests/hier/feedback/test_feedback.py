@@ -409,7 +409,8 @@ class TestLoop:
 
     @pytest.mark.parametrize("objective", ["archer", "grpo", "step_dpo", "inverse_rl"])
     def test_every_objective_runs(self, objective, tmp_path):
-        config = HierConfig.load("demo", [*SMALL, f"feedback.objective={objective}"])
+        few = ["total_timesteps=768", f"feedback.objective={objective}"]
+        config = HierConfig.load("demo", [*SMALL, *few])
         folder = train(config, folder=tmp_path / "run", progress=False).folder
         assert VLMPlanner(str(folder / "planner")).version >= 2
 

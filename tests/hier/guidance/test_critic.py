@@ -30,6 +30,7 @@ def learn(critic, transitions, updates, kl_coef):
     critic.learn(updates, kl_coef)
 
 
+@pytest.mark.slow
 class TestValues:
     def test_a_two_state_process(self):
         """In 0, a earns 1 and stays for two steps, b moves to 1; from 1, a ends with 3."""

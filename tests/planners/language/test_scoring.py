@@ -153,6 +153,7 @@ def test_what_generate_writes_is_scored_as_generate_scores_it(family, planner_of
     assert torch.allclose(torch.cat(scores.log_probs), expected, rtol=0, atol=TOLERANCE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_an_adapter_learns_and_its_reference_stays(family, checkpoint, queries, tmp_path):
     planner = open_planner(family, checkpoint(family), lora=4)
