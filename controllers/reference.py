@@ -266,7 +266,7 @@ class ReferencePolicy(nn.Module):
         except (OSError, SafetensorError, TypeError, KeyError, ValueError, RuntimeError) as error:
             raise RunFolderError(
                 f"{file} is no readable reference policy for this observation space "
-                f"({type(error).__name__}: {error}); delete it to distil anew"
+                f"({type(error).__name__}: {error}); delete it to distill anew"
             ) from error
         for key, kept in policy._kept.items():
             kept.extend(tensors.get(f"answers.{key}", torch.empty(0)).numpy())

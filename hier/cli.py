@@ -218,15 +218,11 @@ def _plan(
         advantages = [""] * len(found.candidates)
         if found.advantages is not None:
             advantages = [f"{advantage:+.3f}" for advantage in found.advantages]
-        rows = sorted(
-            (
-                (f"{p:.3f}", advantage, str(g), "chosen" if g == found.chosen else "")
-                for p, advantage, g in zip(
-                    found.probabilities, advantages, found.candidates, strict=True
-                )
-            ),
-            reverse=True,
-        )
+        columns = zip(found.probabilities, advantages, found.candidates, strict=True)
+        rows = [
+            [f"{p:.3f}", advantage, str(g), "chosen" if g == found.chosen else ""]
+            for p, advantage, g in sorted(columns, key=lambda column: -column[0])
+        ]
     _save_picture(out, found.picture)
     print(f"mission: {found.mission}\n{found.scene}")
     _print_table(header, rows)

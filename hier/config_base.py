@@ -61,7 +61,7 @@ class Settings(Section):
     keys_command: ClassVar[str] = ""
 
     name: str = Field("run", min_length=1, description="prefix of the run folder")
-    seed: int = Field(0, ge=0, description="of everything random in training")
+    seed: int = Field(0, ge=0, description="random seed of the whole run")
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], *, source: str = "configuration") -> Self:

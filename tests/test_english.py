@@ -40,7 +40,7 @@ BRITISH = re.compile(
     r"|skilful|wilful|fulfil|instalment|distils?)$"
 )
 # Must not change: what a built-in planner learned to read, and names in old checkpoints.
-LITERALS = ("square metres of floor", "FetchRelabelling", "MazeRelabelling")
+LITERALS = ("square metres of floor", "fulfil its mission", "FetchRelabelling", "MazeRelabelling")
 # Phrases that a reader has to read twice.
 UNCLEAR = re.compile(
     r"\b(told|obeyed|that ships|which ships|the same (two|three)|ha(s|ve|d) (a|its|their) say"

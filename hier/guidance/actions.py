@@ -58,7 +58,7 @@ class Indifferent:
 
 
 class ActionDistillation(BaseCallback):
-    """Asks the planner for actions in states the controller visits, and distils the answers.
+    """Asks the planner for actions in states the controller visits, and distills the answers.
 
     In each rollout a quarter of the answers left is asked, in states drawn at random, so that the
     reference sees states of each stage of training; then it learns from all so far. Checkpoints

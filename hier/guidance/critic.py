@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hier.envs.domain import CriticState
+from hier.envs.domain import CRITIC_VIEW, CriticState
 from hier.guidance.soft_choice import soft_value
 
 MAX_CANDIDATES = 32  # of the next state's, the likeliest; more would be most of the buffer
@@ -48,9 +48,10 @@ class SubgoalQ(nn.Module):
         self.far = nn.Conv2d(channels, channels, 3)
         self.mission = nn.EmbeddingBag(n_words, channels, mode="mean", padding_idx=0)
         aim = subgoal_size + channels
+        seen = channels * (CRITIC_VIEW // 3 - 2) ** 2  # after both convolutions
         self.condition = nn.Linear(aim, 2 * channels)
         self.heads = nn.ModuleList(
-            nn.Sequential(nn.Linear(channels * 9 + aim, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+            nn.Sequential(nn.Linear(seen + aim, hidden), nn.ReLU(), nn.Linear(hidden, 1))
             for _ in "12"
         )
 
@@ -58,7 +59,7 @@ class SubgoalQ(nn.Module):
         """Values in units of discounted environment reward.
 
         Args:
-            map_: ``(B, 15, 15)`` int64 codes.
+            map_: ``(B, CRITIC_VIEW, CRITIC_VIEW)`` int64 codes.
             mission: ``(B, L)`` int64 word ids.
             subgoals: ``(B, n, k)`` float32.
 
@@ -67,7 +68,7 @@ class SubgoalQ(nn.Module):
         """
         b, n, _ = subgoals.shape
         x = torch.relu(self.near(self.cells(map_).permute(0, 3, 1, 2)))
-        x = self.far(x)  # (B, C, 3, 3)
+        x = self.far(x)
         words = self.mission(mission)[:, None].expand(b, n, -1)
         aim = torch.cat([subgoals, words], dim=-1)
         scale, shift = self.condition(aim)[..., None, None].chunk(2, dim=2)

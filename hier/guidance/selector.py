@@ -132,8 +132,8 @@ class GuidedSelector:
 
     def _prior(self, query: PlannerQuery, reply: PlannerReply) -> NDArray[np.float64]:
         """The planner's opinion, doubted."""
-        favourite = query.candidates[int(np.argmax(reply.log_probs))]
-        last = next((how for g, how in reversed(query.recent) if g == favourite), Outcome.DONE)
+        favorite = query.candidates[int(np.argmax(reply.log_probs))]
+        last = next((how for g, how in reversed(query.recent) if g == favorite), Outcome.DONE)
         return smoothed_prior(reply.log_probs, self.doubt.share(again=last != Outcome.DONE))
 
     def _ask_again(self, planner: Planner, states: Sequence[_Deliberation], kl_coef: float) -> None:

@@ -157,7 +157,7 @@ def test_files_that_are_missing_damaged_or_for_others_are_refused(tmp_path):
     with pytest.raises(RunFolderError, match="size mismatch"):
         ReferencePolicy.load(file, other)
     file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(RunFolderError, match="delete it to distil anew"):
+    with pytest.raises(RunFolderError, match="delete it to distill anew"):
         ReferencePolicy.load(file, SPACE)
 
 

@@ -276,7 +276,7 @@ SMALL = [
 
 
 @pytest.fixture(scope="module")
-def train_and_compare(tmp_path_factory):
+def taught(tmp_path_factory):
     config = HierConfig.load("demo", SMALL)
     return train(config, folder=tmp_path_factory.mktemp("loop") / "run", progress=False)
 
@@ -533,5 +533,5 @@ class TestCompare:
 
     def test_a_run_without_feedback_is_refused(self, tmp_path):
         RunFolder.create(HierConfig.load("demo"), tmp_path / "run")
-        with pytest.raises(RunFolderError, match="learned nothing"):
+        with pytest.raises(RunFolderError, match="none was fine-tuned"):
             compare(HierConfig.load("demo"), ["gridworld", str(tmp_path / "run")])
