@@ -219,14 +219,21 @@ def _told(space: SubgoalSpace, percept: Any) -> Any:
 
 
 def _check_observation(env: gym.Env, observation: Any) -> None:
+    within = getattr(env.observation_space, "spaces", {})
     require(
-        env.observation_space.contains(observation),
-        f"an observation is not in the environment's observation_space: {observation}",
+        isinstance(env.observation_space, gym.spaces.Dict) and "mission" in within,
+        "observation_space must be a Dict with 'mission', the words' ids",
     )
+    require(isinstance(observation, dict), "an observation must be a dict")
     require(
-        isinstance(observation, dict) and "mission" in observation,
-        "an observation must be a dict with 'mission', the words' ids",
+        observation.keys() == within.keys(),
+        f"an observation has {sorted(observation)}, the observation_space {sorted(within)}",
     )
+    for key, value in observation.items():
+        require(
+            within[key].contains(value),
+            f"an observation's {key!r} is not in the observation_space",
+        )
 
 
 def _check_snapshots(space: SubgoalSpace, episode: _Episode) -> None:
@@ -315,7 +322,7 @@ def _check_controller_side(level: _Level, seed: int) -> None:
     tracker.reset(batch)
     percept = tracker.percept(0).snapshot()
     candidates = level.space.candidates(percept)
-    assert isinstance(env.observation_space, gym.spaces.Dict)
+    assert isinstance(env.observation_space, gym.spaces.Dict)  # see _check_observation
     spaces = tracker.controller_spaces(env.observation_space)
     for subgoal in candidates:
         tracker.pursue(0, subgoal)

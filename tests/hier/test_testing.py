@@ -140,7 +140,7 @@ DOMAINS = {
     ),
     "is_success=None": env_but(step=without_success),
     "another observation in each environment": env_but(reset=unseeded),
-    "not in the environment's observation_space": env_but(step=flat_image),
+    "'image' is not in the observation_space": env_but(step=flat_image),
     "'fly', which is no candidate": env_but(expert=lambda self: NoExpert()),
     "render() must give": env_but(render=lambda self: None),
     "random_action() gives 7.5": Broken(random_action=lambda env, rng: 7.5),

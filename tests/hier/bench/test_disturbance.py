@@ -80,7 +80,6 @@ class TestPlay:
         assert same >= 5  # in the others something failed, which it tries again
 
 
-@pytest.mark.slow
 class InThisProcess:
     """Stands for a pool of processes, each of which would import everything anew."""
 
@@ -94,6 +93,7 @@ class InThisProcess:
         pass
 
 
+@pytest.mark.slow
 def test_quick(tmp_path, monkeypatch):
     # The suite on lava is tried with its processes.
     monkeypatch.setattr(hier.run.sweep, "ProcessPoolExecutor", InThisProcess)
