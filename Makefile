@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 # A process per core; one that has nothing left to do takes over some of another's tests.
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
-.PHONY: help setup demo test test-fast check graph clean
+.PHONY: help setup demo test test-fast check types graph clean
 help:
 	@echo "make demo       train on BabyAI-UnlockPickup beside flat PPO and compare (a few minutes)"
 	@echo "make test       run all tests (about five minutes on two cores)"
@@ -35,8 +35,12 @@ graph: setup
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(MAKE) --no-print-directory types
+
+types: setup
 	@# Type checkers know no package-dir: they read the package through links.
-	@mkdir -p build/types/hier && ln -sfn $(CURDIR)/hier/* $(addprefix $(CURDIR)/,envs perception planners controllers) build/types/hier/
+	@rm -rf build/types && mkdir -p build/types/hier
+	@ln -s $(CURDIR)/hier/* $(addprefix $(CURDIR)/,envs perception planners controllers) build/types/hier/
 	MYPYPATH=build/types $(BIN)/mypy -p hier
 
 clean:
