@@ -44,5 +44,9 @@ class PerceptionError(UserError, RuntimeError):
     """A frame or an odometry reading is not one the perception understands."""
 
 
+class NotFiniteError(UserError, FloatingPointError):
+    """A reward, a value or a weight is infinite or NaN; the run stops before it spreads."""
+
+
 class RunFolderError(UserError, RuntimeError):
     """A run folder is missing, incomplete or damaged."""

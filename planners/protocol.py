@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -119,6 +120,8 @@ def check_reply(reply: Any, query: PlannerQuery, planner: Planner) -> PlannerRep
         raise PlannerError(
             f"planner {name} answered probabilities that sum to {total:.4g}; normalize log_probs"
         )
+    if math.isinf(reply.value):
+        raise PlannerError(f"planner {name} gave the value {reply.value}; give NaN where unknown")
     return reply
 
 

@@ -10,6 +10,7 @@ where success is rare, values that are learned from values alone may settle far 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hier.envs.domain import CRITIC_VIEW, CriticState
+from hier.envs.errors import NotFiniteError
 from hier.guidance.soft_choice import soft_value
 
 MAX_CANDIDATES = 32  # of the next state's, the likeliest; more would be most of the buffer
@@ -282,6 +284,12 @@ class SubgoalCritic:
             target = torch.lerp(target, known, self.monte_carlo)
         now = self.twins(before, batch["mission"], batch["subgoal"])[..., 0]
         loss = functional.mse_loss(now, target.expand_as(now))
+        if not math.isfinite(loss.item()):
+            raise NotFiniteError(
+                f"the critic's loss is {loss.item()} after {self.updates} updates; look at "
+                "rollout/ep_rew_mean for rewards that are too large, or lower "
+                "guidance.critic.learning_rate"
+            )
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()

@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from hier.controllers.guided import REFERENCE, reference_space
 from hier.controllers.hindsight import PAYS
 from hier.controllers.rewards import RewardWeights, SubgoalStep, shaping_reward
-from hier.envs.errors import ConfigError
+from hier.envs.errors import ConfigError, NotFiniteError
 from hier.envs.subgoal import Expert, Outcome, Subgoal
 from hier.hierarchy.lanes import Hierarchy
 from hier.hierarchy.records import SubgoalRecord
@@ -111,6 +111,12 @@ class HierarchicalVecEnv(VecEnvWrapper):
         observation: Any
         observation, env_rewards, dones, infos = self.venv.step_wait()
         self.seconds["env"] += time.perf_counter() - started
+        if not np.isfinite(env_rewards).all():
+            i = int(np.flatnonzero(~np.isfinite(env_rewards))[0])
+            raise NotFiniteError(
+                f"environment {i} gave the reward {env_rewards[i]} in step "
+                f"{self._accounts[i].length + 1} of its episode; mend the simulator's reward"
+            )
         ended = np.flatnonzero(dones).tolist()
         # The last frame of an ended episode counts too: SB3 hands it over in the info.
         latest = _with_terminal(observation, infos, ended) if ended else observation

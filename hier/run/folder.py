@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from hier.config import HierConfig
 from hier.config_base import Settings
-from hier.envs.errors import RunFolderError
+from hier.envs.errors import NotFiniteError, RunFolderError
 from hier.envs.files import atomic_write, recover_folder
 
 PACKAGES = (
@@ -156,15 +156,24 @@ class RunFolder:
 
         Raises:
             RunFolderError: if it cannot be written; earlier ones are untouched.
+            NotFiniteError: if the controller's weights are not finite; earlier ones are untouched.
         """
         path = self.checkpoints / f"step-{model.num_timesteps:010d}.zip"
+        kept = [old.name for old in self.checkpoint_files()]
+        for name, weights in model.policy.named_parameters():
+            if not weights.isfinite().all():
+                raise NotFiniteError(
+                    f"the controller's weights {name} are not finite after step "
+                    f"{model.num_timesteps}; {kept[-1] if kept else 'no checkpoint'} in "
+                    f"{self.checkpoints} is the last good one: hier train --resume {self.path}, or "
+                    "start anew with a lower controller.options.learning_rate"
+                )
         try:
             with atomic_write(path) as file:
                 model.save(file)
                 for part in parts:
                     part.save(self, file)
         except OSError as error:
-            kept = [old.name for old in self.checkpoint_files()]
             raise RunFolderError(
                 f"checkpoint {path} cannot be written ({error}); free some disk space, then go on "
                 f"with hier train --resume {self.path} from {kept[-1] if kept else 'the start'}"

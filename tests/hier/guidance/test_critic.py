@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from hier.envs.errors import NotFiniteError
 from hier.guidance.critic import MAX_CANDIDATES, SubgoalCritic, Transition
 from hier.guidance.soft_choice import soft_value
 from hier.perception.gridworld.tracker import CriticState
@@ -138,3 +139,14 @@ class TestBehavior:
         assert batch["reward"].min() == 150 and batch["reward"].max() == 249
         assert batch["log_probs"].shape == (500, MAX_CANDIDATES)
         assert np.isfinite(found.learn(3, 0.1)["loss"])
+
+
+def test_a_return_that_is_not_finite_stops_before_the_weights_change():
+    found = critic(warmup=0)
+    for _ in range(16):
+        found.add(Transition(state(0), 0, float("nan"), 0.0))
+    before = [weight.clone() for weight in found.twins.parameters()]
+    with pytest.raises(NotFiniteError, match="critic's loss is nan"):
+        found.learn(4, 0.1)
+    for weight, kept in zip(found.twins.parameters(), before, strict=True):
+        assert torch.equal(weight, kept)

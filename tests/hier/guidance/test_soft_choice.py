@@ -1,6 +1,8 @@
 """LINVIT's soft value and choice against their closed forms."""
 
+import decimal
 import math
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -66,6 +68,35 @@ class TestSoftChoice:
         for kl_coef in (0.0, *COEFS, math.inf):
             (found,) = soft_value(*wide, kl_coef)
             assert found == pytest.approx(soft_value(log_p, q, kl_coef), rel=1e-4, abs=1e-4)
+
+
+def precise_value(log_p, q, kl_coef):
+    """λ log Σ p exp(Q/λ) with 80 digits, p normalized."""
+    with decimal.localcontext(prec=80):
+        p = [Decimal(float(one)).exp() for one in log_p]
+        λ = Decimal(float(kl_coef))
+        odds = [a * (Decimal(float(b)) / λ).exp() for a, b in zip(p, q, strict=True)]
+        return float(λ * (sum(odds) / sum(p)).ln())
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kl_coef", [1e-4, 1e-3, 0.01, 1.0, 100.0, 1e4])
+def test_the_value_is_precise_for_sure_planners_and_any_coefficient(kl_coef, dtype):
+    rng = np.random.default_rng(1)
+    for least in (1e-30, 1e-9, 1e-3, 0.2):
+        for scale in (0.001, 0.1, 1.0):
+            p = np.maximum(rng.dirichlet(np.full(5, 0.2)), least)
+            log_p, q = np.log(p / p.sum()).astype(dtype), rng.normal(scale=scale, size=5)
+            expected = precise_value(log_p, q, kl_coef)
+            assert soft_value(log_p, q, kl_coef) == pytest.approx(expected, abs=1e-9, rel=1e-9)
+
+
+def test_the_value_is_finite_for_every_sure_planner():
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet(np.full(4, 0.05), size=200_000).astype(np.float32) + np.float32(1e-30)
+    log_p, q = np.log(p / p.sum(axis=1, keepdims=True)), rng.random((200_000, 4))
+    values = soft_value(log_p, q, 0.001)
+    assert (values <= q.max(axis=1)).all() and (values >= q.min(axis=1) - 0.001 * 70).all()
 
 
 def test_what_the_planner_rules_out_is_never_chosen():

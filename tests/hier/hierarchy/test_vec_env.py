@@ -9,6 +9,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from hier.config import HierConfig
 from hier.controllers.rewards import RewardWeights
 from hier.envs import make_env
+from hier.envs.errors import NotFiniteError
 from hier.envs.gridworld.subgoals import GridworldSubgoals
 from hier.hierarchy.lanes import Hierarchy
 from hier.hierarchy.vec_env import HierarchicalVecEnv, experts_of
@@ -158,6 +159,17 @@ def test_only_environments_that_need_a_plan_are_asked_in_one_batch():
         need = sum(1 for i in range(6) if dones[i] or "subgoal" in infos[i])
         # Ended episodes begin anew in one batch, closed subgoals in another.
         assert sum(planner.batches) == need and len(planner.batches) <= 2
+
+
+@pytest.mark.parametrize("reward", [float("nan"), float("inf")])
+def test_a_reward_that_is_not_finite_is_named(reward, monkeypatch):
+    env = build(Scripted("go to the yellow key"), n=2)
+    env.reset()
+    level = env.venv.envs[1]
+    step = level.step
+    monkeypatch.setattr(level, "step", lambda action: (step(action)[0], reward, False, False, {}))
+    with pytest.raises(NotFiniteError, match=r"environment 1 gave the reward (nan|inf) in step 1"):
+        env.step(np.zeros(2, int))
 
 
 def test_a_subgoal_times_out():

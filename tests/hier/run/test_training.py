@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from stable_baselines3 import PPO
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -19,7 +21,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from hier import HierConfig, evaluate, load, record, resume, train
 from hier.cli import main
 from hier.envs import make_env
-from hier.envs.errors import ConfigError, RunFolderError
+from hier.envs.errors import ConfigError, NotFiniteError, RunFolderError
 from hier.envs.files import atomic_write
 from hier.run.folder import RunFolder
 from hier.run.training import TrainingError
@@ -255,6 +257,24 @@ def test_a_truncated_checkpoint_falls_back_to_the_one_before(copied):
         file.write_bytes(b"not a zip")
     with pytest.warns(UserWarning), pytest.raises(RunFolderError, match="no readable checkpoint"):
         evaluate(folder.path, progress=False)
+
+
+@pytest.mark.slow
+def test_weights_that_are_not_finite_leave_the_last_checkpoint_as_it_is(copied, monkeypatch):
+    before = {file: file.read_bytes() for file in copied.checkpoint_files()}
+    train_once = PPO.train
+
+    def spoil(model):
+        train_once(model)
+        with torch.no_grad():
+            next(model.policy.parameters()).fill_(float("nan"))
+
+    monkeypatch.setattr(PPO, "train", spoil)
+    config = copied.config().override("total_timesteps=4096")
+    copied.config_file.write_text(config.to_yaml())
+    with pytest.raises(NotFiniteError, match=r"weights .* not finite after step .*--resume"):
+        resume(copied.path, progress=False)
+    assert {file: file.read_bytes() for file in copied.checkpoint_files()} == before
 
 
 @pytest.mark.slow
