@@ -52,10 +52,14 @@ class PlannerReply:
     Attributes:
         log_probs: ``(len(candidates),)`` float32, normalized natural logarithms.
         value: expected discounted return from here in the environment's reward, NaN if unknown.
+        states: ``(len(candidates) + 1, k)`` float32, the planner's hidden states that predict the
+            end of each candidate's answer, then the one at the end of the question; ``None`` for
+            planners without a value head.
     """
 
     log_probs: NDArray[np.float32]
     value: float = float("nan")
+    states: NDArray[np.float32] | None = None
 
 
 @runtime_checkable

@@ -242,14 +242,19 @@ class LanguagePlanner:
             with torch.no_grad():
                 values = self.loaded.value_head(scores.hidden.float()).squeeze(-1).tolist()
         replies = []
-        for totals, value in zip(scores.log_probs, values, strict=True):
+        for i, (totals, value) in enumerate(zip(scores.log_probs, values, strict=True)):
             log_probs = torch.log_softmax(totals.double() / self.temperature, dim=0)
             if not torch.isfinite(log_probs).all():
                 raise PlannerError(
                     f"planner model {self.model!r} answered numbers that are not finite in "
                     f"{self.loaded.network.dtype}; try planner.options.dtype=float32"
                 )
-            replies.append(PlannerReply(log_probs.float().cpu().numpy(), value))
+            states = None
+            if scores.states is not None and scores.hidden is not None:
+                states = (
+                    torch.cat([scores.states[i], scores.hidden[i : i + 1]]).float().cpu().numpy()
+                )
+            replies.append(PlannerReply(log_probs.float().cpu().numpy(), value, states))
         return replies
 
     def forget_answers(self) -> None:

@@ -52,10 +52,13 @@ class Scores(NamedTuple):
             tokens of natural logarithms; not normalized over the answers.
         hidden: ``(n_queries, hidden_size)``, the last hidden state of each prompt's last token,
             if requested.
+        states: per query ``(n_answers, hidden_size)``, the last hidden state that predicts each
+            answer's last token, the end of the turn, if requested.
     """
 
     log_probs: list[Tensor]
     hidden: Tensor | None = None
+    states: list[Tensor] | None = None
 
 
 def candidate_log_probs(
@@ -78,7 +81,7 @@ def candidate_log_probs(
         answers: per query, per candidate, the answer's token ids, none empty.
         strategy: one of :data:`STRATEGIES`, or ``auto`` for the fastest the model supports.
         grad: keep the graph, for fine-tuning; the caller chooses ``train()`` or ``eval()``.
-        hidden: also return the prompts' last hidden states.
+        hidden: also return the last hidden states of prompts and answers.
         max_rows: answers that ``expand`` scores at a time.
     """
     if strategy == "auto":
@@ -89,10 +92,12 @@ def candidate_log_probs(
         prefix = _read_prompts(model, encode(prompts), hidden)
         trees = [token_tree(tuple(map(tuple, some))) for some in answers]
         if strategy == "tree" and _sees_all(prefix.cache, max(t.depth for t in trees)):
-            totals = _score_trees(model, prefix, trees)
+            totals, states = _score_trees(model, prefix, trees)
         else:
-            totals = _score_expanded(model, prefix, answers, max_rows)
-    return Scores(list(totals.split([len(some) for some in answers])), prefix.hidden)
+            totals, states = _score_expanded(model, prefix, answers, max_rows)
+    counts = [len(some) for some in answers]
+    by_query = None if states is None else list(states.split(counts))
+    return Scores(list(totals.split(counts)), prefix.hidden, by_query)
 
 
 def score_naive(
@@ -105,12 +110,12 @@ def score_naive(
     hidden: bool = False,
 ) -> Scores:
     """Score by one full forward pass per answer, without cache and padding: the slow reference."""
-    log_probs, states = [], []
+    log_probs, at_prompt, at_end = [], [], []
     with torch.set_grad_enabled(grad):
         for prompt, some in zip(prompts, answers, strict=True):
             inputs = dict(encode([prompt]))
             ids = inputs.pop("input_ids")
-            length, totals = ids.shape[1], []
+            length, totals, ends = ids.shape[1], [], []
             for answer in some:
                 new = torch.tensor([list(answer)], device=ids.device)
                 outputs = model(
@@ -123,10 +128,13 @@ def score_naive(
                 logits = outputs.logits[0, length - 1 : -1]
                 chosen = logits.gather(1, new.T).squeeze(1).float()
                 totals.append((chosen - _normalizer(logits)).sum())
+                if hidden:
+                    ends.append(outputs.hidden_states[-1][0, -2])
             log_probs.append(torch.stack(totals))
             if hidden:
-                states.append(outputs.hidden_states[-1][0, length - 1])
-    return Scores(log_probs, torch.stack(states) if hidden else None)
+                at_prompt.append(outputs.hidden_states[-1][0, length - 1])
+                at_end.append(torch.stack(ends))
+    return Scores(log_probs, torch.stack(at_prompt), at_end) if hidden else Scores(log_probs)
 
 
 def strategy_for(model: Any, encode: Encode, prompt: Prompt, answers: Sequence[Answer]) -> str:
@@ -219,10 +227,11 @@ def _read_prompts(model: Any, inputs: Mapping[str, Any], hidden: bool) -> _Prefi
 
 def _go_on(
     model: Any, prefix: _Prefix, cache: Any, ids: Tensor, mask: Tensor, behind: Tensor
-) -> Tensor:
+) -> tuple[Tensor, Tensor | None]:
     """Logits ``(B, N, V)`` after the tokens ``ids`` ``(B, N)``, ``behind`` places after the prompt.
 
-    ``mask`` is ``(B, L + N)``, or additive and ``(B, 1, N, L + N)``.
+    ``mask`` is ``(B, L + N)``, or additive and ``(B, 1, N, L + N)``. The last hidden states
+    ``(B, N, hidden_size)`` come with them if those of the prompts were requested.
     """
     prepared = model.prepare_inputs_for_generation(
         ids,
@@ -234,10 +243,14 @@ def _go_on(
         is_first_iteration=False,
         **_extended(model, prefix.inputs, ids.shape[1]),
     )
-    return model(**prepared, return_dict=True).logits
+    hidden = prefix.hidden is not None
+    outputs = model(**prepared, output_hidden_states=hidden, return_dict=True)
+    return outputs.logits, outputs.hidden_states[-1] if hidden else None
 
 
-def _score_trees(model: Any, prefix: _Prefix, trees: Sequence[TokenTree]) -> Tensor:
+def _score_trees(
+    model: Any, prefix: _Prefix, trees: Sequence[TokenTree]
+) -> tuple[Tensor, Tensor | None]:
     # Attention mask: a fed token sees the prompt, its ancestors and itself.
     packed = pack_trees(trees)
     n = packed.ids.shape[1]
@@ -246,7 +259,7 @@ def _score_trees(model: Any, prefix: _Prefix, trees: Sequence[TokenTree]) -> Ten
     allowed = torch.cat([sees_prompt, torch.from_numpy(packed.sees).to(device)], dim=-1)
     mask = torch.zeros(allowed.shape, dtype=model.dtype, device=device)
     mask.masked_fill_(~allowed, torch.finfo(model.dtype).min)
-    logits = _go_on(
+    logits, hidden = _go_on(
         model,
         prefix,
         prefix.cache,
@@ -266,19 +279,25 @@ def _score_trees(model: Any, prefix: _Prefix, trees: Sequence[TokenTree]) -> Ten
     # An answer's is the sum over its edges.
     answer, edge = torch.from_numpy(packed.steps).to(device)
     totals = torch.zeros(sum(packed.counts), dtype=torch.float32, device=device)
-    return totals.index_add(0, answer, log_probs[edge])
+    totals = totals.index_add(0, answer, log_probs[edge])
+    if hidden is None or prefix.hidden is None:
+        return totals, None
+    # An answer's last edge leads from the state that predicts its end.
+    last = edge[torch.cat([answer[1:] != answer[:-1], answer.new_ones(1, dtype=torch.bool)])]
+    sources = torch.cat([prefix.hidden[:, None], hidden], dim=1)
+    return totals, sources[query[last], source[last]]
 
 
 def _score_expanded(
     model: Any, prefix: _Prefix, answers: Sequence[Sequence[Answer]], max_rows: int
-) -> Tensor:
+) -> tuple[Tensor, Tensor | None]:
     device = prefix.mask.device
     # The first token of every answer is predicted at the end of its prompt.
     flat = [(i, list(answer)) for i, some in enumerate(answers) for answer in some]
     query = torch.tensor([i for i, _ in flat], device=device)
     first = torch.tensor([answer[0] for _, answer in flat], device=device)
     totals = prefix.logits[query, first].float() - _normalizer(prefix.logits)[query]
-    parts = []
+    parts, states = [], list[Tensor]()
     for start in range(0, len(flat), max_rows):
         rows = query[start : start + max_rows]
         chunk = [answer for _, answer in flat[start : start + max_rows]]
@@ -290,7 +309,7 @@ def _score_expanded(
         # Repeat the prompt's row, cache included, for every answer.
         repeated = _Prefix(
             logits=prefix.logits,
-            hidden=None,
+            hidden=prefix.hidden,
             cache=None,
             mask=prefix.mask,
             last=None if prefix.last is None else prefix.last[..., rows, :],
@@ -303,10 +322,15 @@ def _score_expanded(
         )
         mask = torch.cat([prefix.mask[rows], prefix.mask.new_ones(len(rows), n)], dim=1)
         behind = torch.arange(1, n + 1, device=device).expand(len(rows), n)
-        logits = _go_on(model, repeated, _repeated(prefix.cache, rows), fed, mask, behind)
+        cache = _repeated(prefix.cache, rows)
+        logits, hidden = _go_on(model, repeated, cache, fed, mask, behind)
         chosen = logits.gather(2, wanted.clamp(min=0)[..., None]).squeeze(2).float()
         parts.append(((chosen - _normalizer(logits)) * (wanted >= 0)).sum(dim=1))
-    return totals + torch.cat(parts)
+        if hidden is not None and prefix.hidden is not None:
+            sources = torch.cat([prefix.hidden[rows, None], hidden], dim=1)
+            ends = torch.tensor([len(answer) - 1 for answer in chunk], device=device)
+            states.append(sources[torch.arange(len(chunk), device=device), ends])
+    return totals + torch.cat(parts), torch.cat(states) if states else None
 
 
 def _repeated(cache: Any, rows: Tensor) -> Any:

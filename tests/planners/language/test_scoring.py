@@ -101,6 +101,25 @@ def test_every_strategy_gives_the_same_numbers(family, planner_of, queries):
         assert torch.allclose(scored(planner, queries, "tree"), truth, rtol=0, atol=TOLERANCE)
 
 
+@pytest.mark.parametrize("adapted", [False, True])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_strategy_gives_the_same_states(family, adapted, checkpoint, queries):
+    planner = open_planner(family, checkpoint(family), lora=4 if adapted else None)
+    prompts = [planner.prompt(query) for query in queries]
+    answers = [planner.answers(query) for query in queries]
+    network, encode = planner.loaded.network, planner.encode
+    truth = score_naive(network, encode, prompts, answers, hidden=True)
+    assert truth.states is not None and truth.hidden is not None
+    for strategy in ("expand",) if family == "lfm2" else ("tree", "expand"):
+        scores = candidate_log_probs(
+            network, encode, prompts, answers, strategy=strategy, hidden=True, max_rows=5
+        )
+        torch.testing.assert_close(scores.hidden, truth.hidden, rtol=0, atol=TOLERANCE)
+        for found, expected, some in zip(scores.states, truth.states, answers, strict=True):
+            assert len(found) == len(some)
+            torch.testing.assert_close(found, expected, rtol=0, atol=TOLERANCE)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_strategy_is_found_by_measuring(family, planner_of, queries):
     planner = planner_of(family)
