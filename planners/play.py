@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hier.envs.domain import batched
 from hier.envs.registry import domain_of, make_env
 from hier.envs.subgoal import Expert, Outcome, Subgoal, outcome_of_step
-from hier.planners.protocol import RECENT, Planner, PlannerQuery, ask
+from hier.planners.protocol import RECENT, Planner, PlannerQuery, PlannerReply, ask
 
 # The numbers of steps below suit a domain whose controller has so many steps for one subgoal. They
 # are scaled in proportion where it has more or fewer.
@@ -62,6 +62,22 @@ class LabeledQuery(NamedTuple):
     step: int
 
 
+class Pursued(NamedTuple):
+    """A subgoal that ended.
+
+    Attributes:
+        reply: the planner's, when it was chosen.
+        choice: index of the subgoal among the candidates.
+        duration: environment steps.
+        outcome: how it ended.
+    """
+
+    reply: PlannerReply
+    choice: int
+    duration: int
+    outcome: Outcome
+
+
 class Player:
     """Plays episodes of one level with the domain's scripted controller.
 
@@ -75,6 +91,7 @@ class Player:
         ended: whether the environment ended the current episode. An episode is also cut off, not
             ended, after about six times the steps that the controller has for one subgoal: some
             mistakes cannot be undone, and then the expert goes round in circles.
+        success: whether the last step solved the level.
         reward: that of the last step.
         steps: environment steps since the episode began.
     """
@@ -90,7 +107,7 @@ class Player:
         self.space = self.domain.subgoal_space()
         self.tracker = self.domain.tracker(1)
         self.rng = np.random.default_rng()
-        self.ended = self._success = False
+        self.ended = self.success = False
         self.reward = 0.0
         self.steps = 0
         self._pace = self.controller.patience / _USUAL_PATIENCE
@@ -107,14 +124,28 @@ class Player:
         return self.domain.picture(percept, next(iter(self.domain.pictures)))
 
     def solve(self, planner: Planner, seed: int) -> bool:
-        """Play one level as it is, without mistakes, on a planner's subgoals.
+        """Play one level as it is on a planner's likeliest subgoals; whether it succeeded.
 
         Args:
-            planner: its likeliest candidate is pursued; a privileged one gets the expert.
+            planner: proposes subgoals; a privileged one gets the expert.
             seed: of the level.
+        """
+        for _ in self.pursue(planner, seed, lambda _, reply: int(np.argmax(reply.log_probs))):
+            pass
+        return self.success
 
-        Returns:
-            Whether the episode succeeded.
+    def pursue(
+        self, planner: Planner, seed: int, choose: Callable[[PlannerQuery, PlannerReply], int]
+    ) -> Iterator[Pursued]:
+        """Play one level as it is, without mistakes, on chosen subgoals.
+
+        Args:
+            planner: proposes subgoals; a privileged one gets the expert.
+            seed: of the level.
+            choose: index of the candidate to pursue; reads the query's percept at once.
+
+        Yields:
+            Every subgoal when it ends.
         """
         self._reset(seed, vary=False)
         history: list[tuple[Subgoal, Outcome]] = []
@@ -125,13 +156,13 @@ class Player:
             if planner.privileged:
                 query = replace(query, expert=self._expert())
             (reply,) = ask(planner, [query])
-            subgoal = query.candidates[int(np.argmax(reply.log_probs))]
+            choice = choose(query, reply)
             outcome, duration = None, 0
             while outcome is None:
                 duration += 1
-                outcome = self._advance(subgoal, duration, patience)
-            history.append((subgoal, outcome))
-        return self._success
+                outcome = self._advance(query.candidates[choice], duration, patience)
+            history.append((query.candidates[choice], outcome))
+            yield Pursued(reply, choice, duration, outcome)
 
     def play(self, seed: int) -> Iterator[LabeledQuery]:
         """Play one episode on the expert's subgoals, with mistakes.
@@ -209,7 +240,7 @@ class Player:
             change = partial(self.variations.vary, rng=self.rng, share=self.variation)
             options = {"vary": change}
         observation, _ = self.env.reset(seed=seed, options=options)
-        self.ended, self._success, self.reward, self.steps = False, False, 0.0, 0
+        self.ended, self.success, self.reward, self.steps = False, False, 0.0, 0
         self.controller = self.domain.scripted_controller()
         self.tracker.reset(batched(observation))
 
@@ -240,6 +271,6 @@ class Player:
     def _step(self, action: Any) -> None:
         observation, reward, terminated, truncated, info = self.env.step(action)
         self.ended, self.reward = terminated or truncated, float(reward)
-        self._success = bool(info.get("is_success"))
+        self.success = bool(info.get("is_success"))
         self.steps += 1
         self.tracker.update(batched(observation))

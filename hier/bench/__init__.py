@@ -79,6 +79,11 @@ SUITES: dict[str, Suite] = {
         "guidance:guidance",
         plot="plot_panels",
     ),
+    "critic": Suite(
+        "critics fitted on recorded episodes: what they know, and what guidance makes of it",
+        "critic:critic",
+        (0,),
+    ),
     "disturbance": Suite(
         "success with and without re-planning when the level changes during the episode",
         "disturbance:disturbance",
