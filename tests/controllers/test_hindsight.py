@@ -200,6 +200,8 @@ def test_the_wrapper_would_have_paid_the_same(planner):
 def test_domains_and_rewards_without_hindsight_say_so():
     with pytest.raises(ConfigError, match=r"'gridworld' has no hindsight; set controller"):
         build_hindsight(HierConfig.load("demo", ["controller.hindsight=0.5"]))
-    with pytest.raises(ConfigError, match=r"planner's values of targets.*guidance\.value_shaping"):
+    with pytest.raises(
+        ConfigError, match=r"planner's values of moved targets.*guidance\.value_shaping"
+    ):
         build_hindsight(HierConfig.load("fetch", ["guidance.value_shaping=0.1"]))
     assert build_hindsight(HierConfig.load("fetch", ["controller.hindsight=0"])) is None

@@ -225,7 +225,11 @@ class TestTraining:
                      "advantage", "requeries", "overruled"):  # fmt: skip
             assert f"guidance/{name}" in scalars
         assert max(e.value for e in events.Scalars("guidance/requeries")) > 0
-        text = events.Tensors("guidance/talk/text_summary")[-1].tensor_proto.string_val[0].decode()
+        text = (
+            events.Tensors("guidance/proposals/text_summary")[-1]
+            .tensor_proto.string_val[0]
+            .decode()
+        )
         assert "advantage" in text and "pursued: **" in text
 
     def test_what_was_learned_travels_with_the_checkpoint(self, guided):
@@ -246,7 +250,7 @@ class TestTraining:
         trained = open_trained(guided.folder)
         assert sum(trained.guidance.trust.losses) + sum(trained.guidance.trust.wins) > 0
         full = open_trained(guided.folder, ["guidance.trust=full"]).guidance
-        assert full.trust is None and full.choice(0, training=True).guides()
+        assert full.trust is None and full.selector(0, training=True).guides()
 
     def test_it_can_be_left_out_of_an_evaluation(self, guided):
         plain = open_trained(
@@ -279,9 +283,10 @@ class TestTraining:
         trained.guidance.critic.state_dict = lambda: state
         path = tmp_path / "step.zip"
         trained.model.save(path)
-        trained.guidance.save(path)
+        run = RunFolder.open(guided.folder)
+        trained.guidance.save(run, path)
         with pytest.raises(RunFolderError, match="does not fit this configuration"):
-            open_trained(guided.folder).guidance.load(path)
+            open_trained(guided.folder).guidance.load(run, path)
 
     def test_a_critic_without_a_say_changes_nothing(self, tmp_path):
         """SB3's own result, to the bit, while all guidance weighs nothing."""
@@ -373,7 +378,7 @@ class TestActions:
         run = RunFolder.open(result.folder)
         checkpoint = run.latest_checkpoint()
         first, again = self.distillation(config), self.distillation(config)
-        again.load(checkpoint)
+        again.load(run, checkpoint)
         assert first.reference.answers == 0 and again.env.hierarchy.reference is again.reference
         assert again.reference.answers == spent >= again.reference.fitted > 1
         seen = again.env.reset()
@@ -382,7 +387,7 @@ class TestActions:
             file.write_text(config.override("total_timesteps=1280").to_yaml())
         assert resume(result.folder, progress=False).env_steps == 1280
         later = self.distillation(config)
-        later.load(run.latest_checkpoint())
+        later.load(run, run.latest_checkpoint())
         assert later.reference.answers == sum(asked) <= 24
 
     def distillation(self, config):
@@ -391,15 +396,15 @@ class TestActions:
 
     def test_a_checkpoint_without_the_answers_or_with_others_says_so(self, tmp_path):
         config = HierConfig.load("demo", [*ACTIONS, "guidance.actions=loss", "env.n_envs=2"])
-        path = tmp_path / "step.zip"
+        run, path = RunFolder(tmp_path), tmp_path / "step.zip"
         distillation = self.distillation(config)
         with zipfile.ZipFile(path, "w"):
             pass
         with pytest.warns(UserWarning, match="asked for anew"):
-            distillation.load(path)
+            distillation.load(run, path)
         add_member(path, "reference.safetensors", b"no such thing")
         with pytest.raises(RunFolderError, match="do not fit this configuration"):
-            distillation.load(path)
+            distillation.load(run, path)
 
     @pytest.mark.slow
     def test_a_planner_that_knows_no_actions_is_an_error(self, tmp_path):

@@ -68,9 +68,8 @@ def test_overrides_may_follow_options(run, capsys):
     assert main([*command, "planner.type=random", "eval.videos=0"]) == 0
     assert "success rate" in capsys.readouterr().out
     assert main([*command, "planner.typ=random"]) == 2
-    with pytest.raises(SystemExit):
-        main([*command, "--nonsense"])
-    assert "unrecognized arguments: --nonsense" in capsys.readouterr().err
+    assert main([*command, "--nonsense"]) == 2
+    assert "--nonsense" in capsys.readouterr().err
 
 
 @pytest.mark.slow
