@@ -212,6 +212,7 @@ class TestLearner:
         with pytest.raises(ConfigError, match="needs a discriminator"):
             learner(InverseRL())
 
+    @pytest.mark.slow
     def test_a_heavy_kl_holds_it_at_the_reference(self, real):
         lessons = tried(real)
         planner, learns = learner(Archer(), kl_coef=1000.0, learning_rate=1e-5)
@@ -251,6 +252,7 @@ class TestLearner:
         assert all(torch.equal(now[key], value) for key, value in base.items())
         assert any(bool(v.any()) for k, v in now.items() if "lora_B" in k)
 
+    @pytest.mark.slow
     def test_what_cannot_be_learned_changes_nothing(self, real):
         lessons = tried(real)
         planner, learns = learner(Archer())

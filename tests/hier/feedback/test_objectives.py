@@ -57,6 +57,7 @@ def gradient(loss, logits):
     return torch.autograd.grad(loss, logits)[0]
 
 
+@pytest.mark.slow
 def test_awr_ends_at_the_behavior_weighed_by_the_advantage():
     """Subgoals drawn from μ = (1/2, 1/4, 1/4): p ∝ μ exp(A / β)."""
     choices, beta = [0, 0, 1, 2], 0.5
@@ -142,6 +143,7 @@ class TestStepDPO:
         expected = gradient(-0.5 * 0.8 * sign * (log_p[0] - log_p[2]), logits)
         assert found.tolist() == pytest.approx(expected.tolist())
 
+    @pytest.mark.slow
     def test_preferences_of_a_bandit_are_met_at_their_odds(self):
         """g⁺ wins w of n comparisons: β [Δ - Δ_ref] = log odds (Bradley and Terry)."""
         margin = torch.tensor([1.0, 1.0, 1.0, -1.0], dtype=torch.float64)
@@ -177,6 +179,7 @@ class TestInverseRL:
         assert float(loss.detach()) == pytest.approx(math.log(2), abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coef", [0.1, 0.5])
 def test_with_kl_the_optimum_is_the_softened_reference(coef):
     """``max E_p[r] - λ KL(p ‖ p_ref)`` has p ∝ p_ref exp(r / λ)."""
