@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 help:
 	@echo "make demo       train on BabyAI-UnlockPickup beside flat PPO and compare (a few minutes)"
 	@echo "make test       run all tests (about five minutes on two cores)"
-	@echo "make test-fast  run the tests that train nothing and start no server (about a minute)"
+	@echo "make test-fast  run the tests that train nothing and start no server (a minute and a half)"
 	@echo "make check      lint, format and types"
 	@echo "make graph      update the drawing of modules in docs/architecture.md"
 	@echo "make setup      virtual environment .venv with pinned packages (the others do this)"
