@@ -217,8 +217,8 @@ def _signed(advantage: float) -> tuple[str, tuple[int, int, int]]:
     """An advantage in figures and its color; a dash where it is unknown."""
     if np.isnan(advantage):
         return "-", MUTED
-    rounded = round(advantage, 2) + 0.0  # no minus before zero
-    return f"{rounded:+.2f}", GOOD if rounded > 0 else BAD if rounded < 0 else MUTED
+    rounded = round(advantage, 3) + 0.0  # no minus before zero; thousandths decide early on
+    return f"{rounded:+.3f}", GOOD if rounded > 0 else BAD if rounded < 0 else MUTED
 
 
 def _listed(scene: Scene) -> list[int]:
