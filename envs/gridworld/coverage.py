@@ -6,20 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from minigrid.envs.babyai.core.verifier import (
-    GoToInstr,
-    Instr,
-    OpenInstr,
-    PickupInstr,
-    PutNextInstr,
-    SeqInstr,
-)
+from minigrid.envs.babyai.core import verifier
 
 from hier.envs.domain import Observation, Tracker, batched
 from hier.envs.errors import SimulatorError
 from hier.envs.gridworld.env import GridworldEnv
 from hier.envs.gridworld.expert import GridExpert
-from hier.envs.gridworld.instructions import ReachGoalInstr, instruction_of
+from hier.envs.gridworld.instructions import ReachGoalInstr, clauses_of, instruction_of
 from hier.envs.gridworld.subgoals import GridworldSubgoals
 from hier.envs.gridworld.targets import VERBS
 from hier.envs.registry import domain_of, make_env
@@ -28,10 +21,10 @@ STEPS, EVERY = 30, 5  # random actions per seed; steps from one question to the 
 
 _VERB_OF = (
     (ReachGoalInstr, ("reach",)),
-    (OpenInstr, ("open",)),
-    (GoToInstr, ("go to",)),
-    (PickupInstr, ("pick up",)),
-    (PutNextInstr, ("pick up", "put next to")),
+    (verifier.OpenInstr, ("open",)),
+    (verifier.GoToInstr, ("go to",)),
+    (verifier.PickupInstr, ("pick up",)),
+    (verifier.PutNextInstr, ("pick up", "put next to")),
 )
 
 # What playing a level cannot show: why it is not covered, or what else success needs.
@@ -120,14 +113,15 @@ def _row(env_id: str, seeds: int) -> CoverageRow:
     )
 
 
-def _verbs_of(instruction: Instr | None) -> set[str]:
+def _verbs_of(instruction: verifier.Instr | None) -> set[str]:
     """The verbs of an instruction's clauses; empty if one of them has none."""
-    if instruction is None:
-        return set()
-    if isinstance(instruction, SeqInstr):
-        first, second = _verbs_of(instruction.instr_a), _verbs_of(instruction.instr_b)
-        return first | second if first and second else set()
-    return next((set(verbs) for kind, verbs in _VERB_OF if isinstance(instruction, kind)), set())
+    found: set[str] = set()
+    for clause in clauses_of(instruction):
+        verbs = next((verbs for kind, verbs in _VERB_OF if isinstance(clause, kind)), ())
+        if not verbs:
+            return set()
+        found.update(verbs)
+    return found
 
 
 def _expert_answers(

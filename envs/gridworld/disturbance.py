@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from minigrid.core.world_object import WorldObj
-from minigrid.envs.babyai.core.verifier import Instr, SeqInstr
 from numpy.typing import NDArray
 
 from hier.envs.errors import UnknownNameError
 from hier.envs.gridworld.cells import KIND_OF, WALKABLE, code_of
 from hier.envs.gridworld.env import GridworldEnv
-from hier.envs.gridworld.instructions import next_clause
+from hier.envs.gridworld.instructions import clauses_of, next_clause
 from hier.envs.gridworld.percept import HEADINGS
 from hier.envs.gridworld.targets import keeps_ways_open
 
@@ -123,7 +122,7 @@ class Disturbed(gym.Wrapper):
         if not free or (underfoot is not None and underfoot.type == "door"):
             return False
         simulator.carrying = self._held = None
-        for clause in _clauses(getattr(simulator, "instrs", None)):
+        for clause in clauses_of(getattr(simulator, "instrs", None)):
             if hasattr(clause, "preCarrying"):
                 clause.preCarrying = None  # or the next thing taken would not count
         self._put(key, free)
@@ -199,14 +198,6 @@ def _opens_a_door(grid: Any, thing: WorldObj) -> bool:
 def _place_of(grid: Any, thing: WorldObj) -> Place | None:
     index = next((i for i, cell in enumerate(grid.grid) if cell is thing), None)
     return None if index is None else (index % grid.width, index // grid.width)
-
-
-def _clauses(instruction: Instr | None) -> Iterator[Any]:
-    if isinstance(instruction, SeqInstr):
-        yield from _clauses(instruction.instr_a)
-        yield from _clauses(instruction.instr_b)
-    elif instruction is not None:
-        yield instruction
 
 
 def _integers(place: Any) -> Place:

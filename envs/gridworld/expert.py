@@ -13,14 +13,7 @@ from typing import Any
 
 import numpy as np
 from minigrid.core.world_object import WorldObj
-from minigrid.envs.babyai.core.verifier import (
-    GoToInstr,
-    Instr,
-    ObjDesc,
-    OpenInstr,
-    PickupInstr,
-    PutNextInstr,
-)
+from minigrid.envs.babyai.core import verifier
 from minigrid.minigrid_env import MiniGridEnv
 from minigrid.utils import baby_ai_bot as bots
 
@@ -80,7 +73,7 @@ class GridExpert:
 class _Decision(bots.BabyAIBot):
     """A bot for one question: which subgoal serves ``clause`` now?"""
 
-    def __init__(self, simulator: MiniGridEnv, clause: Instr, seen: np.ndarray):
+    def __init__(self, simulator: MiniGridEnv, clause: verifier.Instr, seen: np.ndarray):
         self.mission = simulator
         self.clause = clause
         self.vis_mask = seen
@@ -94,13 +87,13 @@ class _Decision(bots.BabyAIBot):
         clause = self.clause
         if isinstance(clause, ReachGoalInstr):
             return self._reach_goal()
-        if isinstance(clause, OpenInstr):
+        if isinstance(clause, verifier.OpenInstr):
             return self._act_on(_shut_ones(clause.desc), "open")
-        if isinstance(clause, GoToInstr):
+        if isinstance(clause, verifier.GoToInstr):
             return self._act_on(clause.desc, "go to")
-        if isinstance(clause, PickupInstr):
+        if isinstance(clause, verifier.PickupInstr):
             return self._act_on(clause.desc, "pick up")
-        assert isinstance(clause, PutNextInstr)
+        assert isinstance(clause, verifier.PutNextInstr)
         put_down = self._act_on(clause.desc_fixed, "put next to")
         if any(self.carrying is obj for obj in clause.desc_move.obj_set):
             return put_down
@@ -109,7 +102,7 @@ class _Decision(bots.BabyAIBot):
             return put_down
         return self._act_on(clause.desc_move, "pick up")
 
-    def _act_on(self, desc: ObjDesc, verb: str) -> Subgoal:
+    def _act_on(self, desc: verifier.ObjDesc, verb: str) -> Subgoal:
         obj, position = self._find_obj_pos(desc, verb == "put next to")
         if position is None:
             if any(self.carrying is thing for thing in desc.obj_set):
@@ -126,9 +119,9 @@ class _Decision(bots.BabyAIBot):
             return Subgoal("drop")
         return goal
 
-    def _find_obj_pos(self, obj_desc: ObjDesc, adjacent: bool = False) -> Any:
+    def _find_obj_pos(self, obj_desc: verifier.ObjDesc, adjacent: bool = False) -> Any:
         """As the bot's, whose lists of things and places go out of step once a thing is moved."""
-        lying = ObjDesc(obj_desc.type, obj_desc.color, obj_desc.loc)
+        lying = verifier.ObjDesc(obj_desc.type, obj_desc.color, obj_desc.loc)
         for place in obj_desc.obj_poss:
             there = self.mission.grid.get(*place)
             if any(there is thing for thing in obj_desc.obj_set):
@@ -186,7 +179,7 @@ class _Decision(bots.BabyAIBot):
         way = self._hindrance(self._place(door))
         if self._has_key(door):
             return self._remove(way) if way else Subgoal("open", door.color, "door", where)
-        key = ObjDesc("key", door.color)
+        key = verifier.ObjDesc("key", door.color)
         key.find_matching_objs(self.mission)
         obj, position = self._find_obj_pos(key)
         if position is None:
@@ -250,10 +243,10 @@ def _is_shut(cell: Any) -> bool:
     return cell is not None and cell.type == "door" and not cell.is_open
 
 
-def _shut_ones(doors: ObjDesc) -> ObjDesc:
+def _shut_ones(doors: verifier.ObjDesc) -> verifier.ObjDesc:
     """The doors that can still be opened, all where none can."""
     places = list(zip(doors.obj_set, doors.obj_poss, strict=True))
-    shut = ObjDesc(doors.type, doors.color, doors.loc)
+    shut = verifier.ObjDesc(doors.type, doors.color, doors.loc)
     places = [place for place in places if _is_shut(place[0])] or places
     shut.obj_set, shut.obj_poss = map(list, zip(*places, strict=True))
     return shut

@@ -6,23 +6,13 @@ import re
 from typing import Any
 
 from minigrid.core.world_object import WorldObj
-from minigrid.envs.babyai.core.verifier import (
-    AfterInstr,
-    AndInstr,
-    BeforeInstr,
-    GoToInstr,
-    Instr,
-    ObjDesc,
-    OpenInstr,
-    PickupInstr,
-    PutNextInstr,
-)
+from minigrid.envs.babyai.core import verifier
 
 _MATTER = r"(?P<color>red|green|blue|purple|yellow|grey) (?P<kind>key|ball|box|door|object)"
 _OTHER = r"(?P<color2>red|green|blue|purple|yellow|grey) (?P<kind2>key|ball|box|door)"
 
 
-class ReachGoalInstr(Instr):
+class ReachGoalInstr(verifier.Instr):
     """*Reach the goal*, for which BabyAI's language has no instruction."""
 
     def surface(self, env: Any) -> str:
@@ -32,10 +22,10 @@ class ReachGoalInstr(Instr):
         return "continue"
 
 
-def next_clause(instruction: Instr | None) -> Instr | None:
+def next_clause(instruction: verifier.Instr | None) -> verifier.Instr | None:
     """The first elementary instruction that is not done."""
-    while isinstance(instruction, BeforeInstr | AfterInstr | AndInstr):
-        if isinstance(instruction, AfterInstr):
+    while isinstance(instruction, verifier.BeforeInstr | verifier.AfterInstr | verifier.AndInstr):
+        if isinstance(instruction, verifier.AfterInstr):
             done = instruction.b_done == "success"
             instruction = instruction.instr_a if done else instruction.instr_b
         else:
@@ -44,7 +34,14 @@ def next_clause(instruction: Instr | None) -> Instr | None:
     return instruction
 
 
-def instruction_of(simulator: Any) -> Instr | None:
+def clauses_of(instruction: verifier.Instr | None) -> list[Any]:
+    """The elementary instructions of an instruction, in the order of its words."""
+    if isinstance(instruction, verifier.SeqInstr):
+        return [*clauses_of(instruction.instr_a), *clauses_of(instruction.instr_b)]
+    return [] if instruction is None else [instruction]
+
+
+def instruction_of(simulator: Any) -> verifier.Instr | None:
     """The instruction of the running level; ``None`` where its mission names no task.
 
     Args:
@@ -52,39 +49,35 @@ def instruction_of(simulator: Any) -> Instr | None:
     """
     if getattr(simulator, "instrs", None) is not None:
         return simulator.instrs
-    mission = simulator.mission
-    if match := re.search(rf"put the {_MATTER} near the {_OTHER}", mission):
-        return _tracked(
-            simulator,
-            PutNextInstr(
-                ObjDesc(match["kind"], match["color"]), ObjDesc(match["kind2"], match["color2"])
-            ),
-        )
-    if mission == "open the red door then the blue door":
-        first = simulator.red_door
-        return _tracked(simulator, OpenInstr(ObjDesc("door", "blue" if first.is_open else "red")))
-    if mission == "open the door":
-        return _tracked(simulator, OpenInstr(ObjDesc("door")))
-    if "goal" in mission:
-        return ReachGoalInstr()
-    match = re.search(_MATTER, mission)
-    if match is None:
-        return None
-    desc = ObjDesc(None if match["kind"] == "object" else match["kind"], match["color"])
-    if mission.startswith("go to"):
-        return _tracked(simulator, GoToInstr(desc))
-    return _tracked(simulator, PickupInstr(desc))
-
-
-def _tracked(simulator: Any, instruction: Any) -> Instr:
+    instruction = _translated(simulator)
     for name in ("desc", "desc_move", "desc_fixed"):
-        if hasattr(instruction, name):
-            desc = getattr(instruction, name)
+        desc = getattr(instruction, name, None)
+        if desc is not None:
             desc.find_matching_objs(simulator)
             if simulator.carrying is not None and _matches(simulator.carrying, desc):
                 desc.obj_set.append(simulator.carrying)
     return instruction
 
 
-def _matches(obj: WorldObj, desc: ObjDesc) -> bool:
+def _translated(simulator: Any) -> verifier.Instr | None:
+    """An instruction that says what one of MiniGrid's missions says."""
+    mission = simulator.mission
+    if match := re.search(rf"put the {_MATTER} near the {_OTHER}", mission):
+        moved = verifier.ObjDesc(match["kind"], match["color"])
+        return verifier.PutNextInstr(moved, verifier.ObjDesc(match["kind2"], match["color2"]))
+    if mission == "open the red door then the blue door":
+        color = "blue" if simulator.red_door.is_open else "red"
+        return verifier.OpenInstr(verifier.ObjDesc("door", color))
+    if mission == "open the door":
+        return verifier.OpenInstr(verifier.ObjDesc("door"))
+    if "goal" in mission:
+        return ReachGoalInstr()
+    match = re.search(_MATTER, mission)
+    if match is None:
+        return None
+    desc = verifier.ObjDesc(None if match["kind"] == "object" else match["kind"], match["color"])
+    return (verifier.GoToInstr if mission.startswith("go to") else verifier.PickupInstr)(desc)
+
+
+def _matches(obj: WorldObj, desc: verifier.ObjDesc) -> bool:
     return desc.type in (None, obj.type) and desc.color in (None, obj.color)

@@ -12,19 +12,8 @@ from typing import Any
 
 import numpy as np
 from minigrid.core.world_object import Ball, Box, Goal, Key, WorldObj
+from minigrid.envs.babyai.core import verifier
 from minigrid.envs.babyai.core.roomgrid_level import RejectSampling
-from minigrid.envs.babyai.core.verifier import (
-    LOC_NAMES,
-    AfterInstr,
-    AndInstr,
-    BeforeInstr,
-    GoToInstr,
-    Instr,
-    ObjDesc,
-    OpenInstr,
-    PickupInstr,
-    PutNextInstr,
-)
 
 from hier.envs.gridworld.cells import COLORS
 from hier.envs.gridworld.instructions import ReachGoalInstr
@@ -64,7 +53,7 @@ def vary(simulator: Any, rng: np.random.Generator, share: float = 1.0) -> None:
     if rng.random() < 0.2 * share:
         _lock_a_door(simulator, rng)
     draw = rng.random()
-    instruction: Instr | None = None
+    instruction: verifier.Instr | None = None
     if draw < 0.08 * share:
         _place(simulator, Goal(), rng)
         instruction = ReachGoalInstr()
@@ -91,13 +80,8 @@ def paraphrase(mission: str, rng: np.random.Generator, share: float = 0.5) -> st
 
 
 def _place(simulator: Any, thing: WorldObj, rng: np.random.Generator) -> None:
-    _place_in(
-        simulator,
-        thing,
-        simulator.get_room(
-            int(rng.integers(simulator.num_cols)), int(rng.integers(simulator.num_rows))
-        ),
-    )
+    column, row = int(rng.integers(simulator.num_cols)), int(rng.integers(simulator.num_rows))
+    _place_in(simulator, thing, simulator.get_room(column, row))
 
 
 def _place_in(simulator: Any, thing: WorldObj, room: Any) -> bool:
@@ -110,11 +94,7 @@ def _place_in(simulator: Any, thing: WorldObj, room: Any) -> bool:
 
 
 def _lock_a_door(simulator: Any, rng: np.random.Generator) -> None:
-    doors = [
-        cell
-        for cell in simulator.grid.grid
-        if cell is not None and cell.type == "door" and not cell.is_locked
-    ]
+    doors = [door for door in _things(simulator, ("door",)) if not door.is_locked]
     if not doors:
         return
     door = doors[int(rng.integers(len(doors)))]
@@ -123,7 +103,7 @@ def _lock_a_door(simulator: Any, rng: np.random.Generator) -> None:
         door.is_locked, door.is_open = True, False
 
 
-def _valid_mission(simulator: Any, rng: np.random.Generator) -> Instr | None:
+def _valid_mission(simulator: Any, rng: np.random.Generator) -> verifier.Instr | None:
     for _ in range(10):
         try:
             instruction = _instruction(simulator, rng, compound=True)
@@ -134,7 +114,7 @@ def _valid_mission(simulator: Any, rng: np.random.Generator) -> Instr | None:
     return None
 
 
-def _instruction(simulator: Any, rng: np.random.Generator, compound: bool) -> Instr:
+def _instruction(simulator: Any, rng: np.random.Generator, compound: bool) -> verifier.Instr:
     draw = rng.random()
     if not compound or draw < 0.45:
         return _clause(simulator, rng)
@@ -142,37 +122,44 @@ def _instruction(simulator: Any, rng: np.random.Generator, compound: bool) -> In
     first = _instruction(simulator, rng, compound=False)
     second = _instruction(simulator, rng, compound=False)
     if draw < 0.6:
-        return AndInstr(first, second)
+        return verifier.AndInstr(first, second)
     if nested and rng.random() < 0.5:
-        first = AndInstr(first, _clause(simulator, rng))
+        first = verifier.AndInstr(first, _clause(simulator, rng))
     elif nested:
-        second = AndInstr(second, _clause(simulator, rng))
-    return BeforeInstr(first, second) if rng.random() < 0.6 else AfterInstr(first, second)
+        second = verifier.AndInstr(second, _clause(simulator, rng))
+    ordered = verifier.BeforeInstr if rng.random() < 0.6 else verifier.AfterInstr
+    return ordered(first, second)
 
 
-def _clause(simulator: Any, rng: np.random.Generator) -> Instr:
+def _clause(simulator: Any, rng: np.random.Generator) -> verifier.Instr:
     verb = str(rng.choice(["go to", "go to", "pick up", "pick up", "open", "put"]))
     if verb == "go to":
-        return GoToInstr(_description(simulator, rng, ("key", "ball", "box", "door")))
+        return verifier.GoToInstr(_description(simulator, rng, ("key", "ball", "box", "door")))
     if verb == "pick up":
-        return PickupInstr(_description(simulator, rng, tuple(_MOVABLE)))
+        return verifier.PickupInstr(_description(simulator, rng, tuple(_MOVABLE)))
     if verb == "open":
-        return OpenInstr(_description(simulator, rng, ("door",)))
-    return PutNextInstr(
+        return verifier.OpenInstr(_description(simulator, rng, ("door",)))
+    return verifier.PutNextInstr(
         _description(simulator, rng, tuple(_MOVABLE)),
         _description(simulator, rng, ("key", "ball", "box", "door")),
     )
 
 
-def _description(simulator: Any, rng: np.random.Generator, kinds: tuple[str, ...]) -> ObjDesc:
-    things = [c for c in simulator.grid.grid if c is not None and c.type in kinds]
+def _things(simulator: Any, kinds: tuple[str, ...]) -> list[Any]:
+    return [thing for thing in simulator.grid.grid if thing is not None and thing.type in kinds]
+
+
+def _description(
+    simulator: Any, rng: np.random.Generator, kinds: tuple[str, ...]
+) -> verifier.ObjDesc:
+    things = _things(simulator, kinds)
     if not things:
         raise LookupError(f"the level has none of {kinds}")
     thing = things[int(rng.integers(len(things)))]
     color = thing.color if rng.random() < 0.8 else None
-    where = str(rng.choice(LOC_NAMES)) if rng.random() < 0.1 else None
-    found = ObjDesc(thing.type, color, where)
+    where = str(rng.choice(verifier.LOC_NAMES)) if rng.random() < 0.1 else None
+    found = verifier.ObjDesc(thing.type, color, where)
     if not found.find_matching_objs(simulator)[0]:
-        found = ObjDesc(thing.type, color)
+        found = verifier.ObjDesc(thing.type, color)
         found.find_matching_objs(simulator)
     return found
