@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hier.bench.figures import success_figures
-from hier.config import HierConfig
+from hier.bench.figures import rows_of, success_figures
+from hier.bench.jobs import budget, jobs_of, plain_config
 from hier.envs.gridworld.disturbance import DISTURBANCES, Disturbed
 from hier.envs.registry import make_env
 from hier.envs.subgoal import Outcome, Subgoal
@@ -128,26 +129,17 @@ def disturbance(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list
     a subgoal ends; ``plan fixed`` follows the subgoals of the same level's undisturbed episode.
     Success is that of the episodes in which the disturbance took place.
     """
-    base = HierConfig.load("demo", ["torch_threads=1", "eval.every=0", "eval.videos=0"])
-    if quick:
-        base = base.override("total_timesteps=2048", "eval.episodes=4")
-    parent = kept_parent("disturbance", quick)
-    folders = {seed: parent / f"seed-{seed}" for seed in seeds}
-    train_all([(base.override(f"seed={seed}"), "vlm", folder) for seed, folder in folders.items()])
+    base = plain_config("demo")
+    base = base.override(*budget(base.total_timesteps, quick))
+    trainings = jobs_of(kept_parent("disturbance", quick), {"": base}, {"vlm": []}, seeds)
+    train_all(trainings)
     kinds, variants = (NONE, *DISTURBANCES), (RE_PLANNING, PLAN_FIXED)
-    rows = side_by_side(
-        _judge,
-        [
-            (folders[seed], kind, variant)
-            for kind in kinds
-            for variant in variants
-            for seed in seeds
-        ],
-    )
+    folders = [folder for *_, folder in trainings]
+    rows = side_by_side(_judge, list(product(folders, kinds, variants)))
     figures: dict[str, Any] = {}
     for kind in kinds:
         for variant in variants:
-            some = [row for row in rows if (row["disturbance"], row["variant"]) == (kind, variant)]
+            some = rows_of(rows, disturbance=kind, variant=variant)
             key = f"UnlockPickup.{kind}.{variant}".replace(" ", "_")
             if counted := [row for row in some if row["success"] is not None]:
                 figures |= success_figures(counted, f"{key}.success")
@@ -157,9 +149,6 @@ def disturbance(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list
 
 
 def _judge(job: tuple[Path, str, str]) -> Row:
-    import torch
-
-    torch.set_num_threads(1)
     folder, kind, variant = job
     trained = open_trained(folder)
     config = trained.config

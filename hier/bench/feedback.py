@@ -16,6 +16,7 @@ from hier.bench.figures import (
     success_figures,
 )
 from hier.bench.guidance import LINVIT, PATIENT, READ
+from hier.bench.jobs import budget, jobs_of
 from hier.bench.starts import source_controllers, world_controllers
 from hier.bench.worlds import TASKS
 from hier.config import HierConfig
@@ -122,7 +123,7 @@ def world_feedback(
     for level in list(levels)[:1] if quick else levels:
         starts = world_controllers(level, quick, seeds)
         steps, own = BEYOND[level]
-        lines = [f"env.id={level}", *_COMMON, *_budget(steps, quick), *BEYOND_LINES, *own]
+        lines = [f"env.id={level}", *_COMMON, *budget(steps, quick), *BEYOND_LINES, *own]
         tasks.append(_Task(HierConfig.load(TASKS[level].preset, lines), starts))
     return _learned_there("world-feedback", tasks, (NO_FEEDBACK, BEST), quick, seeds)
 
@@ -140,7 +141,7 @@ def _from_source(
     """Levels of the gridworld, with controllers of its source levels."""
     starts = source_controllers(quick, seeds)
     return [
-        _Task(_base(f"env.id={level}", *LINVIT, *_budget(steps[level], quick), *lines), starts)
+        _Task(_base(f"env.id={level}", *LINVIT, *budget(steps[level], quick), *lines), starts)
         for level in steps
     ]
 
@@ -150,20 +151,14 @@ def _learned_there(
 ) -> tuple[dict[str, Any], list[Row]]:
     """Judge each task as it comes and after learning with each variant of feedback."""
     parent = kept_parent(suite, quick)
+    lines = {v: [f"feedback.objective={'none' if v == NO_FEEDBACK else v}"] for v in variants}
     jobs, untrained = [], []
     for seed in seeds:
-        for task in tasks:
-            level = task.config.env.ids[0]
-            untrained.append((task.starts[seed], _model(task.config), level, seed, quick))
-            for variant in variants:
-                objective = "none" if variant == NO_FEEDBACK else variant
-                config = task.config.override(
-                    f"seed={seed}",
-                    f"controller.start={task.starts[seed]}",
-                    f"feedback.objective={objective}",
-                )
-                name = f"{short_name(level)}-{variant.replace(' ', '-')}-seed-{seed}"
-                jobs.append((config, variant, parent / name, quick))
+        for config, starts in tasks:
+            level, start = config.env.ids[0], starts[seed]
+            task = {short_name(level): config.override(f"controller.start={start}")}
+            jobs += [(*job, quick) for job in jobs_of(parent, task, lines, [seed])]
+            untrained.append((start, _model(config), level, seed, quick))
     rows = [*side_by_side(train_and_compare, jobs), *side_by_side(evaluate_before, untrained)]
     figures: dict[str, Any] = {}
     levels = [task.config.env.ids[0] for task in tasks]
@@ -191,14 +186,11 @@ def wrong_teacher_suite(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, An
     parent = kept_parent("wrong-teacher", quick)
     teacher = wrong_teacher(Path("runs/wrong-teacher"), "BabyAI-UnlockPickup-v0", quick=quick)
     # Its mistake is not the level's alone, so none of its other answers are worth keeping.
-    base = _base(f"planner.model={teacher}", "feedback.anchors=0", *PATIENT)
-    lines = [*LINVIT, *READ, *LEARNS]
-    jobs = [
-        (base.override(f"seed={seed}", *_budget(WRONG_STEPS, quick), *lines), BOTH,
-         parent / f"seed-{seed}", quick)
-        for seed in seeds
-    ]  # fmt: skip
-    rows = side_by_side(train_and_compare, jobs)
+    base = _base(
+        f"planner.model={teacher}", "feedback.anchors=0", *PATIENT, *budget(WRONG_STEPS, quick)
+    )
+    jobs = jobs_of(parent, {"": base}, {BOTH: [*LINVIT, *READ, *LEARNS]}, seeds)
+    rows = side_by_side(train_and_compare, [(*job, quick) for job in jobs])
     figures = learning_figures(rows, "corrected")
     for name in ("alone", "as_it_was"):
         figures |= success_figures(rows, f"corrected.{name}", name)
@@ -207,25 +199,19 @@ def wrong_teacher_suite(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, An
 
 def two_by_two(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:
     """Guidance off and on, feedback off and on: steps to 90 % and final success."""
-    base, parent = _base("eval.every=0"), kept_parent("two-by-two", quick)
+    tasks = {
+        short_name(level): _base("eval.every=0", f"env.id={level}", *budget(steps, quick))
+        for level, steps in TABLE.items()
+    }
     variants = {
         NEITHER: [],
         GUIDANCE: [*LINVIT, *READ],
         FEEDBACK: LEARNS,
         BOTH: [*LINVIT, *READ, *LEARNS],
     }
-    jobs = []
-    for seed in seeds:
-        for level, steps in TABLE.items():
-            for variant, lines in variants.items():
-                config = base.override(
-                    f"env.id={level}", f"seed={seed}", *_budget(steps, quick), *lines
-                )
-                name = f"{short_name(level)}-{variant.replace(' ', '-')}-seed-{seed}"
-                jobs.append((config, variant, parent / name))
-    rows = train_all(jobs)
+    rows = train_all(jobs_of(kept_parent("two-by-two", quick), tasks, variants, seeds))
     figures: dict[str, Any] = {}
-    for key, some in by_variant(rows, list(TABLE), list(variants)):
+    for key, some in by_variant(rows, TABLE, variants):
         figures |= learning_figures(some, key)
     return figures, rows
 
@@ -234,17 +220,8 @@ def _base(*lines: str) -> HierConfig:
     return HierConfig.load("demo", [*_COMMON, *UPPER, *lines])
 
 
-def _budget(steps: int, quick: bool) -> list[str]:
-    if quick:
-        return ["total_timesteps=2048", "eval.episodes=4", "eval.every=0"]
-    return [f"total_timesteps={steps}"]
-
-
 def evaluate_before(job: tuple[Path, str, str, int, bool]) -> Row:
     """What planner and controller are worth on a level before they learn there."""
-    import torch
-
-    torch.set_num_threads(1)
     run, planner, level, seed, quick = job
     found = evaluate(
         run,

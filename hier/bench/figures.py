@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import product
 from statistics import median
 from typing import Any
 
@@ -17,15 +18,18 @@ def check_levels(levels: Sequence[str], known: Collection[str]) -> None:
             raise UnknownNameError("level of this suite", level, known)
 
 
+def rows_of(rows: Iterable[Row], **wanted: Any) -> list[Row]:
+    """The rows with these values, such as ``variant="flat"``."""
+    return [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+
+
 def by_variant(
-    rows: Sequence[Row], levels: Sequence[str], variants: Sequence[str]
+    rows: Sequence[Row], levels: Iterable[str], variants: Iterable[str]
 ) -> Iterator[tuple[str, list[Row]]]:
     """Each level's rows of each variant, after what their figures' names begin with."""
-    for level in levels:
-        for variant in variants:
-            name = variant.replace("+ ", "").replace(", ", "_").replace(" ", "_")
-            some = [row for row in rows if (row["level"], row["variant"]) == (level, variant)]
-            yield f"{short_name(level)}.{name}", some
+    for level, variant in product(levels, variants):
+        name = variant.replace("+ ", "").replace(", ", "_").replace(" ", "_")
+        yield f"{short_name(level)}.{name}", rows_of(rows, level=level, variant=variant)
 
 
 def success_figures(rows: Sequence[Row], key: str, measure: str = "success") -> dict[str, float]:

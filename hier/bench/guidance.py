@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import median
 from typing import Any
 
-from hier.bench.figures import by_variant, check_levels, learning_figures, short_name
+from hier.bench.figures import by_variant, check_levels, learning_figures, rows_of, short_name
+from hier.bench.jobs import budget, jobs_of, plain_config
 from hier.bench.starts import source_controllers
 from hier.config import HierConfig
 from hier.run.sweep import Row, kept_parent, train_all
@@ -60,32 +62,32 @@ def guidance(
         UnknownNameError: for a level that is none of :data:`LEVELS`.
     """
     check_levels(levels, LEVELS)
-    base = HierConfig.load("demo", ["torch_threads=1", "eval.videos=0", "eval.every=0"])
     levels = levels[:1] if quick else levels
-    parent = kept_parent("guidance", quick)
-    starts = source_controllers(quick, seeds) if STARTED in levels else {}
-    jobs = []
-    # Seed by seed, so that what an interrupted suite has done is comparable.
-    for seed in seeds:
-        for level in levels:
-            for variant, lines in VARIANTS.items():
-                budget = _budget(LEVELS[level], quick)
-                if level == STARTED:
-                    budget.append("guidance.critic.gamma=0.99")  # up to a hundred steps a task
-                    if variant != FLAT:
-                        budget.append(f"controller.start={starts[seed]}")
-                config = base.override(f"env.id={level}", f"seed={seed}", *budget, *lines)
-                name = f"{short_name(level)}-{variant.replace('+ ', '').replace(' ', '-')}"
-                jobs.append((config, variant, parent / f"{name}-seed-{seed}"))
+    tasks = {
+        short_name(level): plain_config("demo", f"env.id={level}", *budget(LEVELS[level], quick))
+        for level in levels
+    }
+    jobs = jobs_of(kept_parent("guidance", quick), tasks, VARIANTS, seeds)
+    if STARTED in levels:
+        starts = source_controllers(quick, seeds)
+        jobs = [(_started(*job[:2], starts), *job[1:]) for job in jobs]
     rows = train_all(jobs)
     figures: dict[str, Any] = {}
-    for key, some in by_variant(rows, levels, list(VARIANTS)):
+    for key, some in by_variant(rows, levels, VARIANTS):
         figures |= learning_figures(some, key)
         figures[f"{key}.queries_per_episode"] = round(
             median(row["planner_queries"] / max(row["episodes"], 1) for row in some), 1
         )
         figures[f"{key}.planner_share"] = median(row["planner_share"] for row in some)
     return figures, rows
+
+
+def _started(config: HierConfig, variant: str, starts: Mapping[int, Path]) -> HierConfig:
+    """On the level that is far, longer sight and, but for flat PPO, a controller to begin with."""
+    if STARTED not in config.env.ids:
+        return config
+    start = [] if variant == FLAT else [f"controller.start={starts[config.seed]}"]
+    return config.override("guidance.critic.gamma=0.99", *start)  # up to a hundred steps a task
 
 
 def bad_planner(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:
@@ -104,32 +106,23 @@ def _misled(
     quick: bool,
     seeds: Sequence[int],
 ) -> tuple[dict[str, Any], list[Row]]:
-    base = HierConfig.load("demo", ["torch_threads=1", "eval.videos=0", "eval.every=0"])
-    parent = kept_parent(suite, quick)
+    base, parent = plain_config("demo"), kept_parent(suite, quick)
     jobs, mistakes = [], []
     for seed in seeds:
         for mistake, (wrong, level, steps) in planners.items():
-            for variant, budget, lines in (
-                (GOOD, min(steps, GOOD_STEPS), ORACLE),
-                (OBEYED, steps, wrong),
-                (GUIDED, steps, [*wrong, *LINVIT, *READ, *BELIEVED]),
-            ):
-                config = base.override(*level, f"seed={seed}", *_budget(budget, quick), *lines)
-                name = variant.replace(",", "").replace(" + ", "-").replace(" ", "-")
-                jobs.append((config, variant, parent / f"{mistake}-{name}-seed-{seed}"))
-                mistakes.append(mistake)
+            variants = {
+                GOOD: [*budget(min(steps, GOOD_STEPS), quick), *ORACLE],
+                OBEYED: [*budget(steps, quick), *wrong],
+                GUIDED: [*budget(steps, quick), *wrong, *LINVIT, *READ, *BELIEVED],
+            }
+            jobs += jobs_of(parent, {mistake: base.override(*level)}, variants, [seed])
+            mistakes += [mistake] * len(variants)
     rows = [
         {**row, "mistake": mistake} for row, mistake in zip(train_all(jobs), mistakes, strict=True)
     ]
     figures: dict[str, Any] = {}
     for mistake in planners:
         for variant, key in ((GOOD, "good"), (OBEYED, "obeyed"), (GUIDED, "guided")):
-            some = [r for r in rows if (r["mistake"], r["variant"]) == (mistake, variant)]
+            some = rows_of(rows, mistake=mistake, variant=variant)
             figures |= learning_figures(some, f"{mistake}.{key}")
     return figures, rows
-
-
-def _budget(steps: int, quick: bool) -> list[str]:
-    if quick:
-        return ["total_timesteps=2048", "eval.episodes=8"]
-    return [f"total_timesteps={steps}"]

@@ -8,8 +8,6 @@ from pathlib import Path
 from hier.bench.figures import short_name
 from hier.bench.worlds import ORACLE, world_config
 from hier.config import HierConfig
-from hier.envs.errors import UserError
-from hier.run.folder import RunFolder
 from hier.run.sweep import train_all
 
 
@@ -21,13 +19,9 @@ def source_controllers(quick: bool, seeds: Sequence[int]) -> dict[int, Path]:
     base = HierConfig.load(
         "source-levels", ["planner.type=oracle", "torch_threads=1", "eval.videos=0"]
     )
-    parent = Path("runs/source-levels")
     if quick:
         base = base.override("total_timesteps=3072", "eval.episodes=12", "eval.every=0")
-        parent = Path("runs/source-levels-quick")
-    folders = {seed: parent / f"seed-{seed}" for seed in seeds}
-    _train({folder: base.override(f"seed={seed}") for seed, folder in folders.items()})
-    return folders
+    return _trained("source-levels", "", {s: base.override(f"seed={s}") for s in seeds}, quick)
 
 
 def world_controllers(level: str, quick: bool, seeds: Sequence[int]) -> dict[int, Path]:
@@ -35,28 +29,15 @@ def world_controllers(level: str, quick: bool, seeds: Sequence[int]) -> dict[int
 
     They are kept in ``runs/world-controllers``, as :func:`source_controllers` are.
     """
-    parent = Path("runs/world-controllers-quick" if quick else "runs/world-controllers")
-    folders = {seed: parent / f"{short_name(level)}-seed-{seed}" for seed in seeds}
-    _train({folder: world_config(level, ORACLE, seed, quick) for seed, folder in folders.items()})
+    configs = {seed: world_config(level, ORACLE, seed, quick) for seed in seeds}
+    return _trained("world-controllers", f"{short_name(level)}-", configs, quick)
+
+
+def _trained(
+    kind: str, prefix: str, configs: Mapping[int, HierConfig], quick: bool
+) -> dict[int, Path]:
+    """The folders of controllers by seed; what is not there yet is trained."""
+    parent = Path("runs", f"{kind}-quick" if quick else kind)
+    folders = {seed: parent / f"{prefix}seed-{seed}" for seed in configs}
+    train_all([(configs[seed], parent.name, folder) for seed, folder in folders.items()])
     return folders
-
-
-def _train(wanted: Mapping[Path, HierConfig]) -> None:
-    """Train what is not there yet."""
-    train_all(
-        [
-            (config, folder.parent.name, folder)
-            for folder, config in wanted.items()
-            if not _finished(folder, config)
-        ]
-    )
-
-
-def _finished(folder: Path, config: HierConfig) -> bool:
-    """Whether a folder holds this run, trained to its end."""
-    try:
-        run = RunFolder.open(folder)
-        steps = int(run.latest_checkpoint().stem.removeprefix("step-"))
-        return run.config() == config and steps >= config.total_timesteps
-    except UserError:
-        return False

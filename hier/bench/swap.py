@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from hier.bench.figures import success_figures
+from hier.bench.figures import by_variant, success_figures
+from hier.bench.jobs import budget, jobs_of, plain_config
 from hier.bench.serving import serving
-from hier.config import HierConfig
 from hier.planners.language.models import BUILT_IN
 from hier.planners.language.planner import VLMPlanner
 from hier.run.sweep import Row, new_parent, train_all
@@ -34,29 +33,19 @@ def swap(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:
     files, the same distribution. The endpoint is ``transformers serve`` with the planner that
     ships; it writes its answers, greedily.
     """
-    base = HierConfig.load("demo", ["torch_threads=1", "eval.every=0", "eval.videos=0"])
-    if quick:
-        base = base.override("total_timesteps=2048", "eval.episodes=8")
+    base = plain_config("demo")
+    base = base.override(*budget(base.total_timesteps, quick))
     parent = new_parent("swap")
     parent.mkdir(parents=True)
     places = {"folder": str(parent / "planner"), "shipped": str(BUILT_IN / "gridworld")}
     VLMPlanner(device="cpu", lora=8).save(places["folder"])
     with serving(parent / "server.log") as url:
-        rows = train_all(_jobs(base, parent, seeds, {**places, "url": url}))
+        places["url"] = url
+        variants = {
+            name: [line.format(**places) for line in lines] for name, lines in LINES.items()
+        }
+        rows = train_all(jobs_of(parent, {"": base}, variants, seeds))
     figures: dict[str, Any] = {}
-    for variant in LINES:
-        chosen = [row for row in rows if row["variant"] == variant]
-        figures |= success_figures(chosen, f"UnlockPickup.{variant.replace(' ', '_')}.success")
+    for key, some in by_variant(rows, base.env.ids, LINES):
+        figures |= success_figures(some, f"{key}.success")
     return figures, rows
-
-
-def _jobs(
-    base: HierConfig, parent: Path, seeds: Sequence[int], places: dict[str, str]
-) -> list[tuple[HierConfig, str, Path]]:
-    jobs = []
-    for variant, lines in LINES.items():
-        named = base.override(*(line.format(**places) for line in lines))
-        for seed in seeds:
-            folder = parent / f"{variant.replace(' ', '-')}-seed-{seed}"
-            jobs.append((named.override(f"seed={seed}"), variant, folder))
-    return jobs

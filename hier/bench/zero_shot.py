@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-from hier.bench.figures import short_name
+from hier.bench.figures import rows_of, short_name, success_figures
 from hier.bench.starts import source_controllers
 from hier.envs.registry import domain_named
 from hier.planners.accuracy import measure_accuracy
@@ -15,7 +14,7 @@ from hier.planners.language.planner import VLMPlanner
 from hier.planners.play import Mistakes
 from hier.pretraining.config import PretrainConfig
 from hier.run.evaluation import evaluate
-from hier.run.sweep import Row, side_by_side
+from hier.run.sweep import Row, evaluation_row, side_by_side
 
 PLANNERS = ("vlm", "oracle")
 
@@ -40,18 +39,14 @@ def zero_shot(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[R
     )
     figures: dict[str, Any] = {}
     for level in levels:
-        name = short_name(level)
         for planner in PLANNERS:
-            values = [r["success"] for r in rows if (r["level"], r["variant"]) == (level, planner)]
-            key = f"{name}.success" if planner == "vlm" else f"{name}.oracle_success"
-            figures |= {key: median(values), f"{key}.worst": min(values)}
+            name = "success" if planner == "vlm" else "oracle_success"
+            some = rows_of(rows, level=level, variant=planner)
+            figures |= success_figures(some, f"{short_name(level)}.{name}")
     return figures, rows
 
 
 def _judge(job: tuple[Path, str, str, int, int]) -> Row:
-    import torch
-
-    torch.set_num_threads(1)
     folder, level, planner, seed, episodes = job
     evaluation = evaluate(
         folder,
@@ -60,18 +55,14 @@ def _judge(job: tuple[Path, str, str, int, int]) -> Row:
         overrides=[f"planner.type={planner}", "torch_threads=1"],
         progress=False,
     )
-    summary = evaluation.summary()
     row = {
         "level": level,
         "variant": planner,
         "seed": seed,
         "env_steps": 0,
         "demonstrations": 0,
-        "success": summary["success_rate"],
-        "eval_episodes": episodes,
-        "planner_queries": round(summary["queries_per_episode"] * episodes),
-        "mean_length": summary["mean_length"],
-        "subgoals_done": summary["subgoals_done"],
+        "planner_queries": sum(episode.planner_queries for episode in evaluation.episodes),
+        **evaluation_row(evaluation),
     }
     print(f"{level} {planner} controller {seed}: {row['success']:.0%}", flush=True)
     return row

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from hier.run.evaluation import Evaluation  # which imports torch
 
 Job = TypeVar("Job")
+Result = TypeVar("Result")
 Row = dict[str, Any]  # one line of a result file
 
 _ROW = "row.json"
@@ -133,19 +134,25 @@ def train_all(jobs: Sequence[tuple[HierConfig, str, Path]]) -> list[Row]:
     return side_by_side(train_job, jobs)
 
 
-def side_by_side(function: Callable[[Job], Row], jobs: Sequence[Job]) -> list[Row]:
-    """Run jobs in processes of their own, WORKERS at a time.
+def side_by_side(function: Callable[[Job], Result], jobs: Sequence[Job]) -> list[Result]:
+    """Run jobs in processes of their own, WORKERS at a time, with one torch thread each.
 
     Args:
-        function: importable, from a job to its row.
+        function: importable, from a job to its result, such as a row.
         jobs: what it is called with.
 
     Returns:
-        The rows in the order of the jobs.
+        The results in the order of the jobs.
     """
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(WORKERS, mp_context=context) as pool:
+    with ProcessPoolExecutor(WORKERS, mp_context=context, initializer=_one_thread) as pool:
         return list(pool.map(function, jobs))
+
+
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
 
 
 def new_parent(name: str) -> Path:
