@@ -33,7 +33,7 @@ def compiled(function: Callable[..., Any]) -> Any:
 def _cache_folder(home: Path) -> Path:
     digest = hashlib.sha256(numba.__version__.encode())
     for folder in sorted({Path(__file__).resolve().parent, home}):
-        for file in sorted(folder.glob("*.py")):
+        for file in sorted(folder.rglob("*.py")):
             digest.update(file.read_bytes())
     name = f"numba-{digest.hexdigest()[:16]}"
     if os.access(home, os.W_OK):

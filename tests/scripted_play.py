@@ -14,7 +14,7 @@ from hier.envs.gridworld.percept import GridPercept
 from hier.envs.gridworld.subgoals import GridworldSubgoals
 from hier.envs.subgoal import Subgoal
 from hier.perception.gridworld.scripted_controller import GridScriptedController
-from hier.perception.gridworld.tracker import MAP_SIZE, GridTracker
+from hier.perception.gridworld.tracker import GridTracker
 
 SPACE = GridworldSubgoals()
 LEFT, RIGHT, FORWARD, PICK_UP, DROP, TOGGLE, DONE = range(7)
@@ -144,5 +144,5 @@ class Play:
             before = after
 
 
-_CONTROLLER = GridScriptedController(MAP_SIZE)
+_CONTROLLER = GridScriptedController()
 pursue = _CONTROLLER.action

@@ -11,7 +11,7 @@ from minigrid.core.world_object import WorldObj
 from numpy.typing import NDArray
 
 from hier.envs.errors import UnknownNameError
-from hier.envs.gridworld.cells import KIND_OF, WALKABLE, code_of
+from hier.envs.gridworld.cells import code_of
 from hier.envs.gridworld.env import GridworldEnv
 from hier.envs.gridworld.instructions import clauses_of, next_clause
 from hier.envs.gridworld.percept import HEADINGS
@@ -147,9 +147,7 @@ class Disturbed(gym.Wrapper):
         return [
             (x, y)
             for x, y in _room(grid, start)
-            if grid.get(x, y) is None
-            and (x, y) != agent
-            and keeps_ways_open(cells, x, y, *agent, WALKABLE, KIND_OF)
+            if grid.get(x, y) is None and (x, y) != agent and keeps_ways_open(cells, x, y, *agent)
         ]
 
     def _put(self, thing: WorldObj, free: Sequence[Place]) -> None:

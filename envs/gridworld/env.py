@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from hier.envs.errors import SimulatorError
 from hier.envs.gridworld.expert import GridExpert
 from hier.envs.gridworld.missions import MISSION_CODEC
+from hier.envs.gridworld.percept import HEADINGS
 from hier.envs.gridworld.rendering import FrameRenderer
 
 VIEW_SIZE = 7
@@ -163,5 +164,5 @@ def _motion(before: tuple[int, int, int], after: tuple[int, int, int]) -> tuple[
     turn = (after[2] - before[2] + 1) % 4 - 1
     if not dx and not dy:
         return 0, 0, turn
-    fx, fy = ((1, 0), (0, 1), (-1, 0), (0, -1))[before[2]]
+    fx, fy = HEADINGS[before[2]]
     return dx * fx + dy * fy, -dx * fy + dy * fx, turn

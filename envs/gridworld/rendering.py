@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from hier.envs.compiled import compiled
 from hier.envs.gridworld.cells import EMPTY, N_CODES, TRANSPARENT, UNSEEN, WALL, code_of, object_of
+from hier.envs.gridworld.percept import HEADINGS
 
 TILE = 8  # pixels per tile side
 AGENT_HEADING_IN_VIEW = 3  # the agent looks up in its own view
@@ -47,7 +48,7 @@ def _atlas_words() -> NDArray[np.uint64]:
 
 
 @compiled
-def view_codes(world, margin, x, y, heading, carried, see_through, transparent, view):
+def view_codes(world, margin, x, y, heading, carried, see_through, view):
     """Fill ``view`` with the codes of the cells the agent sees, in its own frame.
 
     Args:
@@ -56,21 +57,12 @@ def view_codes(world, margin, x, y, heading, carried, see_through, transparent, 
         x, y, heading: the agent's pose (MiniGrid's: 0 right, 1 down, 2 left, 3 up).
         carried: code of the carried object, ``EMPTY`` for none.
         see_through: whether light passes walls.
-        transparent: bool per code.
         view: ``(size, size)`` uint8, written; row 0 is farthest ahead, the agent sits at
             ``(size - 1, size // 2)`` where the carried object is shown.
     """
     size = view.shape[0]
     half = size // 2
-    fx, fy = 0, 0
-    if heading == 0:
-        fx = 1
-    elif heading == 1:
-        fy = 1
-    elif heading == 2:
-        fx = -1
-    else:
-        fy = -1
+    fx, fy = HEADINGS[heading]
     rx, ry = -fy, fx
     lit = np.zeros((size, size), np.bool_)
     for row in range(size):
@@ -84,13 +76,13 @@ def view_codes(world, margin, x, y, heading, carried, see_through, transparent, 
         lit[size - 1, half] = True
         for row in range(size - 1, -1, -1):
             for col in range(size - 1):
-                if lit[row, col] and transparent[view[row, col]]:
+                if lit[row, col] and TRANSPARENT[view[row, col]]:
                     lit[row, col + 1] = True
                     if row > 0:
                         lit[row - 1, col + 1] = True
                         lit[row - 1, col] = True
             for col in range(size - 1, 0, -1):
-                if lit[row, col] and transparent[view[row, col]]:
+                if lit[row, col] and TRANSPARENT[view[row, col]]:
                     lit[row, col - 1] = True
                     if row > 0:
                         lit[row - 1, col - 1] = True
@@ -103,12 +95,12 @@ def view_codes(world, margin, x, y, heading, carried, see_through, transparent, 
 
 
 @compiled
-def paint(view, atlas, n_codes, frame):
+def paint(view, atlas, frame):
     """Copy the tiles of ``view`` into ``frame``.
 
     Args:
         view: ``(size, size)`` uint8 codes.
-        atlas: ``(2 * n_codes, 8, 3)`` uint64, tile rows as words.
+        atlas: ``(2 * N_CODES, 8, 3)`` uint64, tile rows as words.
         frame: ``(size * 8, size * 3)`` uint64, written.
     """
     size = view.shape[0]
@@ -116,18 +108,16 @@ def paint(view, atlas, n_codes, frame):
         for col in range(size):
             tile = int(view[row, col])
             if row == size - 1 and col == size // 2:
-                tile += n_codes
+                tile += N_CODES
             for line in range(8):
                 for word in range(3):
                     frame[row * 8 + line, col * 3 + word] = atlas[tile, line, word]
 
 
 @compiled
-def _observe(
-    world, margin, x, y, heading, carried, see_through, transparent, view, atlas, n, frame
-):
-    view_codes(world, margin, x, y, heading, carried, see_through, transparent, view)
-    paint(view, atlas, n, frame)
+def _observe(world, margin, x, y, heading, carried, see_through, view, atlas, frame):
+    view_codes(world, margin, x, y, heading, carried, see_through, view)
+    paint(view, atlas, frame)
 
 
 class FrameRenderer:
@@ -183,7 +173,7 @@ class FrameRenderer:
                     self._world[y + margin, x + margin] = code_of(new)
             self._objects = list(objects)
         x, y = simulator.agent_pos
-        dx, dy = ((1, 0), (0, 1), (-1, 0), (0, -1))[simulator.agent_dir]
+        dx, dy = HEADINGS[simulator.agent_dir]
         x, y = int(x) + dx, int(y) + dy
         if 0 <= x < grid.width and 0 <= y < grid.height:
             obj = objects[y * grid.width + x]
@@ -209,10 +199,8 @@ class FrameRenderer:
             int(simulator.agent_dir),
             EMPTY if carrying is None else code_of(carrying),
             self._see_through,
-            TRANSPARENT,
             self.view,
             self._atlas,
-            N_CODES,
             frame.reshape(frame.shape[0], -1).view(np.uint64),
         )
         return frame

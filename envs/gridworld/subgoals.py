@@ -10,14 +10,10 @@ from numpy.typing import NDArray
 from hier.envs.gridworld.cells import (
     CARRYABLE,
     CELLS,
-    COLOR_OF,
     COLORS,
     EMPTY,
-    KIND_OF,
     KINDS,
     NAMED,
-    STATE_OF,
-    WALKABLE,
 )
 from hier.envs.gridworld.percept import HEADINGS, GridPercept
 from hier.envs.gridworld.targets import ANY, VERBS, WHERE, mark_targets, new_mask
@@ -237,10 +233,6 @@ class GridworldSubgoals:
             percept.x,
             percept.y,
             *self.as_integers(subgoal),
-            KIND_OF,
-            COLOR_OF,
-            STATE_OF,
-            WALKABLE,
             mask,
         )
 

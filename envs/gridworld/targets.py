@@ -9,7 +9,16 @@ from __future__ import annotations
 import numpy as np
 
 from hier.envs.compiled import compiled
-from hier.envs.gridworld.cells import DOOR_STATES, EMPTY, KINDS, UNSEEN
+from hier.envs.gridworld.cells import (
+    COLOR_OF,
+    DOOR_STATES,
+    EMPTY,
+    KIND_OF,
+    KINDS,
+    STATE_OF,
+    UNSEEN,
+    WALKABLE,
+)
 
 VERBS = ("explore", "go to", "pick up", "open", "drop", "put next to", "toggle", "reach")
 _EXPLORE, _GO_TO, _, _OPEN, _DROP, _PUT_NEXT_TO, _, _REACH = range(len(VERBS))  # as integers
@@ -23,8 +32,8 @@ _LOCKED_STATE = DOOR_STATES.index("locked")
 
 
 @compiled
-def _matches(code, color, kind, color_of, kind_of):
-    return (kind == ANY or kind_of[code] == kind) and (color == ANY or color_of[code] == color)
+def _matches(code, color, kind):
+    return (kind == ANY or KIND_OF[code] == kind) and (color == ANY or COLOR_OF[code] == color)
 
 
 @compiled
@@ -42,7 +51,7 @@ def _on_side(where, x, y, start):
 
 
 @compiled
-def keeps_ways_open(cells, x, y, ax, ay, walkable, kind_of):
+def keeps_ways_open(cells, x, y, ax, ay):
     # Whether a thing at (x, y) would block no way; BabyAI's bot has the same rule for dropping. Of
     # the eight cells around, the free ones (the agent's too) stay connected: along the ring, free
     # and occupied change at most twice. And whatever else is there, a door above all, keeps a free
@@ -54,66 +63,56 @@ def keeps_ways_open(cells, x, y, ax, ay, walkable, kind_of):
         cx, cy = x + dxs[k], y + dys[k]
         nx, ny = x + dxs[(k + 1) % 8], y + dys[(k + 1) % 8]
         px, py = x + dxs[(k + 7) % 8], y + dys[(k + 7) % 8]
-        free = walkable[cells[cy, cx]] or (cx == ax and cy == ay)
-        next_free = walkable[cells[ny, nx]] or (nx == ax and ny == ay)
-        previous_free = walkable[cells[py, px]] or (px == ax and py == ay)
+        free = WALKABLE[cells[cy, cx]] or (cx == ax and cy == ay)
+        next_free = WALKABLE[cells[ny, nx]] or (nx == ax and ny == ay)
+        previous_free = WALKABLE[cells[py, px]] or (px == ax and py == ay)
         if free != next_free:
             changes += 1
-        if not (free or next_free or previous_free) and kind_of[cells[cy, cx]] != _WALL:
+        if not (free or next_free or previous_free) and KIND_OF[cells[cy, cx]] != _WALL:
             return False
     return changes <= 2
 
 
 @compiled
-def _beside(cells, x, y, color, kind, where, kind_of, color_of):
+def _beside(cells, x, y, color, kind, where):
     start = cells.shape[0] // 2
     for dx, dy in ((-1, 0), (1, 0), (0, -1), (0, 1)):
         code = cells[y + dy, x + dx]
-        if _matches(code, color, kind, color_of, kind_of) and _on_side(
-            where, x + dx, y + dy, start
-        ):
+        if _matches(code, color, kind) and _on_side(where, x + dx, y + dy, start):
             return True
     return False
 
 
 @compiled
-def _points_at(
-    cells, x, y, ax, ay, verb, color, kind, where, kind_of, color_of, state_of, walkable, lenient
-):
+def _points_at(cells, x, y, ax, ay, verb, color, kind, where, lenient):
     code = cells[y, x]
     underfoot = x == ax and y == ay
     if verb == _EXPLORE:
         # A frontier: unseen, beside a cell one can stand on.
         return code == UNSEEN and (
-            walkable[cells[y, x - 1]]
-            or walkable[cells[y, x + 1]]
-            or walkable[cells[y - 1, x]]
-            or walkable[cells[y + 1, x]]
+            WALKABLE[cells[y, x - 1]]
+            or WALKABLE[cells[y, x + 1]]
+            or WALKABLE[cells[y - 1, x]]
+            or WALKABLE[cells[y + 1, x]]
         )
     if verb == _REACH:
-        return kind_of[code] == _GOAL
+        return KIND_OF[code] == _GOAL
     if verb == _DROP:
-        return (
-            code == EMPTY
-            and not underfoot
-            and (lenient or keeps_ways_open(cells, x, y, ax, ay, walkable, kind_of))
-        )
+        return code == EMPTY and not underfoot and (lenient or keeps_ways_open(cells, x, y, ax, ay))
     if underfoot and not (lenient and verb in (_GO_TO, _PUT_NEXT_TO)):
         return False
     if verb == _PUT_NEXT_TO:
-        return code == EMPTY and _beside(cells, x, y, color, kind, where, kind_of, color_of)
+        return code == EMPTY and _beside(cells, x, y, color, kind, where)
     if verb == _OPEN:
-        state = state_of[code]
+        state = STATE_OF[code]
         if state == _OPEN_STATE or (state == _LOCKED_STATE and not lenient):
             return False
     start = cells.shape[0] // 2
-    return _matches(code, color, kind, color_of, kind_of) and _on_side(where, x, y, start)
+    return _matches(code, color, kind) and _on_side(where, x, y, start)
 
 
 @compiled
-def mark_targets(
-    cells, bounds, ax, ay, verb, color, kind, where, kind_of, color_of, state_of, walkable, out
-):
+def mark_targets(cells, bounds, ax, ay, verb, color, kind, where, out):
     """Mark the map cells a subgoal points at.
 
     If there is no better cell, the rules are lenient: *open* takes a locked door, *drop* a free
@@ -127,7 +126,6 @@ def mark_targets(
             cells from the edge of the map.
         ax, ay: the agent's position; otherwise no target, save for a goal underfoot.
         verb, color, kind, where: the subgoal as integers (``ANY`` where open).
-        kind_of, color_of, state_of, walkable: the tables of :mod:`hier.envs.gridworld.cells`.
         out: ``(size, size)`` bool, all false inside ``bounds`` grown by one; written.
 
     Returns:
@@ -138,10 +136,7 @@ def mark_targets(
     for lenient in (False, True):
         for y in range(bounds[1] - grow, bounds[3] + 1 + grow):
             for x in range(bounds[0] - grow, bounds[2] + 1 + grow):
-                if _points_at(
-                    cells, x, y, ax, ay, verb, color, kind, where, kind_of, color_of, state_of,
-                    walkable, lenient,
-                ):  # fmt: skip
+                if _points_at(cells, x, y, ax, ay, verb, color, kind, where, lenient):
                     out[y, x] = True
                     count += 1
         if count > 0 or verb not in (_GO_TO, _OPEN, _DROP, _PUT_NEXT_TO):

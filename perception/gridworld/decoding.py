@@ -57,13 +57,12 @@ def tile_table() -> TileTable:
 
 
 @compiled
-def decode_frame(words, hashes, codes, tiles, n_codes, view):
+def decode_frame(words, hashes, codes, tiles, view):
     """Decode one frame.
 
     Args:
         words: ``(56, 21)`` uint64, the frame's pixels as words.
         hashes, codes, tiles: a :class:`TileTable`.
-        n_codes: the number of cell codes.
         view: ``(7, 7)`` uint8, written; the agent's own cell gets the carried object's code.
 
     Returns:
@@ -91,8 +90,8 @@ def decode_frame(words, hashes, codes, tiles, n_codes, view):
                             break
                     if found < 0:
                         break
-            if found >= 0 and own == (found >= n_codes):
-                view[row, col] = found - n_codes if own else found
+            if found >= 0 and own == (found >= N_CODES):
+                view[row, col] = found - N_CODES if own else found
             else:
                 view[row, col] = 255
                 if unknown < 0:
@@ -121,7 +120,7 @@ def decode(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     size = frame.shape[0] // TILE
     view = np.zeros((size, size), np.uint8)
     table = tile_table()
-    unknown = decode_frame(as_words(frame), *table, N_CODES, view)
+    unknown = decode_frame(as_words(frame), *table, view)
     if unknown >= 0:
         raise unknown_tile(unknown, size)
     return view

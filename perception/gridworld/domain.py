@@ -24,7 +24,7 @@ from hier.envs.variations import Variations
 from hier.perception.gridworld.drawing import draw_scene
 from hier.perception.gridworld.map_image import TileMaps, map_image
 from hier.perception.gridworld.scripted_controller import GridScriptedController
-from hier.perception.gridworld.tracker import MAP_SIZE, GridTracker
+from hier.perception.gridworld.tracker import GridTracker
 
 _PREFIXES = ("BabyAI-", "MiniGrid-")
 
@@ -93,7 +93,7 @@ class Gridworld(Domain):
         return GridTracker.critic_state_sizes
 
     def scripted_controller(self) -> GridScriptedController:
-        return GridScriptedController(MAP_SIZE)
+        return GridScriptedController()
 
     def variations(self) -> Variations:
         """Clutter, locks and other missions; other words for a mission; exchanged colors."""

@@ -7,21 +7,23 @@ such way is known, things that the agent could remove (objects, closed doors) co
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hier.envs.compiled import compiled
 from hier.envs.domain import FAR
+from hier.envs.gridworld.cells import REMOVABLE, WALKABLE
+from hier.envs.gridworld.percept import GridPercept
 from hier.envs.gridworld.targets import mark_targets
 
 
 @compiled
-def flood(cells, bounds, targets, passable, removable, lenient, distance, queue):
+def flood(cells, bounds, targets, lenient, distance, queue):
     """Steps from every cell to the nearest target (breadth first from the targets).
 
     Args:
         cells: ``(size, size)`` uint8 map.
         bounds: ``(4,)`` int64, box around the seen cells.
         targets: ``(size, size)`` bool.
-        passable, removable: bool tables per code.
         lenient: also pass removable things.
         distance: ``(size, size)`` int32, written within ``bounds`` grown by one; ``FAR`` where
             there is no way.
@@ -49,34 +51,19 @@ def flood(cells, bounds, targets, passable, removable, lenient, distance, queue)
             if distance[ny, nx] <= distance[y, x] + 1:
                 continue
             code = cells[ny, nx]
-            if passable[code] or (lenient and removable[code]):
+            if WALKABLE[code] or (lenient and REMOVABLE[code]):
                 distance[ny, nx] = distance[y, x] + 1
                 queue[tail] = near
                 tail += 1
 
 
 @compiled
-def ground(
-    cells,
-    bounds,
-    pose,
-    subgoal,
-    kind_of,
-    color_of,
-    state_of,
-    walkable,
-    removable,
-    targets,
-    distance,
-    queue,
-    planes,
-):
+def ground(cells, bounds, pose, subgoal, targets, distance, queue, planes):
     """Ground one subgoal.
 
     Args:
         cells, bounds, pose: a memory map.
         subgoal: ``(4,)`` int64 verb, color, kind, side (see ``GridworldSubgoals.as_integers``).
-        kind_of, color_of, state_of, walkable, removable: tables per code.
         targets, distance, queue: work space; ``targets`` holds the target mask afterward.
         planes: ``(2, 7, 7)`` float32 in the agent's frame, written: the target mask, and how much
             closer to the target each cell is than the agent's own (-1 six or more steps closer,
@@ -92,28 +79,16 @@ def ground(
         for tx in range(bounds[0] - 1, bounds[2] + 2):
             targets[ty, tx] = False
     found = mark_targets(
-        cells,
-        bounds,
-        x,
-        y,
-        subgoal[0],
-        subgoal[1],
-        subgoal[2],
-        subgoal[3],
-        kind_of,
-        color_of,
-        state_of,
-        walkable,
-        targets,
+        cells, bounds, x, y, subgoal[0], subgoal[1], subgoal[2], subgoal[3], targets
     )
     planes[0] = 0.0
     planes[1] = 0.0
     if found == 0:
         return 0, FAR, 0, 0
     # Measure the way from every cell; if there is none from here, pass things that can be removed.
-    flood(cells, bounds, targets, walkable, removable, False, distance, queue)
+    flood(cells, bounds, targets, False, distance, queue)
     if distance[y, x] >= FAR:
-        flood(cells, bounds, targets, walkable, removable, True, distance, queue)
+        flood(cells, bounds, targets, True, distance, queue)
     here = distance[y, x]
     fx = (1, 0, -1, 0)[pose[2]]
     fy = (0, 1, 0, -1)[pose[2]]
@@ -158,6 +133,13 @@ def ground(
                 planes[1, row, col] = min(1.0, max(-1.0, gain))
     dx, dy = gx - x, gy - y
     return found, here, dx * fx + dy * fy, -dx * fy + dy * fx
+
+
+def distances(percept: GridPercept, targets: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Steps from every cell of the percept's map to the nearest target, over free cells alone."""
+    _, distance, queue = work_space(len(percept.map))
+    flood(percept.map, np.asarray(percept.bounds), targets, False, distance, queue)
+    return distance
 
 
 def work_space(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

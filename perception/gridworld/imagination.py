@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hier.envs.domain import FAR, Imagined
-from hier.envs.gridworld.cells import CELLS, CODE, EMPTY, REMOVABLE, WALKABLE
+from hier.envs.gridworld.cells import CELLS, CODE, EMPTY
 from hier.envs.gridworld.percept import HEADINGS, GridPercept
 from hier.envs.gridworld.subgoals import GridworldSubgoals
 from hier.envs.subgoal import Subgoal
-from hier.perception.gridworld.grounding import flood, work_space
+from hier.perception.gridworld.grounding import distances
 from hier.perception.gridworld.map_image import map_codes
 
 _SPACE = GridworldSubgoals()
@@ -40,7 +40,7 @@ def imagine(percept: GridPercept, subgoal: Subgoal) -> Imagined | None:
     """
     if subgoal.verb == "explore":
         return None
-    distance = _distances(percept, _SPACE.target_mask(percept, subgoal))
+    distance = distances(percept, _SPACE.target_mask(percept, subgoal))
     steps = int(distance[percept.y, percept.x])
     onto = subgoal.verb == "reach"
     if steps >= FAR or (steps == 0 and not onto):
@@ -62,16 +62,6 @@ def imagine(percept: GridPercept, subgoal: Subgoal) -> Imagined | None:
             return None
         after.map[y, x] = CODE[ahead._replace(state="open")]
     return Imagined(replace(after, view=_view(after)), steps)
-
-
-def _distances(percept: GridPercept, targets: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Steps from every cell to the nearest target, over cells known to be free."""
-    _, distance, queue = work_space(percept.map.shape[0])
-    flood(
-        percept.map, np.asarray(percept.bounds), targets, WALKABLE, REMOVABLE, False,
-        distance, queue,
-    )  # fmt: skip
-    return distance
 
 
 def _at_the_target(percept: GridPercept, distance: NDArray[np.int32], end: int) -> GridPercept:

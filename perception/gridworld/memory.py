@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hier.envs.compiled import compiled
-from hier.envs.gridworld.cells import EMPTY, UNSEEN
+from hier.envs.gridworld.cells import EMPTY, NAMED, UNSEEN, WALKABLE
 
 
 @compiled
@@ -24,14 +24,13 @@ def start_map(cells, pose, bounds):
 
 
 @compiled
-def extend_map(cells, pose, bounds, odometry, view, walkable, named):
+def extend_map(cells, pose, bounds, odometry, view):
     """Move by the odometry and write the new view into the map.
 
     Args:
         cells, pose, bounds: the map's state as in :func:`start_map`, updated.
         odometry: ``(3,)`` cells ahead, cells to the right, quarter turns clockwise.
         view: ``(7, 7)`` uint8 codes in the agent's frame.
-        walkable, named: bool tables per code.
 
     Returns:
         The number of named objects seen for the first time, or -1 if the map is too small (the
@@ -61,7 +60,7 @@ def extend_map(cells, pose, bounds, odometry, view, walkable, named):
             cx = x + fx * ahead - fy * right
             cy = y + fy * ahead + fx * right
             if cells[cy, cx] == UNSEEN:
-                if named[code]:
+                if NAMED[code]:
                     discoveries += 1
                 bounds[0] = min(bounds[0], cx)
                 bounds[1] = min(bounds[1], cy)
@@ -69,6 +68,6 @@ def extend_map(cells, pose, bounds, odometry, view, walkable, named):
                 bounds[3] = max(bounds[3], cy)
             cells[cy, cx] = code
     # The agent hides what it stands on; the map keeps what it knew, or assumes bare floor.
-    if not walkable[cells[y, x]]:
+    if not WALKABLE[cells[y, x]]:
         cells[y, x] = EMPTY
     return discoveries

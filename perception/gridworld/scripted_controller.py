@@ -8,44 +8,33 @@ from __future__ import annotations
 import numpy as np
 
 from hier.envs.domain import FAR
-from hier.envs.gridworld.cells import REMOVABLE, WALKABLE
+from hier.envs.gridworld.cells import WALKABLE
 from hier.envs.gridworld.percept import HEADINGS, GridPercept
 from hier.envs.gridworld.subgoals import GridworldSubgoals
 from hier.envs.subgoal import Subgoal
-from hier.perception.gridworld.grounding import flood, work_space
+from hier.perception.gridworld.grounding import distances
 
 ACTIONS = ("left", "right", "forward", "pick up", "drop", "toggle")  # MiniGrid's, by number
 LEFT, RIGHT, FORWARD, PICK_UP, DROP, TOGGLE = range(6)
 _ACTS = {"pick up": PICK_UP, "open": TOGGLE, "toggle": TOGGLE, "drop": DROP, "put next to": DROP}
+_SPACE = GridworldSubgoals()
 
 
 class GridScriptedController:
-    """Walks to where a subgoal points and does there what its verb says.
-
-    Args:
-        map_size: cells a side of the percepts' maps.
-    """
+    """Walks to where a subgoal points and does there what its verb says."""
 
     actions = ACTIONS
     patience = 40
 
-    def __init__(self, map_size: int):
-        self._space = GridworldSubgoals()
-        _, self._distance, self._queue = work_space(map_size)
-
     def action(self, percept: GridPercept, subgoal: Subgoal, rng: np.random.Generator) -> int:
         """The next action, an index into ``actions``; where there is no way, one that moves."""
-        target = self._space.target_mask(percept, subgoal)
-        flood(
-            percept.map, np.asarray(percept.bounds), target, WALKABLE, REMOVABLE, False,
-            self._distance, self._queue,
-        )  # fmt: skip
+        distance = distances(percept, _SPACE.target_mask(percept, subgoal))
         x, y = percept.x, percept.y
         best, turn = FAR, 0
         for quarter in (0, 1, 3, 2):  # straight on where ways are equally long
             dx, dy = HEADINGS[(percept.heading + quarter) % 4]
-            if self._distance[y + dy, x + dx] < best:
-                best, turn = int(self._distance[y + dy, x + dx]), quarter
+            if distance[y + dy, x + dx] < best:
+                best, turn = int(distance[y + dy, x + dx]), quarter
         if best >= FAR:
             # The target is under the agent or cannot be reached: move away from here.
             return FORWARD if WALKABLE[percept.ahead] else int(rng.integers(2))

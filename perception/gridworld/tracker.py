@@ -13,16 +13,7 @@ from numpy.typing import NDArray
 from hier.envs.compiled import compiled
 from hier.envs.domain import CRITIC_VIEW, FAR, CriticState, Imagined
 from hier.envs.errors import PerceptionError
-from hier.envs.gridworld.cells import (
-    COLOR_OF,
-    KIND_OF,
-    KINDS,
-    N_CODES,
-    NAMED,
-    REMOVABLE,
-    STATE_OF,
-    WALKABLE,
-)
+from hier.envs.gridworld.cells import KIND_OF, KINDS, N_CODES
 from hier.envs.gridworld.missions import MISSION_CODEC, N_MENTIONS, mentions
 from hier.envs.gridworld.percept import GridPercept
 from hier.envs.gridworld.subgoals import GridworldSubgoals
@@ -58,17 +49,16 @@ class GridGrounding(NamedTuple):
 
 @compiled
 def _perceive_all(
-    which, words, odometry, fresh, hashes, codes, tiles, n_codes, walkable, named,
-    maps, poses, bounds, views, discoveries,
+    which, words, odometry, fresh, hashes, codes, tiles, maps, poses, bounds, views, discoveries,
 ):  # fmt: skip
     for i in which:
-        unknown = decode_frame(words[i], hashes, codes, tiles, n_codes, views[i])
+        unknown = decode_frame(words[i], hashes, codes, tiles, views[i])
         if unknown >= 0:
             return i, unknown
         if fresh:
             start_map(maps[i], poses[i], bounds[i])
             discoveries[i] = 0
-        new = extend_map(maps[i], poses[i], bounds[i], odometry[i], views[i], walkable, named)
+        new = extend_map(maps[i], poses[i], bounds[i], odometry[i], views[i])
         if new < 0:
             return i, -1
         discoveries[i] += new
@@ -88,8 +78,7 @@ def _put_place(n, far, ahead, right, place):
 
 @compiled
 def _ground_all(
-    which, maps, bounds, poses, subgoals, kind_of, color_of, state_of, walkable, removable,
-    targets, distance, queue, planes, place, steps, found,
+    which, maps, bounds, poses, subgoals, targets, distance, queue, planes, place, steps, found,
 ):  # fmt: skip
     for i in which:
         if subgoals[i, 0] < 0:
@@ -99,24 +88,19 @@ def _ground_all(
             found[i] = 0
             continue
         n, far, ahead, right = ground(
-            maps[i], bounds[i], poses[i], subgoals[i], kind_of, color_of, state_of, walkable,
-            removable, targets, distance, queue, planes[i],
-        )  # fmt: skip
+            maps[i], bounds[i], poses[i], subgoals[i], targets, distance, queue, planes[i]
+        )
         found[i] = n
         steps[i] = far
         _put_place(n, far, ahead, right, place[i])
 
 
 @compiled
-def _place_each(
-    cells, bounds, pose, subgoals, kind_of, color_of, state_of, walkable, removable,
-    targets, distance, queue, planes, places,
-):  # fmt: skip
+def _place_each(cells, bounds, pose, subgoals, targets, distance, queue, planes, places):
     for k in range(len(subgoals)):
         n, far, ahead, right = ground(
-            cells, bounds, pose, subgoals[k], kind_of, color_of, state_of, walkable,
-            removable, targets, distance, queue, planes,
-        )  # fmt: skip
+            cells, bounds, pose, subgoals[k], targets, distance, queue, planes
+        )
         _put_place(n, far, ahead, right, places[k])
 
 
@@ -181,7 +165,7 @@ class GridTracker:
             for i in which:
                 self._missions[i] = MISSION_CODEC.decode(observation["mission"][i])
         env, unknown = _perceive_all(
-            which, as_words(self._frames), odometry, fresh, *self._table, N_CODES, WALKABLE, NAMED,
+            which, as_words(self._frames), odometry, fresh, *self._table,
             self.maps, self.poses, self._bounds, self.views, self._discoveries,
         )  # fmt: skip
         if env >= 0 and unknown >= 0:
@@ -234,8 +218,7 @@ class GridTracker:
         g = self.grounding
         _ground_all(
             self._all if which is None else np.asarray(which), self.maps, self._bounds, self.poses,
-            self._subgoals, KIND_OF, COLOR_OF, STATE_OF, WALKABLE, REMOVABLE, *self._work,
-            g.planes, g.place, g.steps, g.found,
+            self._subgoals, *self._work, g.planes, g.place, g.steps, g.found,
         )  # fmt: skip
         return g
 
@@ -271,9 +254,8 @@ class GridTracker:
         places = np.zeros((len(subgoals), _N_PLACE), np.float32)
         _place_each(
             percept.map, np.array(percept.bounds),
-            np.array([percept.x, percept.y, percept.heading]), integers, KIND_OF, COLOR_OF,
-            STATE_OF, WALKABLE, REMOVABLE, *self._work, np.zeros((2, VIEW, VIEW), np.float32),
-            places,
+            np.array([percept.x, percept.y, percept.heading]), integers, *self._work,
+            np.zeros((2, VIEW, VIEW), np.float32), places,
         )  # fmt: skip
         named = np.array([mentions(percept.mission, subgoal) for subgoal in subgoals], np.float32)
         return CriticState(

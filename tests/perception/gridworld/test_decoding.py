@@ -78,7 +78,7 @@ def test_the_first_of_several_unknown_tiles_is_named_and_the_rest_decoded():
     frame = painted(view)
     frame[8:16, 16:24] = frame[40:48, 0:8] = 77
     got = np.zeros((7, 7), np.uint8)
-    assert decode_frame(as_words(frame), *tile_table(), N_CODES, got) == 1 * 7 + 2
+    assert decode_frame(as_words(frame), *tile_table(), got) == 1 * 7 + 2
     view[1, 2] = view[5, 0] = UNKNOWN
     np.testing.assert_array_equal(got, view)
 

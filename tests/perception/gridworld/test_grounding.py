@@ -7,11 +7,8 @@ import pytest
 
 from hier.envs.gridworld.cells import (
     CODE,
-    COLOR_OF,
     EMPTY,
-    KIND_OF,
     REMOVABLE,
-    STATE_OF,
     UNSEEN,
     WALKABLE,
     WALL,
@@ -77,7 +74,7 @@ def test_distances_are_those_of_plain_breadth_first_search(lenient):
         }
         for x, y in places:
             targets[y, x] = True
-        flood(cells, bounds, targets, WALKABLE, REMOVABLE, lenient, distance, queue)
+        flood(cells, bounds, targets, lenient, distance, queue)
         steps = plain_distances(cells, (x0, y0, x1, y1), places, lenient)
         for y in range(y0 - 1, y1 + 2):
             for x in range(x0 - 1, x1 + 2):
@@ -102,8 +99,8 @@ def test_a_subgoal_is_grounded_as_plain_python_would():
         subgoal = Subgoal("go to", "red", "key")
         planes = np.full((2, 7, 7), 9, np.float32)
         found, steps, ahead, right = ground(
-            *(cells, bounds, pose, np.array(SPACE.as_integers(subgoal)), KIND_OF, COLOR_OF),
-            *(STATE_OF, WALKABLE, REMOVABLE, targets, distance, queue, planes),
+            *(cells, bounds, pose, np.array(SPACE.as_integers(subgoal))),
+            *(targets, distance, queue, planes),
         )
         places = {(int(kx), int(ky)) for ky, kx in np.argwhere(cells == CODE[Cell("key", "red")])}
         assert found == len(places)

@@ -9,9 +9,7 @@ from hier.envs.gridworld.cells import (
     CELLS,
     CODE,
     EMPTY,
-    NAMED,
     UNSEEN,
-    WALKABLE,
     WALL,
     Cell,
     code_of,
@@ -37,7 +35,7 @@ class Memory:
         view = np.zeros((7, 7), np.uint8) if view is None else view
         odometry = np.array([ahead, right, turn], np.int8)
         state = self.cells, self.pose, self.bounds
-        return extend_map(*state, odometry, view, WALKABLE, NAMED)
+        return extend_map(*state, odometry, view)
 
 
 def view_of(*cells):
