@@ -403,3 +403,35 @@ class Domain(ABC):
         return ConfigError(
             f"the domain {self.name!r} has no {what}; {remedy}, or add it to {type(self).__name__}"
         )
+
+
+class LevelsDomain(Domain):
+    """A base for domains of a few levels, each of which has a privileged variant.
+
+    Attributes:
+        levels: the simulator's ids.
+        privileged: whether it is the variant, in which the simulator supplies what pictures would
+            show. Its ids begin with ``privileged/``.
+    """
+
+    levels: ClassVar[tuple[str, ...]]
+    privileged: ClassVar[bool] = False
+
+    def env_ids(self) -> tuple[str, ...]:
+        """The levels, listed whether the simulator is installed or not."""
+        prefix = "privileged/" if self.privileged else ""
+        return tuple(prefix + level for level in self.levels)
+
+    @staticmethod
+    def level_of(env_id: str) -> str:
+        """The simulator's id of one of :meth:`env_ids`."""
+        return env_id.removeprefix("privileged/")
+
+
+class Privileged:
+    """What the privileged variant of a :class:`LevelsDomain` has in common; for ablations."""
+
+    source_levels: ClassVar[tuple[str, ...]] = ()
+    planner: ClassVar[str] = ""
+    pictures: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    privileged: ClassVar[bool] = True

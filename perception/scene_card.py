@@ -22,7 +22,6 @@ MARGIN, GAP = 16, 16
 TITLE = 20  # above each picture
 HEADER = 84  # the mission above the pictures
 ACCENT = (0, 200, 232)  # marks targets and choices; nothing in the gridworld is cyan
-LEVEL_TITLE = "simulator (for you, not the agent)"
 INK, MUTED = (33, 35, 41), (122, 124, 130)
 _PAPER, _WHITE, _LINE = (246, 246, 243), (255, 255, 255), (221, 221, 216)
 _TRACK, _BAR = (244, 244, 242), (214, 222, 230)
@@ -38,7 +37,8 @@ _SHARE = 40  # width of the probability in figures
 
 def compose(
     scene: Scene,
-    pictures: Sequence[tuple[str, Image.Image]],
+    pictures: Sequence[tuple[str, NDArray[np.uint8] | Image.Image]],
+    side: int,
     *,
     stacked: bool = False,
     footer: int = 0,
@@ -48,22 +48,27 @@ def compose(
 
     Args:
         scene: what the card says.
-        pictures: titles and pictures; each has the room of the largest.
+        pictures: titles and pictures, to which the level's is added; each has the room of the
+            largest.
+        side: pixels of each picture's longer side.
         stacked: put the pictures below one another instead of side by side.
         footer: pixels to leave free below the pictures.
         icon: what to show beside a candidate, ``ICON`` by ``ICON`` pixels.
     """
-    wide = max(picture.width for _, picture in pictures) + GAP
-    tall = max(picture.height for _, picture in pictures) + TITLE
+    shown = [(title, fitted(picture, side)) for title, picture in pictures]
+    if scene.level is not None:
+        shown.append(("simulator (for you, not the agent)", fitted(scene.level, side)))
+    wide = max(picture.width for _, picture in shown) + GAP
+    tall = max(picture.height for _, picture in shown) + TITLE
     if stacked:
-        card_left, height = MARGIN + wide, sum(TITLE + p.height + GAP for _, p in pictures)
+        card_left, height = MARGIN + wide, sum(TITLE + p.height + GAP for _, p in shown)
     else:
-        card_left, height = MARGIN + len(pictures) * wide, tall + MARGIN + footer
+        card_left, height = MARGIN + len(shown) * wide, tall + MARGIN + footer
     canvas = Image.new("RGB", (card_left + _CARD + MARGIN, HEADER + height), _PAPER)
     draw = ImageDraw.Draw(canvas)
     _draw_mission(draw, scene.percept.mission, card_left - GAP - MARGIN)
     left, top = MARGIN, HEADER + TITLE
-    for title, picture in pictures:
+    for title, picture in shown:
         draw.text((left, top - 6), title, MUTED, font(12), anchor="ls")
         corner = left + (wide - GAP - picture.width) // 2, top
         canvas.paste(picture, corner)
@@ -75,9 +80,9 @@ def compose(
     return canvas
 
 
-def fitted(picture: NDArray[np.uint8], side: int) -> Image.Image:
-    """A picture ``(height, width, 3)`` scaled so that its longer side has ``side`` pixels."""
-    image = Image.fromarray(picture)
+def fitted(picture: NDArray[np.uint8] | Image.Image, side: int) -> Image.Image:
+    """A picture, or its pixels, scaled so that its longer side has ``side`` pixels."""
+    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
     scale = side / max(image.size)
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     return image.resize(size, Image.Resampling.BOX)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hier.envs.robotics import build_simulator, open_renderer
+from hier.envs.robotics import LevelCamera
 
 PIXELS = 128  # a side of each picture
 FIELD = 0.9  # meters seen each way
@@ -37,49 +37,26 @@ def _axes(azimuth: float, elevation: float) -> NDArray[np.float64]:
 AXES = np.stack([_axes(*view) for view in VIEWS])  # (3, 2, 3): right and up of each, unit vectors
 
 
-class Camera:
-    """Takes pictures of one kind of task.
-
-    It has a simulator of its own, into which states are copied: an OpenGL context is a scarce thing
-    and serves all environments of the level in this process.
-
-    Args:
-        level: id of the task in gymnasium-robotics.
-
-    Raises:
-        SimulatorError: if no picture can be taken on this machine.
-    """
+class Camera(LevelCamera):
+    """Takes pictures of one kind of task; argument and errors as :class:`.LevelCamera`."""
 
     def __init__(self, level: str):
-        import mujoco
+        super().__init__(level, FIELD, PIXELS)
+        self._views = [self._view(MIDDLE, 3.0, *angles) for angles in VIEWS]
 
-        self._mujoco = mujoco
-        simulator: Any = build_simulator(level).unwrapped
-        model, self._data = simulator.model, simulator.data
-        self._model = model
-        names = simulator._model_names
+    def _prepare(self, model: Any) -> None:
+        names = self._simulator._model_names
         # Aids that show no thing, the robot's own red button, and what no picture shows.
         model.geom_rgba[model.geom_rgba[:, 3] < 0.9, 3] = 0.0
         for part in ("estop_link", *_UNSEEN):
             model.geom_rgba[names.geom_name2id[f"robot0:{part}"], 3] = 0.0
-        if simulator.has_object:  # as grey as the floor unless it is painted
+        if self._simulator.has_object:  # as grey as the floor unless it is painted
             block = names.geom_name2id["object0"]
             model.mat_rgba[model.geom_matid[block]] = YELLOW
         self._target = names.site_name2id["target0"]
         self._floor = model.body_pos[model.site_bodyid[self._target]].copy()
-        model.vis.global_.orthographic = 1
-        model.vis.global_.fovy = FIELD  # of an orthographic camera: its height in meters
-        model.vis.quality.shadowsize = 0
         # One sample a pixel: twice as fast, and edges keep the colors of what they bound.
         model.vis.quality.offsamples = 0
-        self._views = []
-        for azimuth, elevation in VIEWS:
-            view = mujoco.MjvCamera()
-            view.type = mujoco.mjtCamera.mjCAMERA_FREE
-            view.lookat[:] = MIDDLE
-            view.distance, view.azimuth, view.elevation = 3.0, azimuth, elevation
-            self._views.append(view)
-        self._renderer = open_renderer(level, model, PIXELS, PIXELS)
 
     def picture(
         self, positions: NDArray[np.floating], target: NDArray[np.floating]
@@ -93,14 +70,9 @@ class Camera:
         Returns:
             ``(128, 384, 3)`` uint8, in the order of :data:`VIEWS`.
         """
-        self._data.qpos[:] = positions
-        self._model.site_pos[self._target] = target - self._floor
-        self._mujoco.mj_forward(self._model, self._data)
-        frame = np.empty(FRAME, np.uint8)
-        for k, view in enumerate(self._views):
-            self._renderer.update_scene(self._data, view)
-            frame[:, k * PIXELS : (k + 1) * PIXELS] = self._renderer.render()
-        return frame
+        self._simulator.data.qpos[:] = positions
+        self._simulator.model.site_pos[self._target] = target - self._floor
+        return np.hstack(self._pictures(self._views))
 
 
 @lru_cache

@@ -14,12 +14,13 @@ from hier.envs.fetch.expert import FetchExpert
 from hier.envs.fetch.percept import MISSION_CODEC, TASKS
 from hier.envs.fetch.plan import draw_plan
 from hier.envs.fetch.subgoals import is_there
+from hier.envs.robotics import RoboticsEnv
 
 _FINGERS = ("robot0:l_gripper_finger_link", "robot0:r_gripper_finger_link")  # geoms
 _NOTHING = np.zeros(3)
 
 
-class FetchEnv(gym.Env):
+class FetchEnv(RoboticsEnv):
     """A robot's hand over a table, a block on it, and a red target in space.
 
     The episode ends with reward 1 when the block (in FetchReach the gripper) is within 5 cm of the
@@ -37,26 +38,19 @@ class FetchEnv(gym.Env):
     The privileged variant has instead of pictures ``poses``, ``(9,)`` float32: place and velocity
     of the block, zeros where there is none, and place of the target.
 
-    It is no ``gym.Wrapper``: SB3 would take the goals of what is inside for its own.
-
     Args:
         env: a Fetch task of gymnasium-robotics, under a time limit.
         privileged: show the poses.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 25}  # noqa: RUF012  (Gymnasium's)
-    render_mode = "rgb_array"
 
     def __init__(self, env: gym.Env, privileged: bool = False):
-        self.env = env
-        simulator: Any = env.unwrapped
-        self.simulator = simulator
-        self.action_space = env.action_space
-        self.privileged = privileged
-        self.mission = TASKS[simulator.spec.id.partition("-")[0]]
+        super().__init__(env, privileged, FRAME, FRAME_EVERY)
+        self.mission = TASKS[self.simulator.spec.id.partition("-")[0]]
         self._words = MISSION_CODEC.encode(self.mission)
         joints = [f"robot0:{side}_gripper_finger_joint" for side in "lr"]
-        self._fingers = [simulator.model.joint(joint).qposadr[0] for joint in joints]
+        self._fingers = [self.simulator.model.joint(joint).qposadr[0] for joint in joints]
         seen: dict[str, spaces.Space] = {
             "mission": MISSION_CODEC.space,
             "hand": spaces.Box(-np.inf, np.inf, (7,), np.float32),
@@ -67,21 +61,6 @@ class FetchEnv(gym.Env):
             seen["image"] = spaces.Box(0, 255, FRAME, np.uint8)
             seen["frame_age"] = spaces.Box(0, FRAME_EVERY, (1,), np.int64)
         self.observation_space = spaces.Dict(seen)
-        self._frame = np.zeros(FRAME, np.uint8)
-        self._age = 0
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, NDArray], dict[str, Any]]:
-        """Start an episode; the same seed gives the same scene as the plain task.
-
-        Raises:
-            SimulatorError: if no picture can be taken on this machine.
-        """
-        super().reset(seed=seed)
-        self.env.reset(seed=seed, options=options)
-        self._age = -1  # of a picture that is due now
-        return self._observation(), {}
 
     def step(
         self, action: NDArray[np.floating]
@@ -98,18 +77,9 @@ class FetchEnv(gym.Env):
         block = None if self.block is None else self.block[0]
         return draw_plan(self.gripper[0], self.opening, block, self.target)
 
-    def close(self) -> None:
-        """Close the simulator; cameras stay for other environments."""
-        self.env.close()
-
     def expert(self) -> FetchExpert:
         """A privileged source of subgoals for the running episode."""
         return FetchExpert(self.held)
-
-    @property
-    def max_steps(self) -> int:
-        """Steps after which an episode ends."""
-        return int(self.env.get_wrapper_attr("_max_episode_steps"))
 
     @property
     def gripper(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -158,9 +128,7 @@ class FetchEnv(gym.Env):
         if self.privileged:
             block = self.block or (_NOTHING, _NOTHING)
             return {**seen, "poses": np.concatenate([*block, self.target]).astype(np.float32)}
-        self._age += 1
-        if self._age in (0, FRAME_EVERY):
-            camera = camera_of(self.simulator.spec.id)
-            self._frame = camera.picture(self.simulator.data.qpos, self.target)
-            self._age = 0
-        return {**seen, "image": self._frame.copy(), "frame_age": np.array([self._age])}
+        return {**seen, **self._newest_picture()}
+
+    def _take_picture(self) -> NDArray[np.uint8]:
+        return camera_of(self.simulator.spec.id).picture(self.simulator.data.qpos, self.target)

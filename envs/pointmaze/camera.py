@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hier.envs.robotics import build_simulator, open_renderer
+from hier.envs.robotics import LevelCamera
 
 PIXELS = 10  # a meter, which is a cell
 FIELD = 12  # meters seen each way, around the middle of the maze
@@ -16,34 +15,12 @@ FRAME = (FIELD * PIXELS, FIELD * PIXELS, 3)
 FRAME_EVERY = 20  # control steps (of 10 ms) between two pictures
 
 
-class Camera:
-    """Takes pictures of one kind of maze.
-
-    It has a simulator of its own, into which states are copied: an OpenGL context is a scarce thing
-    and serves all environments of the level in this process.
-
-    Args:
-        level: id of the maze in gymnasium-robotics.
-
-    Raises:
-        SimulatorError: if no picture can be taken on this machine.
-    """
+class Camera(LevelCamera):
+    """Takes pictures of one kind of maze; argument and errors as :class:`.LevelCamera`."""
 
     def __init__(self, level: str):
-        import mujoco
-
-        self._mujoco = mujoco
-        simulator: Any = build_simulator(level).unwrapped
-        self._simulator = simulator
-        model = simulator.model
-        model.vis.global_.orthographic = 1
-        model.vis.global_.fovy = FIELD  # of an orthographic camera: its height in meters
-        model.vis.quality.shadowsize = 0
-        self._view = mujoco.MjvCamera()
-        self._view.type = mujoco.mjtCamera.mjCAMERA_FREE
-        self._view.lookat[:] = 0.0
-        self._view.distance, self._view.azimuth, self._view.elevation = 10.0, 90.0, -90.0
-        self._renderer = open_renderer(level, model, FRAME[0], FRAME[1])
+        super().__init__(level, FIELD, FRAME[0])
+        self._from_above = self._view(0.0, 10.0, 90.0, -90.0)
 
     def picture(
         self, position: NDArray[np.floating], goal: NDArray[np.floating]
@@ -52,9 +29,8 @@ class Camera:
         simulator = self._simulator
         simulator.data.qpos[:2] = position
         simulator.model.site_pos[simulator.target_site_id][:2] = goal
-        self._mujoco.mj_forward(simulator.model, simulator.data)
-        self._renderer.update_scene(simulator.data, self._view)
-        return self._renderer.render()
+        (picture,) = self._pictures([self._from_above])
+        return picture
 
 
 @lru_cache

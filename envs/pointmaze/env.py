@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
@@ -14,12 +13,13 @@ from hier.envs.pointmaze.camera import FRAME, FRAME_EVERY, camera_of
 from hier.envs.pointmaze.expert import MazeExpert
 from hier.envs.pointmaze.maps import SIZE, SPEED_LIMIT, as_map
 from hier.envs.pointmaze.percept import MISSION, MISSION_CODEC
+from hier.envs.pointmaze.plan import draw_plan
+from hier.envs.robotics import RoboticsEnv
 
 _SCALE = 32  # pixels a cell of the plan that people see
-_WALL, _FREE, _GOAL, _AGENT = (178, 128, 77), (38, 58, 84), (220, 30, 30), (77, 178, 77)
 
 
-class PointMazeEnv(gym.Env):
+class PointMazeEnv(RoboticsEnv):
     """A ball that is pushed through a maze to a red goal; the episode ends there, with reward 1.
 
     The action is the force, ``(2,)`` float32 in [-1, 1] to the right and up. Places are those of
@@ -35,23 +35,16 @@ class PointMazeEnv(gym.Env):
     The privileged variant has the simulator's state instead of pictures and odometry: ``state``,
     ``(6,)`` float32 position, velocity and goal, and ``walls``, ``(12, 12)`` int8.
 
-    It is no ``gym.Wrapper``: SB3 would take the goals of what is inside for its own.
-
     Args:
         env: a PointMaze with ``continuing_task=False``, under a time limit.
         privileged: show the state.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 100}  # noqa: RUF012  (Gymnasium's)
-    render_mode = "rgb_array"
 
     def __init__(self, env: gym.Env, privileged: bool = False):
-        self.env = env
-        simulator: Any = env.unwrapped
-        self.simulator = simulator
-        self.action_space = env.action_space
-        self.privileged = privileged
-        self._maze = simulator.maze
+        super().__init__(env, privileged, FRAME, FRAME_EVERY)
+        self._maze = self.simulator.maze
         self.walls = as_map(np.array([[v == 1 for v in row] for row in self._maze.maze_map]))
         speed = spaces.Box(-2 * SPEED_LIMIT, 2 * SPEED_LIMIT, (2,), np.float32)
         self.observation_space = spaces.Dict(
@@ -70,23 +63,7 @@ class PointMazeEnv(gym.Env):
             }
         )
         self._words = MISSION_CODEC.encode(MISSION)
-        self._frame = np.zeros(FRAME, np.uint8)
-        self._age = 0
         self._position = np.zeros(2)
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, NDArray], dict[str, Any]]:
-        """Start an episode; the same seed gives the same start and goal as plain PointMaze.
-
-        Raises:
-            SimulatorError: if no picture can be taken on this machine.
-        """
-        super().reset(seed=seed)
-        self.env.reset(seed=seed, options=options)
-        self._age = -1  # of a picture that is due now
-        self._position = self.position
-        return self._observation(), {}
 
     def step(
         self, action: NDArray[np.floating]
@@ -99,25 +76,11 @@ class PointMazeEnv(gym.Env):
     def render(self) -> NDArray[np.uint8]:
         """A plan of the maze drawn from the simulator's state; for people, not for agents."""
         rows, columns = np.array(self._maze.maze_map).shape
-        plan = np.where(self.walls[:rows, :columns, None], _WALL, _FREE).astype(np.uint8)
-        plan = plan.repeat(_SCALE, 0).repeat(_SCALE, 1)
-        for place, color in ((self.goal, _GOAL), (self.position, _AGENT)):
-            middle = tuple(int(v) for v in place * _SCALE)
-            cv2.circle(plan, middle, _SCALE // 5, color, -1, cv2.LINE_AA)
-        return plan
-
-    def close(self) -> None:
-        """Close the simulator; cameras stay for other environments."""
-        self.env.close()
+        return draw_plan(self.walls[:rows, :columns], self.position, self.goal, _SCALE)
 
     def expert(self) -> MazeExpert:
         """A privileged source of subgoals for the running episode."""
         return MazeExpert(self.walls, self.position, self.goal)
-
-    @property
-    def max_steps(self) -> int:
-        """Steps after which an episode ends."""
-        return int(self.env.get_wrapper_attr("_max_episode_steps"))
 
     @property
     def position(self) -> NDArray[np.float64]:
@@ -134,21 +97,20 @@ class PointMazeEnv(gym.Env):
 
     def _observation(self) -> dict[str, NDArray]:
         velocity = self.simulator.data.qvel[:2] * (1, -1)  # rows count downwards
-        before, self._position = self._position, self.position
+        before = self.position if self._age < 0 else self._position  # at the start: no motion
+        self._position = self.position
         if self.privileged:
             state = np.concatenate([self._position, velocity, self.goal]).astype(np.float32)
             return {
                 "mission": self._words.copy(), "state": state, "walls": self.walls.astype(np.int8),
             }  # fmt: skip
-        self._age += 1
-        if self._age in (0, FRAME_EVERY):
-            camera = camera_of(self.simulator.spec.id)
-            self._frame = camera.picture(self.simulator.data.qpos[:2], self.simulator.goal)
-            self._age = 0
         return {
             "mission": self._words.copy(),
-            "image": self._frame.copy(),
-            "frame_age": np.array([self._age]),
+            **self._newest_picture(),
             "odometry": (self._position - before).astype(np.float32),
             "velocity": velocity.astype(np.float32),
         }
+
+    def _take_picture(self) -> NDArray[np.uint8]:
+        camera = camera_of(self.simulator.spec.id)
+        return camera.picture(self.simulator.data.qpos[:2], self.simulator.goal)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -9,7 +10,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from hier.envs.domain import Domain, Scene
+from hier.envs.domain import LevelsDomain, Privileged, Scene
 from hier.envs.fetch.env import FetchEnv
 from hier.envs.fetch.subgoals import ALL, FetchSubgoals
 from hier.envs.robotics import build_simulator
@@ -20,30 +21,22 @@ from hier.perception.fetch.relabeling import FetchRelabeling
 from hier.perception.fetch.scripted_controller import FetchScriptedController
 from hier.perception.fetch.tracker import FetchTracker
 
-_LEVELS = ("FetchPickAndPlace-v4", "FetchPush-v4", "FetchReach-v4")
 
-
-class Fetch(Domain):
+class Fetch(LevelsDomain):
     """A robot's hand at a table, seen by three cameras (:class:`hier.envs.fetch.env.FetchEnv`)."""
 
     name = "fetch"
-    source_levels: ClassVar[tuple[str, ...]] = _LEVELS
+    levels: ClassVar[tuple[str, ...]] = ("FetchPickAndPlace-v4", "FetchPush-v4", "FetchReach-v4")
+    source_levels: ClassVar[tuple[str, ...]] = levels
     planner = "fetch"
-    pictures = MappingProxyType(
+    pictures: ClassVar[Mapping[str, str]] = MappingProxyType(
         {"view": "the table from three sides and, enlarged at the lower right, the robot's hand"}
     )
-    privileged: ClassVar[bool] = False
-    _prefix: ClassVar[str] = ""
-
-    def env_ids(self) -> tuple[str, ...]:
-        """The tasks, listed whether the simulator is installed or not."""
-        return tuple(self._prefix + level for level in _LEVELS)
 
     def make_env(self, env_id: str, *, max_steps: int | None = None) -> gym.Env:
         """See :meth:`hier.envs.domain.Domain.make_env`; needs the extra ``mujoco``."""
         options = {} if max_steps is None else {"max_episode_steps": max_steps}
-        level = env_id.removeprefix(self._prefix)
-        return FetchEnv(build_simulator(level, **options), self.privileged)
+        return FetchEnv(build_simulator(self.level_of(env_id), **options), self.privileged)
 
     def subgoal_space(self) -> FetchSubgoals:
         return FetchSubgoals()
@@ -72,12 +65,7 @@ class Fetch(Domain):
         return draw_table(scene)
 
 
-class PrivilegedFetch(Fetch):
+class PrivilegedFetch(Privileged, Fetch):
     """As :class:`Fetch`, but the simulator supplies what pictures would show; for ablations."""
 
     name = "fetch-privileged"
-    source_levels: ClassVar[tuple[str, ...]] = ()
-    planner = ""
-    pictures = MappingProxyType({})
-    privileged = True
-    _prefix = "privileged/"

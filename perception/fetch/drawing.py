@@ -9,7 +9,7 @@ from hier.envs.domain import Scene
 from hier.envs.fetch.percept import FetchPercept
 from hier.envs.fetch.plan import PLAN, draw_plan
 from hier.envs.fetch.subgoals import FetchSubgoals
-from hier.perception.scene_card import LEVEL_TITLE, compose, fitted
+from hier.perception.scene_card import compose
 
 _SPACE = FetchSubgoals()
 
@@ -23,7 +23,4 @@ def draw_table(scene: Scene) -> NDArray[np.uint8]:
     mark = None if scene.subgoal is None else _SPACE.place(percept, scene.subgoal)
     known = draw_plan(percept.gripper, percept.opening, percept.block, percept.target, mark)
     pictures = [("cameras", percept.frame), ("percept", known)]
-    if scene.level is not None:
-        pictures.append((LEVEL_TITLE, scene.level))
-    sized = [(title, fitted(picture, 2 * PLAN)) for title, picture in pictures]
-    return np.array(compose(scene, sized, stacked=True))
+    return np.array(compose(scene, pictures, 2 * PLAN, stacked=True))

@@ -20,12 +20,10 @@ from hier.perception.scene_card import (
     HEADER,
     ICON,
     INK,
-    LEVEL_TITLE,
     MARGIN,
     MUTED,
     TITLE,
     compose,
-    fitted,
     font,
 )
 
@@ -47,9 +45,7 @@ def draw_scene(scene: Scene) -> NDArray[np.uint8]:
         ("agent's view", first_person(percept, targets)),
         ("memory map (up is where it first looked)", memory_map(percept, targets)),
     ]
-    if scene.level is not None:
-        pictures.append((LEVEL_TITLE, fitted(scene.level, SIDE)))
-    canvas = compose(scene, pictures, footer=_FOOTER, icon=_icon)
+    canvas = compose(scene, pictures, SIDE, footer=_FOOTER, icon=_icon)
     below = HEADER + TITLE + SIDE + 8
     _draw_hand(canvas, percept.carrying, MARGIN, below)
     _draw_legend(canvas, MARGIN + SIDE + GAP, below)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import ClassVar
 
@@ -9,7 +10,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from hier.envs.domain import Domain, Scene
+from hier.envs.domain import LevelsDomain, Privileged, Scene
 from hier.envs.pointmaze.env import PointMazeEnv
 from hier.envs.pointmaze.maps import SIZE
 from hier.envs.pointmaze.subgoals import MazeSubgoals
@@ -20,28 +21,26 @@ from hier.perception.pointmaze.relabeling import MazeRelabeling
 from hier.perception.pointmaze.scripted_controller import MazeScriptedController
 from hier.perception.pointmaze.tracker import MazeTracker
 
-_LEVELS = ("PointMaze_Large-v3", "PointMaze_Medium-v3", "PointMaze_UMaze-v3")
 
-
-class PointMaze(Domain):
+class PointMaze(LevelsDomain):
     """A ball in a maze, seen from above (:class:`hier.envs.pointmaze.env.PointMazeEnv`)."""
 
     name = "pointmaze"
-    source_levels: ClassVar[tuple[str, ...]] = _LEVELS
+    levels: ClassVar[tuple[str, ...]] = (
+        "PointMaze_Large-v3",
+        "PointMaze_Medium-v3",
+        "PointMaze_UMaze-v3",
+    )
+    source_levels: ClassVar[tuple[str, ...]] = levels
     planner = "pointmaze"
-    pictures = MappingProxyType({"view": "the maze from above: the agent is green, the goal red"})
-    privileged: ClassVar[bool] = False
-    _prefix: ClassVar[str] = ""
-
-    def env_ids(self) -> tuple[str, ...]:
-        """The mazes, listed whether the simulator is installed or not."""
-        return tuple(self._prefix + level for level in _LEVELS)
+    pictures: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {"view": "the maze from above: the agent is green, the goal red"}
+    )
 
     def make_env(self, env_id: str, *, max_steps: int | None = None) -> gym.Env:
         """See :meth:`hier.envs.domain.Domain.make_env`; needs the extra ``mujoco``."""
         options = {} if max_steps is None else {"max_episode_steps": max_steps}
-        level = env_id.removeprefix(self._prefix)
-        env = build_simulator(level, continuing_task=False, **options)
+        env = build_simulator(self.level_of(env_id), continuing_task=False, **options)
         return PointMazeEnv(env, self.privileged)
 
     def subgoal_space(self) -> MazeSubgoals:
@@ -67,12 +66,7 @@ class PointMaze(Domain):
         return draw_maze(scene)
 
 
-class PrivilegedPointMaze(PointMaze):
+class PrivilegedPointMaze(Privileged, PointMaze):
     """As :class:`PointMaze`, but the simulator supplies what pictures would show; for ablations."""
 
     name = "pointmaze-privileged"
-    source_levels: ClassVar[tuple[str, ...]] = ()
-    planner = ""
-    pictures = MappingProxyType({})
-    privileged = True
-    _prefix = "privileged/"

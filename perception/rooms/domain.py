@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -9,7 +10,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from hier.envs.domain import Domain, Scene
+from hier.envs.domain import LevelsDomain, Privileged, Scene
 from hier.envs.rooms.env import TASKS, RoomsEnv
 from hier.envs.rooms.percept import COLORS, KINDS, MISSION_CODEC
 from hier.envs.rooms.subgoals import RoomsSubgoals
@@ -18,32 +19,25 @@ from hier.perception.rooms.drawing import draw_map, draw_rooms
 from hier.perception.rooms.scripted_controller import RoomsScriptedController
 from hier.perception.rooms.tracker import RoomsTracker
 
-_LEVELS = tuple(TASKS)
 
-
-class Rooms(Domain):
+class Rooms(LevelsDomain):
     """Rooms seen in the first person (:class:`hier.envs.rooms.env.RoomsEnv`)."""
 
     name = "rooms"
-    source_levels: ClassVar[tuple[str, ...]] = _LEVELS
+    levels: ClassVar[tuple[str, ...]] = tuple(TASKS)
+    source_levels: ClassVar[tuple[str, ...]] = levels
     planner = "rooms"
-    pictures = MappingProxyType(
+    pictures: ClassVar[Mapping[str, str]] = MappingProxyType(
         {
             "map": "what it has seen so far, from above, north up: it is the black arrow and began "
             "at the cross; pink dots are places to explore, a framed thing ahead of it is held",
             "view": "what the agent sees now",
         }
     )
-    privileged: ClassVar[bool] = False
-    _prefix: ClassVar[str] = ""
-
-    def env_ids(self) -> tuple[str, ...]:
-        """The levels, listed whether the simulator is installed or not."""
-        return tuple(self._prefix + level for level in _LEVELS)
 
     def make_env(self, env_id: str, *, max_steps: int | None = None) -> gym.Env:
         """See :meth:`hier.envs.domain.Domain.make_env`; needs the extra ``miniworld``."""
-        return RoomsEnv(env_id.removeprefix(self._prefix), self.privileged, max_steps)
+        return RoomsEnv(self.level_of(env_id), self.privileged, max_steps)
 
     def subgoal_space(self) -> RoomsSubgoals:
         return RoomsSubgoals()
@@ -70,12 +64,7 @@ class Rooms(Domain):
         return draw_rooms(scene)
 
 
-class PrivilegedRooms(Rooms):
+class PrivilegedRooms(Privileged, Rooms):
     """As :class:`Rooms`, but the simulator supplies what pictures would show; for ablations."""
 
     name = "rooms-privileged"
-    source_levels: ClassVar[tuple[str, ...]] = ()
-    planner = ""
-    pictures = MappingProxyType({})
-    privileged = True
-    _prefix = "privileged/"

@@ -13,7 +13,7 @@ from hier.envs.rooms.maps import CELL, SIZE, center
 from hier.envs.rooms.percept import AGENT_RADIUS, RADIUS, RoomsPercept, Thing
 from hier.envs.rooms.subgoals import Explore, RoomsSubgoals
 from hier.envs.subgoal import Subgoal
-from hier.perception.scene_card import LEVEL_TITLE, compose, fitted
+from hier.perception.scene_card import compose
 
 _SIDE = 320
 _SHOWN = 64  # cells a side of the map that are drawn; hardly a room reaches beyond
@@ -34,9 +34,7 @@ def draw_rooms(scene: Scene) -> NDArray[np.uint8]:
     """
     percept: RoomsPercept = scene.percept
     pictures = [("view", percept.frame), ("percept", _plan(percept, scene.subgoal, _CELL))]
-    if scene.level is not None:
-        pictures.append((LEVEL_TITLE, scene.level))
-    return np.array(compose(scene, [(title, fitted(p, _SIDE)) for title, p in pictures]))
+    return np.array(compose(scene, pictures, _SIDE))
 
 
 def draw_map(percept: RoomsPercept) -> NDArray[np.uint8]:
