@@ -10,16 +10,16 @@ Each function plays a few short episodes and returns nothing. It raises :class:`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
-from hier.envs.domain import CRITIC_VIEW, Domain, Imagined, Observation, Scene, batched
+from hier.envs.domain import CRITIC_VIEW, Domain, Imagined, Observation, Scene, Tracker, batched
 from hier.envs.errors import ConfigError, UserError
 from hier.envs.registry import domain_of, make_env
 from hier.envs.subgoal import Outcome, Subgoal, SubgoalSpace, SubgoalSyntaxError
@@ -69,7 +69,7 @@ def check_domain(
     for episode in played:
         check_subgoal_space(level.space, episode.percepts)
         _check_snapshots(level.space, episode)
-    _check_repetition(level, seed, played[0] if repeatable else None)
+    _check_repetition(level, seed, played[0], repeatable)
     _check_expert(level, [seed + k for k in range(max(episodes, 5))])
     _check_tracker_apart(level, seed)
     _check_controller_side(level, seed)
@@ -177,33 +177,43 @@ class _Episode:
     told: list[Any]
 
 
-def _play(level: _Level, seed: int, which: int = 0) -> _Episode:
-    """One episode at random, to its end."""
-    env, rng, tracker = level.envs[which], np.random.default_rng(seed), level.domain.tracker(1)
-    observation, _ = env.reset(seed=seed)
+def _walk(
+    domain: Domain, tracker: Tracker, env: gym.Env, seed: int
+) -> Iterator[tuple[Observation, bool]]:
+    """One episode at random, taken in by a tracker: each observation, and whether it is the last.
+
+    The tracker is of one environment; other randomness than ``seed`` is the environment's.
+    """
+    rng = np.random.default_rng(seed)
+    observation, info = env.reset(seed=seed)
     _check_observation(env, observation)
     tracker.reset(batched(observation))
-    episode, ended = _Episode([], [], []), False
-    info: dict[str, Any] = {}
-    while True:
-        episode.observations.append({key: np.copy(value) for key, value in observation.items()})
-        percept = tracker.percept(0).snapshot()
-        episode.percepts.append(percept)
-        episode.told.append(_told(level.space, percept))
-        if ended:
-            break
-        action = level.domain.random_action(env, rng)
+    ended = False
+    yield observation, ended
+    while not ended:
+        action = domain.random_action(env, rng)
         require(env.action_space.contains(action), f"random_action() gives {action!r}, no action")
         observation, _, terminated, truncated, info = env.step(action)
         _check_observation(env, observation)
         tracker.update(batched(observation))
         ended = terminated or truncated
+        yield observation, ended
     success = info.get("is_success")
     require(
         isinstance(success, bool),
         f"the info of an episode's last step has is_success={success!r}: mend step(), which must "
         "put True or False there",
     )
+
+
+def _play(level: _Level, seed: int, which: int = 0) -> _Episode:
+    """One episode at random, to its end."""
+    tracker, episode = level.domain.tracker(1), _Episode([], [], [])
+    for observation, _ in _walk(level.domain, tracker, level.envs[which], seed):
+        episode.observations.append({key: np.copy(value) for key, value in observation.items()})
+        percept = tracker.percept(0).snapshot()
+        episode.percepts.append(percept)
+        episode.told.append(_told(level.space, percept))
     return episode
 
 
@@ -211,7 +221,7 @@ def _told(space: SubgoalSpace, percept: Any) -> Any:
     """What a percept says of itself, in values that can be compared."""
     frame, mission = percept.frame, percept.mission
     require(
-        isinstance(frame, np.ndarray) and frame.dtype == np.uint8 and frame.shape[2:] == (3,),
+        _is_picture(frame),
         "a percept's frame must be (height, width, 3) uint8: mend tracker.percept()",
     )
     require(isinstance(mission, str) and mission, "a percept's mission must be a text")
@@ -245,21 +255,17 @@ def _check_snapshots(space: SubgoalSpace, episode: _Episode) -> None:
         )
 
 
-def _check_repetition(level: _Level, seed: int, episode: _Episode | None) -> None:
-    first, again = (env.reset(seed=seed)[0] for env in level.envs)
+def _check_repetition(level: _Level, seed: int, episode: _Episode, repeatable: bool) -> None:
+    first, again = episode.observations, _play(level, seed, which=1).observations
     require(
-        _equal(first, again), f"reset(seed={seed}) gives another observation in each environment"
+        _equal(first[0], again[0]),
+        f"reset(seed={seed}) gives another observation in each environment",
     )
-    if episode is not None:
-        others = _play(level, seed, which=1).observations
-        same = len(others) == len(episode.observations) and all(
-            _equal(a, b) for a, b in zip(others, episode.observations, strict=True)
-        )
-        require(
-            same,
-            "the same seed and actions give another episode: draw chance from env.np_random, or "
-            "pass repeatable=False where the simulator cannot",
-        )
+    require(
+        not repeatable or (len(first) == len(again) and all(map(_equal, first, again))),
+        "the same seed and actions give another episode: draw chance from env.np_random, or "
+        "pass repeatable=False where the simulator cannot",
+    )
 
 
 def _equal(a: Observation, b: Observation) -> bool:
@@ -269,8 +275,7 @@ def _equal(a: Observation, b: Observation) -> bool:
 def _check_expert(level: _Level, seeds: Sequence[int]) -> None:
     env, tracker, answers = level.envs[0], level.domain.tracker(1), []
     for seed in seeds:
-        observation, _ = env.reset(seed=seed)
-        tracker.reset(batched(observation))
+        next(_walk(level.domain, tracker, env, seed))
         candidates = level.space.candidates(tracker.percept(0))
         answer = env.get_wrapper_attr("expert")().subgoal(tracker.percept(0), candidates)
         require(
@@ -283,24 +288,15 @@ def _check_expert(level: _Level, seeds: Sequence[int]) -> None:
 
 def _check_tracker_apart(level: _Level, seed: int) -> None:
     """Two environments in one tracker, beside each alone."""
-    envs = level.envs
-    rngs = [np.random.default_rng(seed + k) for k in range(2)]
-    pair, alone = level.domain.tracker(2), [level.domain.tracker(1) for _ in range(2)]
-    seen = [env.reset(seed=seed + k)[0] for k, env in enumerate(envs)]
-    pair.reset(_stacked(seen))
-    for tracker, observation in zip(alone, seen, strict=True):
-        tracker.reset(batched(observation))
-    ended = False
-    while not ended:
+    domain, envs = level.domain, level.envs
+    pair, alone = domain.tracker(2), [domain.tracker(1) for _ in range(2)]
+    walks = [_walk(domain, alone[k], envs[k], seed + k) for k in range(2)]
+    for step, both in enumerate(zip(*walks, strict=False)):
+        seen = [observation for observation, _ in both]
+        (pair.update if step else pair.reset)(_stacked(seen))
         for k, tracker in enumerate(alone):
             same = _told(level.space, pair.percept(k)) == _told(level.space, tracker.percept(0))
             require(same, "environments in one tracker disturb each other: mend tracker.update()")
-        for k, env in enumerate(envs):
-            action = level.domain.random_action(env, rngs[k])
-            seen[k], _, terminated, truncated, _ = env.step(action)
-            ended |= terminated or truncated
-            alone[k].update(batched(seen[k]))
-        pair.update(_stacked(seen))
     before = _told(level.space, pair.percept(1))
     seen[0] = envs[0].reset(seed=seed + 2)[0]
     pair.reset(_stacked(seen), which=[0])
@@ -317,9 +313,7 @@ def _stacked(observations: Sequence[Observation]) -> Observation:
 def _check_controller_side(level: _Level, seed: int) -> None:
     """What controllers, critics and look-ahead take from a tracker."""
     domain, env, tracker = level.domain, level.envs[0], level.domain.tracker(1)
-    observation, _ = env.reset(seed=seed)
-    batch = batched(observation)
-    tracker.reset(batch)
+    observation, _ = next(_walk(domain, tracker, env, seed))
     percept = tracker.percept(0).snapshot()
     candidates = level.space.candidates(percept)
     assert isinstance(env.observation_space, gym.spaces.Dict)  # see _check_observation
@@ -335,7 +329,7 @@ def _check_controller_side(level: _Level, seed: int) -> None:
             np.shape(ground.place)[:1] == (1,) and np.abs(ground.place).max() <= 3,
             "tracker.ground().place must be (n, k) in [-3, 3]",
         )
-        entries = tracker.controller_entries(batch)
+        entries = tracker.controller_entries(batched(observation))
         require(
             entries.keys() == spaces.keys(),
             f"tracker.controller_entries() has {sorted(entries)}, controller_spaces() "
@@ -504,17 +498,13 @@ def _queries(
     space = domain.subgoal_space()
     for k in range(episodes):
         # Each its own environment: an expert looks into it when it is asked.
-        env, tracker, rng = make_env(level), domain.tracker(1), np.random.default_rng(seed + k)
-        observation, _ = env.reset(seed=seed + k)
-        tracker.reset(batched(observation))
+        env, tracker = make_env(level), domain.tracker(1)
+        walk = _walk(domain, tracker, env, seed + k)
+        next(walk)
         first = space.candidates(tracker.percept(0))
-        for _ in range(steps if k % 2 else 0):
-            observation, _, terminated, truncated, _ = env.step(domain.random_action(env, rng))
-            if terminated or truncated:
-                observation, _ = env.reset()
-                tracker.reset(batched(observation))
-            else:
-                tracker.update(batched(observation))
+        for _, ended in islice(walk, steps if k % 2 else 0):
+            if ended:
+                break
         percept = tracker.percept(0).snapshot()
         expert = env.get_wrapper_attr("expert")() if planner.privileged else None
         recent = tuple(zip(first, Outcome, strict=False)) if k % 2 else ()
