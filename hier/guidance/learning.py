@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from stable_baselines3.common.callbacks import BaseCallback
 
 from hier.config import HierConfig
+from hier.controllers.callbacks import PeriodicCallback
 from hier.controllers.checkpoint import add_member, read_member
 from hier.controllers.logs import TENSORBOARD_ONLY
 from hier.envs.errors import RunFolderError
@@ -37,22 +37,11 @@ class SubgoalGuidance:
     """
 
     def __init__(self, config: HierConfig):
-        settings, critic = config.guidance, config.guidance.critic
-        n_codes, n_words, subgoal_size = config.domain.critic_state_sizes()
-        self.critic = SubgoalCritic(
-            n_codes,
-            n_words,
-            subgoal_size,
-            learning_rate=critic.learning_rate,
-            polyak=critic.polyak,
-            optimism=critic.optimism,
-            monte_carlo=critic.monte_carlo,
-            capacity=critic.capacity,
-            batch_size=critic.batch_size,
-            warmup=critic.warmup,
-            warmup_rewards=critic.warmup_rewards,
-            seed=config.seed,
-        )
+        settings = config.guidance
+        # The other two keys are about returns and about when to learn.
+        critic = settings.critic.model_dump(exclude={"gamma", "updates"})
+        sizes = config.domain.critic_state_sizes()
+        self.critic = SubgoalCritic(*sizes, seed=config.seed, **critic)
         # ReAd alone leaves the first proposal to the planner.
         fixed = settings.soft_choice == "none"
         self.temperature = Temperature(
@@ -139,7 +128,7 @@ def build_selector(
     return guidance.selector(seed, training=training)
 
 
-class GuidanceLearning(BaseCallback):
+class GuidanceLearning(PeriodicCallback):
     """Teaches the critic from the subgoals that close, between rollouts, and logs ``guidance/``.
 
     Logged are the critic's ``critic_loss``, ``critic_value``, ``critic_target``,
@@ -160,21 +149,16 @@ class GuidanceLearning(BaseCallback):
     def __init__(
         self, guidance: SubgoalGuidance, env: HierarchicalVecEnv, updates: float, every: int
     ):
-        super().__init__()
+        super().__init__(every)
         self.guidance = guidance
         self.env = env
         self.updates = updates
-        self.every = every
-        self._due = 0.0
-        self._logged_at = 0
+        self._updates_due = 0.0
         self._reports: list[dict[str, float]] = []
         self._records: list[SubgoalRecord] = []
         # Per environment: number, and reward and discount, of the running episode's transitions.
         self._episodes: list[list[tuple[int, tuple[float, float]]]]
         self._episodes = [[] for _ in range(env.num_envs)]
-
-    def _on_training_start(self) -> None:
-        self._logged_at = self.num_timesteps
 
     def _on_step(self) -> bool:
         for i, info in enumerate(self.locals["infos"]):
@@ -213,19 +197,18 @@ class GuidanceLearning(BaseCallback):
             for number, followed in zip(numbers, discounted_returns(steps), strict=True):
                 self.guidance.critic.note_return(number, followed)
             self._episodes[i] = []
-        self._due += self.updates
+        self._updates_due += self.updates
         self._records.append(record)
 
     def _on_rollout_end(self) -> None:
         self.guidance.temperature.anneal(self.num_timesteps)
-        steps = int(self._due)
-        self._due -= steps
+        steps = int(self._updates_due)
+        self._updates_due -= steps
         kl_coef = self.guidance.temperature.value
         report = self.guidance.critic.learn(steps, kl_coef)
         if report:
             self._reports.append(report)
-        if self.num_timesteps - self._logged_at >= self.every:
-            self._logged_at = self.num_timesteps
+        if self.due():
             self._log()
             self._reports, self._records = [], []
 

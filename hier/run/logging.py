@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 import psutil
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import HParam
 
 from hier.config import HierConfig
+from hier.controllers.callbacks import PeriodicCallback
 from hier.controllers.logs import TENSORBOARD_ONLY
 from hier.envs.subgoal import Outcome
 from hier.hierarchy.records import SubgoalRecord
 from hier.hierarchy.vec_env import HierarchicalVecEnv
 
 
-class HierarchyLogger(BaseCallback):
+class HierarchyLogger(PeriodicCallback):
     """Logs what SB3 cannot know: subgoals, planner and where the time goes.
 
     Args:
@@ -29,25 +29,23 @@ class HierarchyLogger(BaseCallback):
     """
 
     def __init__(self, env: HierarchicalVecEnv, config: HierConfig, every: int = 2048):
-        super().__init__()
+        super().__init__(every)
         self.env = env
         self.config = config
-        self.every = every
         self.episodes = self.violations = 0
         self._records: list[SubgoalRecord] = []
         self._episodes: list[dict[str, Any]] = []
-        self._logged_at = 0
         self._clock = time.perf_counter()
         self._seconds: dict[str, float] = {}
 
     def _on_training_start(self) -> None:
+        super()._on_training_start()
         values = {
             key: value if isinstance(value, bool | int | float | str) else str(value)
             for key, value in self.config.flat().items()
         }
         metrics = {"eval/success_rate": 0.0, "rollout/ep_len_mean": 0.0}
         self.logger.record("hparams", HParam(values, metrics), exclude=TENSORBOARD_ONLY)
-        self._logged_at = self.num_timesteps
         self._clock = time.perf_counter()
         self._seconds = self._spent()
 
@@ -62,52 +60,41 @@ class HierarchyLogger(BaseCallback):
         return True
 
     def _on_rollout_end(self) -> None:
-        if self.num_timesteps - self._logged_at >= self.every:
-            self._logged_at = self.num_timesteps
-            self._log_subgoals()
+        if self.due():
+            self._log_means()
             self._log_planner()
-            self._log_safety()
             self._log_time()
             self._records, self._episodes = [], []
 
-    def _log_subgoals(self) -> None:
-        by_verb: dict[str, list[SubgoalRecord]] = defaultdict(list)
+    def _log_means(self) -> None:
+        """Means over the subgoals and over the episodes that ended since the last time."""
+        values: dict[str, list[Any]] = defaultdict(list)
         for record in self._records:
-            by_verb[record.subgoal.verb].append(record)
-        for verb, records in by_verb.items():
-            done = np.mean([record.outcome == Outcome.DONE for record in records])
-            self.logger.record(f"subgoal/completion_rate/{verb.replace(' ', '_')}", done)
-        if self._records:
-            done = np.mean([record.outcome == Outcome.DONE for record in self._records])
-            self.logger.record("subgoal/completion_rate", done)
-            self.logger.record("subgoal/duration", np.mean([r.duration for r in self._records]))
-            self.logger.record(
-                "subgoal/reward", np.mean([record.reward for record in self._records])
-            )
+            done = record.outcome == Outcome.DONE
+            values[f"subgoal/completion_rate/{record.subgoal.verb.replace(' ', '_')}"].append(done)
+            values["subgoal/completion_rate"].append(done)
+            values["subgoal/duration"].append(record.duration)
+            values["subgoal/reward"].append(record.reward)
+            entropy = -np.sum(np.exp(record.log_probs) * record.log_probs)
+            values["planner/entropy"].append(entropy)
+            values["planner/candidates"].append(len(record.candidates))
+        for info in self._episodes:
+            values["safety/violations"].append(info["violations"])
+            values["safety/prevented"].append(info["prevented"])
+            if self._records:  # flat control asks no planner
+                values["planner/queries_per_episode"].append(info["planner_queries"])
+        for name, some in values.items():
+            self.logger.record(name, np.mean(some))
 
     def _log_planner(self) -> None:
         if not self._records:
             return
-        entropy = [-np.sum(np.exp(r.log_probs) * r.log_probs) for r in self._records]
-        self.logger.record("planner/entropy", np.mean(entropy))
-        self.logger.record(
-            "planner/candidates", np.mean([len(r.candidates) for r in self._records])
-        )
         stats = getattr(self.env.hierarchy.planner, "stats", None)
         for name, count in (stats() if stats else {}).items():
             self.logger.record(f"planner/{name}", count)
         if self._episodes:
-            queries = np.mean([info["planner_queries"] for info in self._episodes])
-            self.logger.record("planner/queries_per_episode", queries)
-            self.logger.record(
-                "planner/plans", plans_as_text(self._episodes[-3:]), TENSORBOARD_ONLY
-            )
-
-    def _log_safety(self) -> None:
-        for name in ("violations", "prevented"):
-            counts = [info[name] for info in self._episodes]
-            if counts:
-                self.logger.record(f"safety/{name}", np.mean(counts))
+            text = plans_as_text(self._episodes[-3:])
+            self.logger.record("planner/plans", text, TENSORBOARD_ONLY)
 
     def _log_time(self) -> None:
         now, spent = time.perf_counter(), self._spent()

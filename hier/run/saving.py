@@ -9,10 +9,11 @@ from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
 
+from hier.controllers.callbacks import PeriodicCallback
 from hier.run.folder import Checkpointed, RunFolder
 
 
-class Checkpoints(BaseCallback):
+class Checkpoints(PeriodicCallback):
     """Saves the controller every so many steps, between rollouts.
 
     Args:
@@ -22,22 +23,13 @@ class Checkpoints(BaseCallback):
     """
 
     def __init__(self, folder: RunFolder, every: int, parts: Sequence[Checkpointed] = ()):
-        super().__init__()
+        super().__init__(every)
         self.folder = folder
-        self.every = every
         self.parts = parts
-        self._saved_at = 0
-
-    def _on_training_start(self) -> None:
-        self._saved_at = self.num_timesteps
 
     def _on_rollout_start(self) -> None:
-        if self.num_timesteps - self._saved_at >= self.every:
-            self._saved_at = self.num_timesteps
+        if self.due():
             self.folder.save_checkpoint(self.model, self.parts)
-
-    def _on_step(self) -> bool:
-        return True
 
 
 class StopOnSignal(BaseCallback):
