@@ -10,13 +10,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from hier.config import HierConfig
 from hier.envs.errors import ConfigError
 from hier.envs.subgoal import Outcome
-from hier.guidance.learning import SubgoalGuidance
 from hier.planners.protocol import Planner
 from hier.run.build import build_env, build_planner_of
-from hier.run.setup import open_trained
+from hier.run.setup import Setup, Trained, open_trained
 
 LANES = 16  # evaluation episodes played side by side
 
@@ -79,31 +77,26 @@ class Evaluation:
 
 
 def play_episodes(
-    model: Any,
-    config: HierConfig,
+    run: Setup | Trained,
     planner: Planner | None,
     *,
-    guidance: SubgoalGuidance | None = None,
     env_id: str,
     seeds: Sequence[int],
-    deterministic: bool,
     progress: bool = False,
 ) -> list[EpisodeResult]:
     """Play one episode per seed, several at a time.
 
     Args:
-        model: an SB3 algorithm, or anything with its ``predict``.
-        config: of the run.
+        run: configuration, controller, and guidance of the choice among subgoals.
         planner: proposes subgoals; ``None`` for flat control.
-        guidance: of the choice among subgoals; ``None`` leaves it to the planner.
         env_id: the level.
         seeds: of the episodes.
-        deterministic: take the likeliest action.
         progress: show a bar.
 
     Returns:
         Results in the order of ``seeds``. They depend on the seeds and the model alone.
     """
+    config, guidance = run.config, run.guidance
     lanes = min(LANES, len(seeds))
     deals = [list(seeds[i::lanes]) for i in range(lanes)]
     env = build_env(config, planner, guidance=guidance, env_id=env_id, seeds=deals, seed=seeds[0])
@@ -113,8 +106,11 @@ def play_episodes(
     starts = np.ones(lanes, bool)
     with tqdm(total=len(seeds), desc=f"evaluate {env_id}", disable=not progress) as bar:
         while len(found) < len(seeds):
-            actions, state = model.predict(
-                observation, state=state, episode_start=starts, deterministic=deterministic
+            actions, state = run.model.predict(
+                observation,
+                state=state,
+                episode_start=starts,
+                deterministic=config.greedy_evaluation,
             )
             observation, _, starts, infos = env.step(actions)  # type: ignore[assignment]
             for lane in np.flatnonzero(starts):
@@ -141,21 +137,20 @@ def _result(env_id: str, seed: int, info: dict[str, Any]) -> EpisodeResult:
 
 
 def evaluate_model(
-    model: Any,
-    config: HierConfig,
-    *,
+    run: Setup | Trained,
     planner: Planner | None = None,
-    guidance: SubgoalGuidance | None = None,
+    *,
     episodes: int | None = None,
     first_seed: int | None = None,
     progress: bool = False,
 ) -> Evaluation:
-    """Judge a model in memory; see :func:`evaluate` for the arguments.
+    """Judge a run in memory; see :func:`evaluate` for the arguments.
 
     All randomness is set apart from training's, so that judging a model does not change it.
     """
     import torch
 
+    config = run.config
     episodes = episodes or config.eval.episodes
     first = config.eval.first_seed if first_seed is None else first_seed
     if planner is None:
@@ -169,16 +164,8 @@ def evaluate_model(
         torch.manual_seed(first)
         for name, count in zip(ids, share, strict=True):
             if count:
-                results += play_episodes(
-                    model,
-                    config,
-                    planner,
-                    guidance=guidance,
-                    env_id=name,
-                    seeds=range(first, first + count),
-                    deterministic=config.greedy_evaluation,
-                    progress=progress,
-                )
+                seeds = range(first, first + count)
+                results += play_episodes(run, planner, env_id=name, seeds=seeds, progress=progress)
     return Evaluation(results)
 
 
@@ -208,11 +195,4 @@ def evaluate(
     if episodes is not None and episodes < 1:
         raise ConfigError(f"episodes is {episodes}; play at least 1")
     trained = open_trained(run, overrides, env_id)
-    return evaluate_model(
-        trained.model,
-        trained.config,
-        guidance=trained.guidance,
-        episodes=episodes,
-        first_seed=first_seed,
-        progress=progress,
-    )
+    return evaluate_model(trained, episodes=episodes, first_seed=first_seed, progress=progress)

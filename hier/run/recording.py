@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hier.config import HierConfig
 from hier.envs.domain import batched
 from hier.envs.registry import make_env
 from hier.envs.subgoal import Outcome
-from hier.guidance.learning import SubgoalGuidance
 from hier.hierarchy.drawing import draw_lane
 from hier.perception.video import write_gif, write_mp4
 from hier.planners.protocol import Planner
 from hier.run.agent import Agent
 from hier.run.build import build_planner_of
-from hier.run.setup import open_trained
+from hier.run.setup import Setup, Trained, open_trained
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,38 +31,27 @@ class Video:
 
 
 def record_episodes(
-    model: Any,
-    config: HierConfig,
-    planner: Planner | None,
-    *,
-    guidance: SubgoalGuidance | None = None,
-    seeds: Sequence[int],
+    run: Setup | Trained, planner: Planner | None, seeds: Sequence[int]
 ) -> list[Video]:
     """Play and draw one episode of the run's level, the first of several, per seed.
 
     Args:
-        model: an SB3 algorithm.
-        config: of the run.
+        run: configuration, controller, and guidance of the choice among subgoals.
         planner: proposes subgoals; ``None`` for flat control.
-        guidance: of the choice among subgoals; ``None`` leaves it to the planner.
         seeds: of the levels.
     """
     import torch
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeds[0] if seeds else 0)
-        return [_record(model, config, planner, guidance, seed) for seed in seeds]
+        return [_record(run, planner, seed) for seed in seeds]
 
 
-def _record(
-    model: Any,
-    config: HierConfig,
-    planner: Planner | None,
-    guidance: SubgoalGuidance | None,
-    seed: int,
-) -> Video:
+def _record(run: Setup | Trained, planner: Planner | None, seed: int) -> Video:
+    config = run.config
     env = make_env(config.env.ids[0], max_steps=config.env.max_steps)
-    agent = Agent(model, config.model_copy(update={"seed": seed}), planner, env, guidance)
+    seeded = config.model_copy(update={"seed": seed})
+    agent = Agent(run.model, seeded, planner, env, run.guidance)
     observation, _ = env.reset(seed=seed)
     state, ended, frames = None, False, list[NDArray[np.uint8]]()
     while not ended:
@@ -114,11 +100,8 @@ def record(
     first = config.eval.first_seed if first_seed is None else first_seed
     target = Path(out) if out else trained.folder.videos
     written = []
-    seeds = list(range(first, first + episodes))
-    planner = build_planner_of(config)
-    for video in record_episodes(
-        trained.model, config, planner, guidance=trained.guidance, seeds=seeds
-    ):
+    seeds = range(first, first + episodes)
+    for video in record_episodes(trained, build_planner_of(config), seeds):
         # The id of a user's own domain holds a path, which is no part of a file's name.
         name = f"{video.env_id.rpartition('/')[2]}-seed-{video.seed}"
         gif, mp4 = target / f"{name}.gif", target / f"{name}.mp4"

@@ -89,11 +89,11 @@ def _learn(setup: Setup, run: RunFolder, progress: bool) -> TrainResult:
     started = time.perf_counter()
     config, env, model = setup.config, setup.env, setup.model
     model.set_logger(configure(str(run.tensorboard), ["tensorboard"]))
-    every = min(2048, config.total_timesteps // 20)
+    every = max(1, min(2048, config.total_timesteps // 20))
     stop = StopOnSignal()
     log = HierarchyLogger(env, config, every=every)
     checkpoints = Checkpoints(run, config.checkpoint_every, setup.checkpointed)
-    evaluations = Evaluations(run, config, setup.planner, setup.guidance, setup.feedback)
+    evaluations = Evaluations(run, setup)
     callbacks = [stop, log, checkpoints, *setup.callbacks(every), evaluations]
     remaining = config.total_timesteps - model.num_timesteps
     began = time.perf_counter()
