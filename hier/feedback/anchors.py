@@ -9,7 +9,7 @@ learned from; the expert only leads to states in which a planner would be asked.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from hier.envs.registry import domain_of
 from hier.feedback.lessons import Lesson
@@ -37,13 +37,28 @@ def anchors_for(
     """
     if levels is None:
         levels = domain_of(trained_on[0]).source_levels
-    others = [level for level in levels if level not in trained_on][:states]
-    found: list[Lesson] = []
-    for k, level in enumerate(others):
-        share = states // len(others) + (k < states % len(others))
-        queries, _ = states_of(level, share, _FIRST_SEED)
-        found += [question_alone(planner, query, level) for query in queries]
-    return found
+    others = [level for level in levels if level not in trained_on]
+    return [
+        question_alone(planner, query, level)
+        for level, query, _ in shared_states(others, states, _FIRST_SEED)
+    ]
+
+
+def shared_states(
+    levels: Sequence[str], states: int, first_seed: int
+) -> Iterator[tuple[str, PlannerQuery, int]]:
+    """Questions shared out over levels, each with its level and the expert's answer.
+
+    Args:
+        levels: environment ids; with fewer states than levels, the first ones.
+        states: how many in all.
+        first_seed: of consecutive level seeds.
+    """
+    some = levels[:states]
+    for k, level in enumerate(some):
+        share = states // len(some) + (k < states % len(some))
+        for query, answer in zip(*states_of(level, share, first_seed), strict=True):
+            yield level, query, answer
 
 
 def question_alone(

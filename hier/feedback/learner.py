@@ -14,16 +14,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from hier.config import HierConfig
 from hier.envs.errors import ConfigError, UserError
+from hier.feedback.anchors import anchors_for
 from hier.feedback.discriminator import Discriminator
 from hier.feedback.lessons import Lesson
 from hier.feedback.objectives import InverseRL, LessonBatch, Objective, kl_to_reference
 from hier.feedback.objectives.grpo import relative
 from hier.guidance.critic import SubgoalCritic
 from hier.planners.language.planner import LanguagePlanner
-from hier.planners.language.prompts import Prompt
 
 _FEWER = 4  # lessons to an anchor in a batch: anchors cost as much and say the same each round
+_MAX_GRAD_NORM = 1.0  # gradients are scaled down to it
 
 
 class FeedbackError(UserError, RuntimeError):
@@ -86,7 +88,6 @@ class PlannerLearner:
         kl_coef: weight of the KL, per nat.
         learning_rate: of AdamW.
         batch_size: lessons per update, over all processes.
-        max_grad_norm: gradients are scaled down to this norm.
         seed: of the draws.
         critic: values the candidates of lessons that have a critic state.
         discriminator: ``inverse_rl`` needs one.
@@ -107,7 +108,6 @@ class PlannerLearner:
         kl_coef: float = 0.1,
         learning_rate: float = 1e-4,
         batch_size: int = 32,
-        max_grad_norm: float = 1.0,
         seed: int = 0,
         critic: SubgoalCritic | None = None,
         discriminator: Discriminator | None = None,
@@ -129,7 +129,7 @@ class PlannerLearner:
             )
         self.planner, self.objective, self.critic = planner, objective, critic
         self.discriminator, self.accelerator = discriminator, accelerator
-        self.kl_coef, self.batch_size, self.max_grad_norm = kl_coef, batch_size, max_grad_norm
+        self.kl_coef, self.batch_size = kl_coef, batch_size
         self.anchors, self.anchor_coef = anchors, anchor_coef
         model = planner.loaded
         model.keep_reference()
@@ -210,7 +210,7 @@ class PlannerLearner:
                 assert weight.grad is not None
                 weight.grad = self.accelerator.reduce(weight.grad, "mean")
             values = self.accelerator.reduce(values, "mean")
-        norm = float(torch.nn.utils.clip_grad_norm_(self._weights, self.max_grad_norm))
+        norm = float(torch.nn.utils.clip_grad_norm_(self._weights, _MAX_GRAD_NORM))
         report = {**dict(zip(terms, values.tolist(), strict=True)), "grad_norm": norm}
         if np.isfinite(list(report.values())).all():
             self.optimizer.step()
@@ -224,10 +224,8 @@ class PlannerLearner:
 
     def _now_and_first(self, lessons: Sequence[Lesson]) -> tuple[Tensor, Tensor]:
         """Log-probabilities of the candidates now, with a graph, and under the reference."""
-        prompts = [lesson.prompt for lesson in lessons]
-        answers = [self.planner.answers_of(lesson.candidates) for lesson in lessons]
-        log_probs = self._log_probs(prompts, answers, grad=True)
-        self._refer(lessons, prompts, answers)
+        log_probs = self._log_probs(lessons, grad=True)
+        self._refer([one for one in lessons if one.reference is None])
         kept = [torch.from_numpy(one.reference) for one in lessons]
         reference = pad_sequence(kept, batch_first=True, padding_value=-math.inf)
         return log_probs, reference.to(log_probs)
@@ -270,22 +268,14 @@ class PlannerLearner:
             else pad_sequence(self.discriminator.logits(lessons), batch_first=True).to(reference),
         )
 
-    def _refer(
-        self,
-        lessons: Sequence[Lesson],
-        prompts: Sequence[Prompt],
-        answers: Sequence[tuple[tuple[int, ...], ...]],
-    ) -> None:
+    def _refer(self, lessons: Sequence[Lesson]) -> None:
         """Give lessons their log-probs under the reference, once each: the reference is frozen."""
-        new = [k for k, one in enumerate(lessons) if one.reference is None]
-        if not new:
+        if not lessons:
             return
         with self.planner.loaded.reference() as network:
-            found = self._log_probs(
-                [prompts[k] for k in new], [answers[k] for k in new], network=network
-            )
-        for k, row in zip(new, found, strict=True):
-            lessons[k].reference = row[: len(answers[k])].cpu().numpy()
+            found = self._log_probs(lessons, network=network)
+        for one, row in zip(lessons, found, strict=True):
+            one.reference = row[: len(one.candidates)].cpu().numpy()
 
     def _values(self, lessons: Sequence[Lesson], shape: tuple[int, ...]) -> NDArray[np.float64]:
         """The critic's value of every candidate; NaN where there is no candidate or no critic."""
@@ -305,16 +295,38 @@ class PlannerLearner:
         return lesson.advantage
 
     def _log_probs(
-        self,
-        prompts: Sequence[Prompt],
-        answers: Sequence[tuple[tuple[int, ...], ...]],
-        *,
-        grad: bool = False,
-        network: Any = None,
+        self, lessons: Sequence[Lesson], *, grad: bool = False, network: Any = None
     ) -> Tensor:
+        prompts = [lesson.prompt for lesson in lessons]
+        answers = [self.planner.answers_of(lesson.candidates) for lesson in lessons]
         scores = self.planner.candidate_scores(prompts, answers, grad=grad, network=network)
         rows = [
             torch.log_softmax(row.float() / self.planner.temperature, dim=0)
             for row in scores.log_probs
         ]
         return pad_sequence(rows, batch_first=True, padding_value=-math.inf)
+
+
+def build_learner(
+    config: HierConfig, planner: LanguagePlanner, objective: Objective, **parts: Any
+) -> PlannerLearner:
+    """A learner as ``feedback`` says, with anchors.
+
+    Args:
+        config: of the run.
+        planner: learns.
+        objective: what is made of the lessons.
+        parts: further arguments of :class:`PlannerLearner`.
+    """
+    settings = config.feedback
+    return PlannerLearner(
+        planner,
+        objective,
+        kl_coef=settings.kl_coef,
+        learning_rate=settings.learning_rate,
+        batch_size=settings.batch_size,
+        seed=config.seed,
+        anchors=anchors_for(planner, config.env.ids, settings.anchor_levels, settings.anchors),
+        anchor_coef=settings.anchor_coef,
+        **parts,
+    )

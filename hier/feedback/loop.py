@@ -15,9 +15,8 @@ from torch import Tensor
 from hier.config import HierConfig
 from hier.controllers.logs import TENSORBOARD_ONLY
 from hier.envs.errors import ConfigError
-from hier.feedback.anchors import anchors_for
 from hier.feedback.discriminator import Discriminator
-from hier.feedback.learner import PlannerLearner
+from hier.feedback.learner import PlannerLearner, build_learner
 from hier.feedback.lessons import FeedbackBuffer, Lesson, write_lessons
 from hier.feedback.objectives import InverseRL, objective_class
 from hier.feedback.progress import PlannerProgress
@@ -82,25 +81,15 @@ class FeedbackLearning(BaseCallback):
             self.progress = PlannerProgress(planner, config.env.ids, _STATES, first)
 
     def _learner(self, config: HierConfig, critic: SubgoalCritic | None) -> PlannerLearner:
-        settings = self.settings
-        objective = objective_class(settings.objective)()
+        objective = objective_class(self.settings.objective)()
         discriminator = None
         if isinstance(objective, InverseRL):
             sizes = config.domain.critic_state_sizes()
             discriminator = Discriminator(sizes, seed=config.seed)
-        return PlannerLearner(
-            self.planner,
-            objective,
-            kl_coef=settings.kl_coef,
-            learning_rate=settings.learning_rate,
-            batch_size=settings.batch_size,
-            seed=config.seed,
-            critic=critic if objective.needs_critic else None,
-            discriminator=discriminator,
-            anchors=anchors_for(
-                self.planner, config.env.ids, settings.anchor_levels, settings.anchors
-            ),
-            anchor_coef=settings.anchor_coef,
+        if not objective.needs_critic:
+            critic = None
+        return build_learner(
+            config, self.planner, objective, critic=critic, discriminator=discriminator
         )
 
     def _on_training_start(self) -> None:
@@ -143,7 +132,7 @@ class FeedbackLearning(BaseCallback):
         wall = time.perf_counter() - self._began
         if self.learner is not None and self._due(wall):
             lessons = self.buffer.usable(self.planner.version)
-            if self._ready(lessons):
+            if self._ready(self.learner, lessons):
                 self._round(self.learner, lessons)
         self.logger.record("feedback/lessons", len(self.buffer))
         self.logger.record("feedback/version", self.planner.version)
@@ -156,11 +145,10 @@ class FeedbackLearning(BaseCallback):
         expected = self._seconds + self._last  # a round takes about as long as the last one
         return due and expected <= self.settings.max_share * (wall + self._last)
 
-    def _ready(self, lessons: list[Lesson]) -> bool:
+    def _ready(self, learner: PlannerLearner, lessons: list[Lesson]) -> bool:
         """Whether there is anything to learn from."""
-        if len(lessons) < self.settings.warmup or not any(one.reward for one in lessons):
-            return False
-        return self.learner is None or self.learner.critic is None or self.learner.critic.ready
+        enough = len(lessons) >= self.settings.warmup and any(one.reward for one in lessons)
+        return enough and (learner.critic is None or learner.critic.ready)
 
     def _round(self, learner: PlannerLearner, lessons: list[Lesson]) -> None:
         self._learned_at = self.num_timesteps
@@ -233,8 +221,7 @@ def build_feedback(
     Raises:
         ConfigError: if the planner has no weights to learn with.
     """
-    settings = config.feedback
-    if planner is None or (settings.objective == "none" and not settings.store):
+    if planner is None or not config.keeps_lessons:
         return None
     if not isinstance(planner, LanguagePlanner):
         raise ConfigError(

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hier.envs.registry import domain_of
+from hier.feedback.anchors import shared_states
 from hier.hierarchy.drawing import draw_side_by_side
-from hier.planners.accuracy import states_of
-from hier.planners.protocol import Planner, PlannerQuery, PlannerReply
+from hier.planners.protocol import Planner, PlannerReply
 
 
 class PlannerProgress:
@@ -28,13 +28,9 @@ class PlannerProgress:
     def __init__(self, planner: Planner, levels: Sequence[str], states: int, first_seed: int):
         self.planner = planner
         self._domain = domain_of(levels[0])
-        self._queries: list[PlannerQuery] = []
-        self._answers: list[int] = []
-        for k, level in enumerate(levels[:states]):
-            share = states // len(levels) + (k < states % len(levels))
-            queries, answers = states_of(level, max(share, 1), first_seed)
-            self._queries += queries
-            self._answers += answers
+        found = list(shared_states(levels, states, first_seed))
+        self._queries = [query for _, query, _ in found]
+        self._answers = [answer for *_, answer in found]
         self._before = self._replies()
 
     def accuracy(self) -> dict[str, float]:

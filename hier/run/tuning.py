@@ -12,8 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from hier.envs.errors import ConfigError
-from hier.feedback.anchors import anchors_for
-from hier.feedback.learner import PlannerLearner
+from hier.feedback.learner import build_learner
 from hier.feedback.lessons import Lesson, read_lessons
 from hier.feedback.objectives import objective_class
 from hier.planners.language.planner import LanguagePlanner
@@ -81,17 +80,7 @@ def tune_planner(
         )
     accelerator = _accelerator(str(planner.loaded.device))
     main = accelerator is None or accelerator.is_main_process
-    learner = PlannerLearner(
-        planner,
-        objective_class(name)(),
-        kl_coef=settings.kl_coef,
-        learning_rate=settings.learning_rate,
-        batch_size=settings.batch_size,
-        seed=config.seed,
-        anchors=anchors_for(planner, config.env.ids, settings.anchor_levels, settings.anchors),
-        anchor_coef=settings.anchor_coef,
-        accelerator=accelerator,
-    )
+    learner = build_learner(config, planner, objective_class(name)(), accelerator=accelerator)
     if updates is None:
         updates = math.ceil(_PASSES * len(lessons) / settings.batch_size)
     reports = []
