@@ -37,27 +37,24 @@ REPLAYING = ("dqn", "sac", "td3")  # they keep transitions, which hindsight can 
 
 # Settings found to work on the gridworld (docs/results), and for continuous actions SB3's own with
 # a smaller buffer and fewer gradient steps; anything in ``controller.options`` wins.
+_PPO = {
+    "learning_rate": 7e-4, "n_steps": 128, "batch_size": 256, "n_epochs": 6, "ent_coef": 0.01,
+}  # fmt: skip
+_CONTINUOUS = {
+    "learning_rate": 3e-4, "buffer_size": 200_000, "learning_starts": 2_000, "batch_size": 256,
+    "train_freq": 1, "gradient_steps": 2,
+}  # fmt: skip
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "ppo": {
-        "learning_rate": 7e-4, "n_steps": 128, "batch_size": 256, "n_epochs": 6, "ent_coef": 0.01,
-    },
+    "ppo": _PPO,
     "a2c": {"learning_rate": 7e-4, "n_steps": 8, "ent_coef": 0.01, "gae_lambda": 0.95},
     "dqn": {
         "learning_rate": 3e-4, "buffer_size": 20_000, "learning_starts": 1_000, "batch_size": 128,
         "train_freq": 1, "gradient_steps": 2, "target_update_interval": 1_000,
         "exploration_fraction": 0.3,
     },
-    "recurrent_ppo": {
-        "learning_rate": 7e-4, "n_steps": 128, "batch_size": 256, "n_epochs": 6, "ent_coef": 0.01,
-    },
-    "sac": {
-        "learning_rate": 3e-4, "buffer_size": 200_000, "learning_starts": 2_000, "batch_size": 256,
-        "train_freq": 1, "gradient_steps": 2,
-    },
-    "td3": {
-        "learning_rate": 3e-4, "buffer_size": 200_000, "learning_starts": 2_000, "batch_size": 256,
-        "train_freq": 1, "gradient_steps": 2,
-    },
+    "recurrent_ppo": _PPO,
+    "sac": _CONTINUOUS,
+    "td3": _CONTINUOUS,
 }  # fmt: skip
 
 
@@ -103,7 +100,6 @@ def build_controller(
     options: dict[str, Any] | None = None,
     guidance: Guidance | None = None,
     hindsight: Hindsight | None = None,
-    tensorboard_log: str | None = None,
 ) -> BaseAlgorithm:
     """Build an SB3 algorithm over a hierarchical environment.
 
@@ -120,7 +116,6 @@ def build_controller(
             learning rate or clip range may be RL Zoo's ``lin_VALUE``, falling to zero.
         guidance: by a reference policy in the observation; ``ppo`` and ``a2c`` alone.
         hindsight: over subgoals; ``dqn``, ``sac`` and ``td3`` alone.
-        tensorboard_log: folder for TensorBoard events.
 
     Raises:
         UnknownNameError: for an unknown algorithm, form of guidance or divergence.
@@ -174,18 +169,15 @@ def build_controller(
             )
         buffer["replay_buffer_class"] = HindsightReplayBuffer
         buffer["replay_buffer_kwargs"] = {"hindsight": hindsight}
+    wanted = {**DEFAULTS[name], **buffer, **(options or {})}
     return cls(
         policy,
         env,
         gamma=gamma,
         seed=seed,
         device=device,
-        tensorboard_log=tensorboard_log,
         policy_kwargs=policy_kwargs,
-        **{
-            option: as_schedule(value, option)
-            for option, value in {**DEFAULTS[name], **buffer, **(options or {})}.items()
-        },
+        **{option: as_schedule(value, option) for option, value in wanted.items()},
     )
 
 
