@@ -157,13 +157,10 @@ def _judge(job: tuple[Path, str, str]) -> Row:
     first, count = config.eval.first_seed, config.eval.episodes
     episodes, queries = [], []
     for seed in range(first, first + count):
-        if variant == PLAN_FIXED:
-            made = play(trained, planner, NONE, seed)
-            episodes.append(play(trained, FixedPlan(made.plan), kind, seed))
-            queries.append(made.queries)  # the plan is what it was asked for
-        else:
-            episodes.append(play(trained, planner, kind, seed))
-            queries.append(episodes[-1].queries)
+        fixed = variant == PLAN_FIXED
+        made = play(trained, planner, NONE if fixed else kind, seed)
+        queries.append(made.queries)  # a fixed plan is what it was asked for
+        episodes.append(play(trained, FixedPlan(made.plan), kind, seed) if fixed else made)
     counted = [i for i, episode in enumerate(episodes) if kind == NONE or episode.disturbed]
     row = {
         "level": config.env.ids[0],

@@ -32,10 +32,14 @@ def by_variant(
         yield f"{short_name(level)}.{name}", rows_of(rows, level=level, variant=variant)
 
 
+def spread(values: Sequence[float], key: str) -> dict[str, float]:
+    """``KEY`` the median and ``KEY.worst`` the lowest."""
+    return {key: median(values), f"{key}.worst": min(values)}
+
+
 def success_figures(rows: Sequence[Row], key: str, measure: str = "success") -> dict[str, float]:
     """``KEY`` the median of a measure over seeds and ``KEY.worst`` the lowest."""
-    values = [row[measure] for row in rows]
-    return {key: median(values), f"{key}.worst": min(values)}
+    return spread([row[measure] for row in rows], key)
 
 
 def learning_figures(rows: Sequence[Row], key: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -52,13 +53,11 @@ def _measure(seed: int, repeats: int) -> tuple[dict[str, Any], list[Row]]:
     singles = {id(prompt): ours.encode([prompt]) for prompt in prompts}
     length = round(np.mean([len(answer) for some in answers for answer in some]))
 
-    def tree() -> torch.Tensor:
-        return torch.cat(candidate_log_probs(network, lambda _: batch, prompts, answers,
-                                             strategy="tree").log_probs)  # fmt: skip
+    def ours_by(strategy: str) -> torch.Tensor:
+        scores = candidate_log_probs(network, lambda _: batch, prompts, answers, strategy=strategy)
+        return torch.cat(scores.log_probs)
 
-    def expand() -> torch.Tensor:
-        return torch.cat(candidate_log_probs(network, lambda _: batch, prompts, answers,
-                                             strategy="expand").log_probs)  # fmt: skip
+    tree, expand = partial(ours_by, "tree"), partial(ours_by, "expand")
 
     def each() -> torch.Tensor:
         return torch.cat(score_naive(network, lambda some: singles[id(some[0])], prompts,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
@@ -26,13 +27,10 @@ def plot_curves(result: dict[str, Any], path: Path) -> None:
     figure, axes = _axes(result["name"], "environment steps", "success on unseen levels")
     variants = list(dict.fromkeys(row["variant"] for row in result["rows"]))
     for variant, color in zip(variants, COLORS, strict=False):
-        curves = [row["curve"] for row in result["rows"] if row["variant"] == variant]
+        curves = np.array([row["curve"] for row in result["rows"] if row["variant"] == variant])
         for curve in curves:
-            axes.plot(*zip(*curve, strict=True), color=color, alpha=0.35, linewidth=1, marker=".")
-        steps = [step for step, _ in curves[0]]
-        middle = [
-            median(values) for values in zip(*[[v for _, v in c] for c in curves], strict=True)
-        ]
+            axes.plot(*curve.T, color=color, alpha=0.35, linewidth=1, marker=".")
+        steps, middle = np.median(curves, axis=0).T
         axes.plot(steps, middle, color=color, linewidth=2.5, label=f"{variant} (median)")
     axes.set_xlim(left=0)
     _save(figure, axes, path)
@@ -46,13 +44,11 @@ def plot_accuracy(result: dict[str, Any], path: Path) -> None:
         path: PNG to write.
     """
     figure, axes = _axes(result["name"], "planner accuracy", "success on unseen levels")
-    found: dict[float, list[float]] = {}
+    found: dict[float, list[float]] = defaultdict(list)
+    chance = [row["success"] for row in result["rows"] if row["variant"] == "random"]
     for row in result["rows"]:
-        if row["variant"] == "random":
-            found.setdefault(-1.0, []).append(row["success"])
-        else:
-            found.setdefault(float(row["variant"].split()[1]), []).append(row["success"])
-    chance = found.pop(-1.0)
+        if row["variant"] != "random":
+            found[float(row["variant"].split()[1])].append(row["success"])
     for accuracy, values in found.items():
         axes.plot([accuracy] * len(values), values, ".", color=COLORS[0], alpha=0.5)
     ordered = sorted(found)

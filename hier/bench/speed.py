@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from statistics import median
 from typing import Any
 
 import gymnasium as gym
@@ -15,6 +14,7 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
+from hier.bench.figures import rows_of, spread
 from hier.config import HierConfig
 from hier.envs.gridworld.missions import MISSION_CODEC
 from hier.envs.registry import make_env
@@ -61,8 +61,7 @@ def render(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]
         print(f"{env_id}: {rows[-1]['ratio']:.1f} times, identical {identical}", flush=True)
     ratios = [row["ratio"] for row in rows]
     figures = {
-        "ratio": median(ratios),
-        "ratio.worst": min(ratios),
+        **spread(ratios, "ratio"),
         "ratio.best": max(ratios),
         "identical": all(row["identical"] for row in rows),
         "frames_compared": sum(row["env_steps"] for row in rows),
@@ -71,25 +70,21 @@ def render(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]
 
 
 def _identical_frames(env_id: str, steps: int, seed: int) -> bool:
-    ours, official = make_env(env_id), official_env(env_id)
-    actions = np.random.default_rng(seed)
-    episode = seed
-    a, _ = ours.reset(seed=episode)
-    b, _ = official.reset(seed=episode)
+    pair = make_env(env_id), official_env(env_id)
+    actions, episode = np.random.default_rng(seed), seed
+    frames = [env.reset(seed=episode)[0]["image"] for env in pair]
     for _ in range(steps):
-        if not np.array_equal(a["image"], b["image"]):
-            return False
-        action = int(actions.integers(ours.action_space.n))  # type: ignore[attr-defined]
-        a, *outcome, _ = ours.step(action)
-        b, *expected, _ = official.step(action)
-        if outcome != [float(expected[0]), *expected[1:]]:
+        action = int(actions.integers(pair[0].action_space.n))  # type: ignore[attr-defined]
+        same = np.array_equal(*frames)
+        (ours, *outcome, _), (official, *expected, _) = (env.step(action) for env in pair)
+        frames = [ours["image"], official["image"]]
+        if not same or outcome != [float(expected[0]), *expected[1:]]:
             return False
         if outcome[1] or outcome[2]:
-            if not np.array_equal(a["image"], b["image"]):
+            if not np.array_equal(*frames):
                 return False
             episode += 1
-            a, _ = ours.reset(seed=episode)
-            b, _ = official.reset(seed=episode)
+            frames = [env.reset(seed=episode)[0]["image"] for env in pair]
     return True
 
 
@@ -171,19 +166,16 @@ def train_speed(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list
         key = "ratio" if variant == "hierarchical" else f"{variant.replace(' ', '_')}.ratio"
         pairs = {level: _pairs(rows, level, variant) for level in {row["level"] for row in rows}}
         every = [pair for some in pairs.values() for pair in some]
-        figures |= {key: median(every), f"{key}.worst": min(every)}
+        figures |= spread(every, key)
         for level, some in pairs.items():
-            figures |= {f"{level}.{key}": median(some), f"{level}.{key}.worst": min(some)}
+            figures |= spread(some, f"{level}.{key}")
     return figures, rows
 
 
 def _pairs(rows: Sequence[Row], level: str, variant: str) -> list[float]:
     """Steps per second of ``variant`` over those of the peer, turn by turn."""
-    ours, peer = (
-        [row["steps_per_s"] for row in rows if (row["level"], row["variant"]) == (level, name)]
-        for name in (variant, PLAIN)
-    )
-    return [a / b for a, b in zip(ours, peer, strict=True)]
+    ours, peer = (rows_of(rows, level=level, variant=name) for name in (variant, PLAIN))
+    return [a["steps_per_s"] / b["steps_per_s"] for a, b in zip(ours, peer, strict=True)]
 
 
 def _ours(config: HierConfig) -> tuple[VecEnv, list[BaseCallback]]:

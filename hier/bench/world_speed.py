@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
+import pkgutil
 import time
 from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
+from hier.bench.figures import rows_of, success_figures
 from hier.config import HierConfig
 from hier.run.build import build_env, build_model, build_planner_of
 from hier.run.sweep import Row
@@ -18,7 +19,7 @@ WORLDS: tuple[tuple[str, str, bool, str], ...] = (
     ("demo", "BabyAI-UnlockPickup-v0", False, "hier.envs.gridworld.rendering:FrameRenderer.render"),
     ("pointmaze", "PointMaze_Medium-v3", True, "hier.envs.pointmaze.camera:Camera.picture"),
     ("fetch", "FetchPickAndPlace-v4", True, "hier.envs.fetch.camera:Camera.picture"),
-    ("rooms", "MiniWorld-FourRooms-v0", True, "hier.envs.rooms.env:picture"),
+    ("rooms", "MiniWorld-FourRooms-v0", True, "hier.envs.rooms.env.picture"),
 )
 VARIANTS = {
     "hierarchical": "planner.type=oracle",
@@ -142,11 +143,8 @@ def _measure(config: HierConfig, draws: str, steps: int) -> dict[str, Any]:
     env = build_env(config, build_planner_of(config))
     model: Any = build_model(config, env)
     with Stopwatch() as watch:
-        module, _, path = draws.partition(":")
-        owner, name = importlib.import_module(module), path
-        if "." in path:
-            owner, name = getattr(owner, path.split(".")[0]), path.split(".")[1]
-        watch.times(owner, name, "rendering")
+        owner, _, name = draws.rpartition(".")
+        watch.times(pkgutil.resolve_name(owner), name, "rendering")
         watch.times(env.venv, "step_wait", "simulation")
         tracker = env.hierarchy.tracker
         for name in ("reset", "update", "ground", "percept", "controller_entries", "critic_state"):
@@ -181,14 +179,9 @@ def _figures(rows: Sequence[Row]) -> dict[str, Any]:
     """Medians, and the slowest and fastest turn, of each level and variant."""
     figures: dict[str, Any] = {}
     for level, variant in dict.fromkeys((row["level"], row["variant"]) for row in rows):
-        turns = [row for row in rows if (row["level"], row["variant"]) == (level, variant)]
-        rates = [row["steps_per_s"] for row in turns]
-        key = f"{level}.{variant}"
-        figures |= {
-            f"{key}.steps_per_s": median(rates),
-            f"{key}.steps_per_s.worst": min(rates),
-            f"{key}.steps_per_s.best": max(rates),
-            f"{key}.steps_per_cpu_s": median(row["steps_per_cpu_s"] for row in turns),
-        }
-        figures |= {f"{key}.{part}": median(row[part] for row in turns) for part in PARTS}
+        turns, key = rows_of(rows, level=level, variant=variant), f"{level}.{variant}"
+        figures |= success_figures(turns, f"{key}.steps_per_s", "steps_per_s")
+        figures[f"{key}.steps_per_s.best"] = max(row["steps_per_s"] for row in turns)
+        for name in ("steps_per_cpu_s", *PARTS):
+            figures[f"{key}.{name}"] = median(row[name] for row in turns)
     return figures

@@ -62,8 +62,7 @@ def soft_choice(log_probs: NDArray, values: NDArray, kl_coef: float) -> NDArray[
     best = q.max()
     evidence = np.where(q == best, 0.0, -np.inf) if kl_coef == 0 else (q - best) / kl_coef
     logits = log_p + evidence
-    top = logits.max()
-    return logits - (top + np.log(np.exp(logits - top).sum()))
+    return logits - _log_sum_exp(logits)
 
 
 def divergence(log_pi: NDArray, log_probs: NDArray) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +226,10 @@ class _Training:
         """Train to the end or until a signal; returns whether a signal came."""
         config, learner = self.config, self.learner
         rng = np.random.default_rng([config.seed, learner.steps_done])
+        epochs = (
+            self.examples.batches(config.batch_size, config.task_shares, rng) for _ in count()
+        )
+        batches = chain.from_iterable(epochs)
         stop = StopOnSignal()
         writer = SummaryWriter(self.run.tensorboard)
         bar = tqdm(
@@ -235,37 +240,34 @@ class _Training:
         last = time.perf_counter()
         with stop.listening(), bar:
             while learner.steps_done < config.steps and not stop.stopped:
-                for batch in self.examples.batches(config.batch_size, config.task_shares, rng):
-                    recent.append(learner.step(batch))
-                    bar.update()
-                    done = learner.steps_done
-                    if not math.isfinite(recent[-1]["loss"]):
-                        raise ConfigError(
-                            f"the loss is {recent[-1]['loss']} at step {done}; lower "
-                            f"learning_rate (now {config.learning_rate}) in a new run"
-                        )
-                    if done % 20 == 0:
-                        now = time.perf_counter()
-                        means = _means(recent)
-                        means["samples_per_second"] = 20 * config.batch_size / (now - last)
-                        last, recent = now, []
-                        for name, value in means.items():
-                            writer.add_scalar(f"pretrain/{name}", value, done)
-                        bar.set_postfix(
-                            loss=f"{means['loss']:.3f}",
-                            subgoal=f"{means.get('loss_subgoal', math.nan):.3f}",
-                        )
-                    if done % config.checkpoint_every == 0:
-                        self.checkpoint()
-                    if config.eval_every and done % config.eval_every == 0 and done < config.steps:
-                        self.save()
-                        accuracy = self.measure(config.eval_states, config.levels, ON_THE_WAY)
-                        writer.add_scalar("eval/accuracy", accuracy.mean, done)
-                        if progress:
-                            bar.write(f"step {done}: accuracy {accuracy.mean:.3f}")
-                        last = time.perf_counter()
-                    if stop.stopped or done >= config.steps:
-                        break
+                recent.append(learner.step(next(batches)))
+                bar.update()
+                done = learner.steps_done
+                if not math.isfinite(recent[-1]["loss"]):
+                    raise ConfigError(
+                        f"the loss is {recent[-1]['loss']} at step {done}; lower "
+                        f"learning_rate (now {config.learning_rate}) in a new run"
+                    )
+                if done % 20 == 0:
+                    now = time.perf_counter()
+                    means = _means(recent)
+                    means["samples_per_second"] = 20 * config.batch_size / (now - last)
+                    last, recent = now, []
+                    for name, value in means.items():
+                        writer.add_scalar(f"pretrain/{name}", value, done)
+                    bar.set_postfix(
+                        loss=f"{means['loss']:.3f}",
+                        subgoal=f"{means.get('loss_subgoal', math.nan):.3f}",
+                    )
+                if done % config.checkpoint_every == 0:
+                    self.checkpoint()
+                if config.eval_every and done % config.eval_every == 0 and done < config.steps:
+                    self.save()
+                    accuracy = self.measure(config.levels, config.eval_states, ON_THE_WAY)
+                    writer.add_scalar("eval/accuracy", accuracy.mean, done)
+                    if progress:
+                        bar.write(f"step {done}: accuracy {accuracy.mean:.3f}")
+                    last = time.perf_counter()
         self.checkpoint()
         writer.close()
         return stop.stopped
@@ -281,14 +283,10 @@ class _Training:
         self.model.save(self.run.path / "planner", card)
 
     def measure(
-        self,
-        states: int,
-        levels: list[str],
-        first_seed: int,
-        mistakes: Mistakes = NO_MISTAKES,
+        self, levels: list[str], states: int, first_seed: int, mistakes: Mistakes = NO_MISTAKES
     ) -> Accuracy:
-        """Accuracy of the planner last saved, on ``states`` states over all ``levels``."""
-        each = math.ceil(states / len(levels))
+        """Accuracy of the planner last saved, with ``states`` shared out over the source levels."""
+        each = math.ceil(states / len(self.config.levels))
         return measure_accuracy(
             self.planner, levels, each, first_seed=first_seed, mistakes=mistakes
         )
@@ -302,12 +300,11 @@ class _Training:
     def report(self) -> Accuracy:
         """Measure at the end, and write the results into the model card."""
         config = self.config
-        each = math.ceil(config.final_states / len(config.levels))
         found = [
             (
                 kind,
-                self.measure(each * len(levels), levels, config.first_seed),
-                self.measure(each * len(levels), levels, config.first_seed, Mistakes()),
+                self.measure(levels, config.final_states, config.first_seed),
+                self.measure(levels, config.final_states, config.first_seed, Mistakes()),
             )
             for kind, levels in (("source", config.levels), ("held out", config.held_out))
             if levels

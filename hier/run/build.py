@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -26,7 +26,7 @@ from hier.hierarchy.vec_env import HierarchicalVecEnv, experts_of
 from hier.planners.protocol import Planner
 from hier.planners.registry import build_planner
 from hier.run.folder import RunFolder
-from hier.run.levels import SeededEpisodes, SharedLevels
+from hier.run.levels import SeededEpisodes, given_seeds, shared_seeds
 
 
 def build_planner_of(config: HierConfig, seed: int | None = None) -> Planner | None:
@@ -148,9 +148,9 @@ def build_env(
         level = ids[(i // share) % len(ids)]
         make = partial(make_env, level, max_steps=config.env.max_steps)
         if seeds is not None:
-            make = partial(_wrapped, SeededEpisodes, make, seeds[i])
+            make = partial(_seeded, make, given_seeds(seeds[i]))
         elif share > 1:
-            make = partial(_wrapped, SharedLevels, make, [config.seed, i // share])
+            make = partial(_seeded, make, shared_seeds([config.seed, i // share]))
         makers.append(make)
     venv: VecEnv = DummyVecEnv(makers)
     seed = config.seed if seed is None else seed
@@ -178,8 +178,8 @@ def build_env(
     )
 
 
-def _wrapped(wrapper: Any, make: Any, seeds: Sequence[int]) -> gym.Env:
-    return wrapper(make(), seeds)
+def _seeded(make: Callable[[], gym.Env], seeds: Iterator[int]) -> gym.Env:
+    return SeededEpisodes(make(), seeds)
 
 
 def build_hindsight(config: HierConfig) -> Hindsight | None:

@@ -2,46 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, repeat
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
 
-class SharedLevels(gym.Wrapper):
-    """Plays levels that others with the same seed play too: equal starts for group comparison.
-
-    Args:
-        env: any environment.
-        seed: of the sequence of level seeds; these lie beyond those of evaluations.
-    """
-
-    def __init__(self, env: gym.Env, seed: Sequence[int]):
-        super().__init__(env)
-        self._levels = np.random.default_rng(seed)
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
-        """Start the sequence's next episode; an explicit ``seed`` is ignored."""
-        chosen = int(self._levels.integers(10**9, 2**31 - 1))
-        return self.env.reset(seed=chosen, options=options)
-
-
 class SeededEpisodes(gym.Wrapper):
-    """Plays given seeds, one episode each, and the last one again when they run out.
+    """Plays given seeds, one episode each.
 
     Args:
         env: any environment.
-        seeds: one per episode, at least one.
+        seeds: one per episode.
     """
 
-    def __init__(self, env: gym.Env, seeds: Sequence[int]):
+    def __init__(self, env: gym.Env, seeds: Iterable[int]):
         super().__init__(env)
-        self._seeds = list(seeds)
-        self._next = 0
+        self._seeds = iter(seeds)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         """Start the next seed's episode; an explicit ``seed`` is ignored."""
-        chosen = self._seeds[min(self._next, len(self._seeds) - 1)]
-        self._next += 1
-        return self.env.reset(seed=chosen, options=options)
+        return self.env.reset(seed=next(self._seeds), options=options)
+
+
+def shared_seeds(seed: Sequence[int]) -> Iterator[int]:
+    """Level seeds without end, beyond those of evaluations.
+
+    Environments with the same ``seed`` play the same levels: equal starts for group comparison.
+    """
+    rng = np.random.default_rng(seed)
+    while True:
+        yield int(rng.integers(10**9, 2**31 - 1))
+
+
+def given_seeds(seeds: Sequence[int]) -> Iterator[int]:
+    """``seeds``, at least one, and the last one again when they run out."""
+    return chain(seeds, repeat(seeds[-1]))
