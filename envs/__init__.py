@@ -15,14 +15,7 @@ from hier.envs.errors import (
     UserError,
 )
 from hier.envs.registry import domain_named, domain_of, env_ids, make_env
-from hier.envs.subgoal import (
-    Expert,
-    Percept,
-    Subgoal,
-    SubgoalSpace,
-    SubgoalSyntaxError,
-    normalized,
-)
+from hier.envs.subgoal import Expert, Percept, Subgoal, SubgoalSpace, SubgoalSyntaxError, normalized
 
 __all__ = [
     "ConfigError",

@@ -17,6 +17,13 @@ from numpy.typing import NDArray
 
 from hier.envs.errors import UserError
 
+SIDES = {
+    "left": "on your left",
+    "right": "on your right",
+    "front": "in front of you",
+    "behind": "behind you",
+}
+
 
 class SubgoalSyntaxError(UserError, ValueError):
     """A text is not a subgoal of the domain."""
@@ -40,13 +47,7 @@ class Subgoal:
 
     def __str__(self) -> str:
         """The sentence that planners read and write, ``pick up the red key``."""
-        place = {
-            "": "",
-            "front": " in front of you",
-            "behind": " behind you",
-            "left": " on your left",
-            "right": " on your right",
-        }[self.where]
+        place = f" {SIDES[self.where]}" if self.where else ""
         noun = f" the {self.color} {self.kind}" if self.kind else ""
         return f"{self.verb}{noun}{place}"
 

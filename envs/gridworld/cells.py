@@ -7,11 +7,12 @@ The tables below hold, per code, what inner loops need to know.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from minigrid.core.constants import COLOR_TO_IDX, OBJECT_TO_IDX, STATE_TO_IDX
 from minigrid.core.world_object import WorldObj
+from numpy.typing import NDArray
 
 from hier.envs.errors import SimulatorError
 
@@ -55,33 +56,32 @@ COLOR_OF = np.array(
 STATE_OF = np.array(
     [DOOR_STATES.index(cell.state) if cell.state else NOTHING for cell in CELLS], np.uint8
 )
-# Whether light passes (MiniGrid's ``see_behind``).
-TRANSPARENT = np.array(
-    [not (c.kind == "wall" or (c.kind == "door" and c.state != "open")) for c in CELLS]
-)
-# Whether the agent can step on it without harm.
-WALKABLE = np.array(
-    [
-        c.kind in ("empty", "floor", "goal") or (c.kind == "door" and c.state == "open")
-        for c in CELLS
-    ]
-)
-CARRYABLE = np.array([c.kind in ("key", "ball", "box") for c in CELLS])
-# Obstacles that the agent can remove: it carries objects away and opens closed doors.
-REMOVABLE = np.array(
-    [c.kind in ("key", "ball", "box") or (c.kind == "door" and c.state != "open") for c in CELLS]
-)
-# Things that subgoals name; to see one for the first time is a discovery.
-NAMED = np.array([c.kind in ("door", "key", "ball", "box", "goal") for c in CELLS])
 
-_CODE_OF_TRIPLE: dict[tuple[int, int, int], int] = {
-    (
-        OBJECT_TO_IDX[cell.kind],
-        COLOR_TO_IDX.get(cell.color, 0),
-        STATE_TO_IDX.get(cell.state, 0),
-    ): code
-    for code, cell in enumerate(CELLS)
-}
+
+def _is(*kinds: str) -> NDArray[np.bool_]:
+    """Per code, whether it is one of these kinds."""
+    return np.array([cell.kind in kinds for cell in CELLS])
+
+
+_SHUT = np.array([cell.kind == "door" and cell.state != "open" for cell in CELLS])
+# Whether light passes (MiniGrid's ``see_behind``).
+TRANSPARENT = ~(_is("wall") | _SHUT)
+# Whether the agent can step on it without harm.
+WALKABLE = _is("empty", "floor", "goal") | (_is("door") & ~_SHUT)
+CARRYABLE = _is("key", "ball", "box")
+# Obstacles that the agent can remove: it carries objects away and opens closed doors.
+REMOVABLE = CARRYABLE | _SHUT
+# Things that subgoals name; to see one for the first time is a discovery.
+NAMED = _is("door", "key", "ball", "box", "goal")
+
+
+def _triple(cell: Cell) -> tuple[int, int, int]:
+    """What MiniGrid's objects are encoded as."""
+    color, state = COLOR_TO_IDX.get(cell.color, 0), STATE_TO_IDX.get(cell.state, 0)
+    return OBJECT_TO_IDX[cell.kind], color, state
+
+
+_CODE_OF_TRIPLE = {_triple(cell): code for code, cell in enumerate(CELLS)}
 
 
 def code_of(obj: WorldObj | None) -> int:
@@ -101,11 +101,12 @@ def code_of(obj: WorldObj | None) -> int:
         ) from None
 
 
+def place_of(grid: Any, thing: WorldObj) -> tuple[int, int] | None:
+    """Column and row of an object of MiniGrid's grid; ``None`` if it lies nowhere."""
+    index = next((i for i, cell in enumerate(grid.grid) if cell is thing), None)
+    return None if index is None else (index % grid.width, index // grid.width)
+
+
 def object_of(code: int) -> WorldObj | None:
     """A fresh MiniGrid object that looks like ``code``; ``None`` for bare floor."""
-    cell = CELLS[code]
-    return WorldObj.decode(
-        OBJECT_TO_IDX[cell.kind],
-        COLOR_TO_IDX.get(cell.color, 0),
-        STATE_TO_IDX.get(cell.state, 0),
-    )
+    return WorldObj.decode(*_triple(CELLS[code]))

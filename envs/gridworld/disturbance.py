@@ -11,7 +11,7 @@ from minigrid.core.world_object import WorldObj
 from numpy.typing import NDArray
 
 from hier.envs.errors import UnknownNameError
-from hier.envs.gridworld.cells import code_of
+from hier.envs.gridworld.cells import code_of, place_of
 from hier.envs.gridworld.env import GridworldEnv
 from hier.envs.gridworld.instructions import clauses_of, next_clause
 from hier.envs.gridworld.percept import HEADINGS
@@ -96,7 +96,7 @@ class Disturbed(gym.Wrapper):
             return False
         grid = self._level.simulator.grid
         for thing in self._needed():
-            place = _place_of(grid, thing)
+            place = place_of(grid, thing)
             if place is not None and (free := self._free_cells(place)):
                 grid.set(*place, None)
                 self._put(thing, free)
@@ -191,11 +191,6 @@ def _opens_a_door(grid: Any, thing: WorldObj) -> bool:
         door is not None and door.type == "door" and door.is_locked and door.color == thing.color
         for door in grid.grid
     )
-
-
-def _place_of(grid: Any, thing: WorldObj) -> Place | None:
-    index = next((i for i, cell in enumerate(grid.grid) if cell is thing), None)
-    return None if index is None else (index % grid.width, index // grid.width)
 
 
 def _integers(place: Any) -> Place:

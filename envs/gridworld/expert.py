@@ -17,7 +17,7 @@ from minigrid.envs.babyai.core import verifier
 from minigrid.minigrid_env import MiniGridEnv
 from minigrid.utils import baby_ai_bot as bots
 
-from hier.envs.gridworld.cells import UNSEEN
+from hier.envs.gridworld.cells import UNSEEN, place_of
 from hier.envs.gridworld.instructions import ReachGoalInstr, instruction_of, next_clause
 from hier.envs.gridworld.percept import HEADINGS, GridPercept
 from hier.envs.subgoal import Subgoal
@@ -176,7 +176,9 @@ class _Decision(bots.BabyAIBot):
         return Subgoal("pick up", obj.color, obj.type)
 
     def _unlock(self, door: Any, where: str = "") -> Subgoal:
-        way = self._hindrance(self._place(door))
+        place = place_of(self.mission.grid, door)
+        assert place is not None
+        way = self._hindrance(place)
         if self._has_key(door):
             return self._remove(way) if way else Subgoal("open", door.color, "door", where)
         key = verifier.ObjDesc("key", door.color)
@@ -196,11 +198,6 @@ class _Decision(bots.BabyAIBot):
     def _has_key(self, door: Any) -> bool:
         held = self.carrying
         return held is not None and held.type == "key" and held.color == door.color
-
-    def _place(self, obj: WorldObj) -> tuple[int, int]:
-        grid = self.mission.grid
-        index = next(i for i, cell in enumerate(grid.grid) if cell is obj)
-        return index % grid.width, index // grid.width
 
     def _explore(self) -> Subgoal:
         _, unseen, blocked = self._shortest_path(

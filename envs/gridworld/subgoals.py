@@ -7,30 +7,17 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from hier.envs.gridworld.cells import (
-    CARRYABLE,
-    CELLS,
-    COLORS,
-    EMPTY,
-    KINDS,
-    NAMED,
-)
+from hier.envs.gridworld.cells import CARRYABLE, CELLS, COLORS, EMPTY, KINDS, NAMED
 from hier.envs.gridworld.percept import HEADINGS, GridPercept
 from hier.envs.gridworld.targets import ANY, VERBS, WHERE, mark_targets, new_mask
-from hier.envs.subgoal import Subgoal, SubgoalSyntaxError, normalized
+from hier.envs.subgoal import SIDES, Subgoal, SubgoalSyntaxError, normalized
 
 _OBJECT_KINDS = ("door", "key", "ball", "box", "goal")
 _NO_OBJECT = ("explore", "drop")
-_LOCATION_PHRASES = {
-    "left": "on your left",
-    "right": "on your right",
-    "front": "in front of you",
-    "behind": "behind you",
-}
 _PATTERN = re.compile(
     rf"(?P<verb>{'|'.join(VERBS)})"
     rf"(?: the (?P<color>{'|'.join(COLORS)}) (?P<kind>{'|'.join(_OBJECT_KINDS)}))?"
-    rf"(?: (?P<where>{'|'.join(_LOCATION_PHRASES.values())}))?"
+    rf"(?: (?P<where>{'|'.join(SIDES.values())}))?"
 )
 GOAL = Subgoal("reach", "green", "goal")
 EXPLORE = Subgoal("explore")
@@ -54,10 +41,7 @@ class GridworldSubgoals:
         candidate points at some cell of the map (:meth:`target_mask`), except an explore that is
         the only one.
         """
-        where = [
-            "",
-            *(side for side, phrase in _LOCATION_PHRASES.items() if phrase in percept.mission),
-        ]
+        where = ["", *(side for side, phrase in SIDES.items() if phrase in percept.mission)]
         found = [EXPLORE, DROP] if percept.hands_full else [EXPLORE]
         for code in self._seen_objects(percept):
             cell = CELLS[code]
@@ -107,7 +91,7 @@ class GridworldSubgoals:
                 f"{text!r} is not a subgoal; write for example 'pick up the red key', "
                 f"'explore' or 'open the blue door'. Verbs: {', '.join(VERBS)}"
             )
-        side = next((s for s, phrase in _LOCATION_PHRASES.items() if phrase == match["where"]), "")
+        side = next((s for s, phrase in SIDES.items() if phrase == match["where"]), "")
         return Subgoal(match["verb"], match["color"] or "", match["kind"] or "", side)
 
     def encode(self, subgoal: Subgoal | None) -> NDArray[np.float32]:

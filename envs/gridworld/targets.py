@@ -24,7 +24,6 @@ VERBS = ("explore", "go to", "pick up", "open", "drop", "put next to", "toggle",
 _EXPLORE, _GO_TO, _, _OPEN, _DROP, _PUT_NEXT_TO, _, _REACH = range(len(VERBS))  # as integers
 WHERE = ("", "left", "right", "front", "behind")
 ANY = 254  # color or kind left open
-_DOOR = KINDS.index("door")
 _GOAL = KINDS.index("goal")
 _WALL = KINDS.index("wall")
 _OPEN_STATE = DOOR_STATES.index("open")

@@ -8,14 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hier.envs.pointmaze.maps import (
-    GOAL_RADIUS,
-    SIZE,
-    Cell,
-    center,
-    is_straight,
-    next_stops,
-)
+from hier.envs.pointmaze.maps import GOAL_RADIUS, SIZE, Cell, center, is_straight, next_stops
 from hier.envs.pointmaze.percept import MazePercept
 from hier.envs.subgoal import Subgoal, SubgoalSyntaxError, normalized
 

@@ -32,17 +32,15 @@ class Fetch(LevelsDomain):
     pictures: ClassVar[Mapping[str, str]] = MappingProxyType(
         {"view": "the table from three sides and, enlarged at the lower right, the robot's hand"}
     )
+    subgoal_space = FetchSubgoals
+    tracker = FetchTracker
+    scripted_controller = FetchScriptedController
+    relabeling = FetchRelabeling
 
     def make_env(self, env_id: str, *, max_steps: int | None = None) -> gym.Env:
         """See :meth:`hier.envs.domain.Domain.make_env`; needs the extra ``mujoco``."""
         options = {} if max_steps is None else {"max_episode_steps": max_steps}
         return FetchEnv(build_simulator(self.level_of(env_id), **options), self.privileged)
-
-    def subgoal_space(self) -> FetchSubgoals:
-        return FetchSubgoals()
-
-    def tracker(self, n: int) -> FetchTracker:
-        return FetchTracker(n)
 
     def critic_state_sizes(self) -> tuple[int, int, int]:
         return FetchTracker.critic_state_sizes
@@ -51,15 +49,9 @@ class Fetch(LevelsDomain):
         """See :func:`hier.perception.fetch.collage.collage`."""
         return collage(percept)
 
-    def scripted_controller(self) -> FetchScriptedController:
-        return FetchScriptedController()
-
     def variations(self) -> Variations:
         """None, but the words of every subgoal and the numbers below 100."""
         return Variations(words=(*map(str, ALL), *map(str, range(100))))
-
-    def relabeling(self) -> FetchRelabeling:
-        return FetchRelabeling()
 
     def draw_scene(self, scene: Scene) -> NDArray[np.uint8]:
         return draw_table(scene)

@@ -6,14 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hier.envs.fetch.percept import FetchPercept
-from hier.envs.fetch.subgoals import (
-    CARRY,
-    GET_BEHIND,
-    GRASP,
-    PUSH,
-    FetchSubgoals,
-    direction,
-)
+from hier.envs.fetch.subgoals import CARRY, GET_BEHIND, GRASP, PUSH, FetchSubgoals, direction
 from hier.envs.subgoal import Subgoal
 
 _GAIN = 20.0  # actions per meter to go: a full one moves half that far

@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from hier.envs.domain import CRITIC_VIEW, CriticState, Imagined
+from hier.envs.domain import CRITIC_VIEW, Imagined
 from hier.envs.errors import PerceptionError
 from hier.envs.fetch.camera import FRAME, FRAME_SECONDS
 from hier.envs.fetch.percept import GRASPED, MISSION_CODEC, FetchPercept
@@ -21,13 +21,14 @@ from hier.envs.fetch.subgoals import (
     PUSH,
     REACH_BLOCK,
     RELEASE,
+    SIZE,
     WIDE,
     FetchSubgoals,
     map_cell,
 )
 from hier.envs.subgoal import Subgoal
 from hier.perception.fetch.vision import locate, see_block, see_target
-from hier.perception.places import PlaceTracker
+from hier.perception.places import PlaceTracker, around
 
 N_CODES = 4
 _TABLE, _BLOCK, _TARGET, _BEYOND = range(N_CODES)  # cells of the map that a critic sees
@@ -56,6 +57,7 @@ class FetchTracker(PlaceTracker):
         n: number of environments.
     """
 
+    mission_codec = MISSION_CODEC
     critic_state_sizes = N_CODES, len(MISSION_CODEC.words), FetchSubgoals.encoding_size + N_PLACE
 
     def __init__(self, n: int):
@@ -189,22 +191,13 @@ class FetchTracker(PlaceTracker):
         )
         return {"state": np.clip(np.concatenate(parts, axis=1), -20, 20).astype(np.float32)}
 
-    def critic_state(self, percept: FetchPercept, subgoals: Sequence[Subgoal]) -> CriticState:
-        """How ``subgoals`` look from a percept; the map is the table from above, 5 cm a cell."""
-        half = CRITIC_VIEW // 2
-        row, column = map_cell(percept.gripper)
-        codes = np.full((3 * CRITIC_VIEW, 3 * CRITIC_VIEW), _BEYOND, np.uint8)
-        codes[CRITIC_VIEW : 2 * CRITIC_VIEW + 1, CRITIC_VIEW : 2 * CRITIC_VIEW + 1] = _TABLE
+    def _critic_map(self, percept: FetchPercept) -> NDArray[np.uint8]:
+        """The table from above, 5 cm a cell."""
+        codes = np.full((SIZE, SIZE), _TABLE, np.uint8)
         for place, code in ((percept.target, _TARGET), (percept.block, _BLOCK)):
             if place is not None:
-                r, c = map_cell(place)
-                codes[CRITIC_VIEW + r, CRITIC_VIEW + c] = code
-        top, left = CRITIC_VIEW + row - half, CRITIC_VIEW + column - half
-        return CriticState(
-            codes[top : top + CRITIC_VIEW, left : left + CRITIC_VIEW].copy(),
-            MISSION_CODEC.encode(percept.mission),
-            self._described(percept, subgoals),
-        )
+                codes[map_cell(place)] = code
+        return around(codes, map_cell(percept.gripper), CRITIC_VIEW, _BEYOND)
 
     def imagine(self, percept: FetchPercept, subgoal: Subgoal) -> Imagined | None:
         """The scene with the subgoal done and everything at rest."""

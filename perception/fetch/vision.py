@@ -37,14 +37,10 @@ class Sight(NamedTuple):
         return int((self.weights == 1.0).sum())
 
 
-def _areas() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Pixels that the whole block, at its narrowest, and the target cover in each view."""
-    heights = np.deg2rad([elevation for _, elevation in VIEWS])
-    block = SIDE**2 * (np.cos(heights) + np.abs(np.sin(heights)))
-    return block / _METERS**2, np.full(len(VIEWS), np.pi * 0.02**2 / _METERS**2)
-
-
-_BLOCK_AREA, _TARGET_AREA = _areas()
+# Pixels that the whole block, at its narrowest, and the target cover in each view.
+_HEIGHTS = np.deg2rad([elevation for _, elevation in VIEWS])
+_BLOCK_AREA = SIDE**2 * (np.cos(_HEIGHTS) + np.abs(np.sin(_HEIGHTS))) / _METERS**2
+_TARGET_AREA = np.full(len(VIEWS), np.pi * 0.02**2 / _METERS**2)
 
 
 def see_block(frame: NDArray[np.uint8]) -> Sight:

@@ -14,13 +14,12 @@ from hier.envs.gridworld.cells import CARRYABLE, EMPTY, N_CODES
 from hier.envs.gridworld.rendering import TILE, tile_atlas
 
 UNKNOWN = 255  # code of a tile the atlas does not hold
-_SLOTS = 1024
 
 
 class TileTable(NamedTuple):
-    """Open-addressing hash table from a tile's pixels to its code.
+    """From the hash of a tile's pixels to its code, sorted by hash.
 
-    ``codes`` is -1 in empty slots; the agent's own tiles have codes from ``N_CODES`` on.
+    The agent's own tiles have codes from ``N_CODES`` on.
     """
 
     hashes: NDArray[np.uint64]
@@ -44,16 +43,11 @@ def tile_table() -> TileTable:
     """The table for every tile that a frame of the gridworld can hold."""
     atlas = tile_atlas()
     tiles = np.frombuffer(atlas.tobytes(), np.uint64).reshape(len(atlas), TILE, 3).copy()
-    hashes = np.zeros(_SLOTS, np.uint64)
-    codes = np.full(_SLOTS, -1, np.int16)
     carried = [EMPTY, *np.flatnonzero(CARRYABLE).tolist()]
-    for code in [*range(N_CODES), *(N_CODES + code for code in carried)]:
-        value = _tile_hash(tiles[code], 0, 0)
-        slot = int(value) % _SLOTS
-        while codes[slot] >= 0:
-            slot = (slot + 1) % _SLOTS
-        hashes[slot], codes[slot] = value, code
-    return TileTable(hashes, codes, tiles)
+    codes = np.array([*range(N_CODES), *(N_CODES + code for code in carried)], np.int16)
+    hashes = np.array([_tile_hash(tiles[code], 0, 0) for code in codes], np.uint64)
+    order = hashes.argsort(kind="stable")
+    return TileTable(hashes[order], codes[order], tiles)
 
 
 @compiled
@@ -73,13 +67,10 @@ def decode_frame(words, hashes, codes, tiles, view):
     for row in range(size):
         for col in range(size):
             value = _tile_hash(words, row, col)
-            slot = value % np.uint64(len(codes))
+            slot = np.searchsorted(hashes, value)
             found = -1
-            while codes[slot] >= 0:
-                if hashes[slot] == value:
-                    found = codes[slot]
-                    break
-                slot = (slot + np.uint64(1)) % np.uint64(len(codes))
+            if slot < len(hashes) and hashes[slot] == value:
+                found = codes[slot]
             own = row == size - 1 and col == size // 2
             if found >= 0:
                 # A hash can lie; the pixels cannot.

@@ -56,6 +56,9 @@ class Gridworld(Domain):
     )
     # MiniGrid's, by number; the last changes nothing.
     action_names = ("left", "right", "forward", "pick up", "drop", "toggle", "done")
+    subgoal_space = GridworldSubgoals
+    tracker = GridTracker
+    scripted_controller = GridScriptedController
 
     def env_ids(self) -> tuple[str, ...]:
         """Every id of MiniGrid and BabyAI that was registered at the first call."""
@@ -75,12 +78,6 @@ class Gridworld(Domain):
             raise SimulatorError(f"{env_id} could not be built: {error!r}") from error
         return GridworldEnv(env.unwrapped)  # type: ignore[arg-type]
 
-    def subgoal_space(self) -> GridworldSubgoals:
-        return GridworldSubgoals()
-
-    def tracker(self, n: int) -> GridTracker:
-        return GridTracker(n)
-
     def picture(self, percept: Any, name: str) -> NDArray[np.uint8]:
         """See :func:`.map_image`; the view is the frame itself."""
         return map_image(percept) if name == "map" else percept.frame
@@ -91,9 +88,6 @@ class Gridworld(Domain):
 
     def critic_state_sizes(self) -> tuple[int, int, int]:
         return GridTracker.critic_state_sizes
-
-    def scripted_controller(self) -> GridScriptedController:
-        return GridScriptedController()
 
     def variations(self) -> Variations:
         """Clutter, locks and other missions; other words for a mission; exchanged colors."""

@@ -13,19 +13,8 @@ from hier.envs.gridworld.cells import CELLS, CODE, EMPTY, Cell
 from hier.envs.gridworld.percept import GridPercept
 from hier.envs.gridworld.subgoals import GridworldSubgoals
 from hier.envs.subgoal import Subgoal
+from hier.perception import scene_card
 from hier.perception.gridworld.panels import SIDE, first_person, hatching, memory_map, tile
-from hier.perception.scene_card import (
-    ACCENT,
-    GAP,
-    HEADER,
-    ICON,
-    INK,
-    MARGIN,
-    MUTED,
-    TITLE,
-    compose,
-    font,
-)
 
 _FOOTER = 28  # hand and legend below the pictures
 _SPACE = GridworldSubgoals()
@@ -45,10 +34,10 @@ def draw_scene(scene: Scene) -> NDArray[np.uint8]:
         ("agent's view", first_person(percept, targets)),
         ("memory map (up is where it first looked)", memory_map(percept, targets)),
     ]
-    canvas = compose(scene, pictures, SIDE, footer=_FOOTER, icon=_icon)
-    below = HEADER + TITLE + SIDE + 8
-    _draw_hand(canvas, percept.carrying, MARGIN, below)
-    _draw_legend(canvas, MARGIN + SIDE + GAP, below)
+    canvas = scene_card.compose(scene, pictures, SIDE, footer=_FOOTER, icon=_icon)
+    below = scene_card.HEADER + scene_card.TITLE + SIDE + 8
+    _draw_hand(canvas, percept.carrying, scene_card.MARGIN, below)
+    _draw_legend(canvas, scene_card.MARGIN + SIDE + scene_card.GAP, below)
     return np.array(canvas)
 
 
@@ -56,12 +45,12 @@ def _draw_hand(canvas: Image.Image, carrying: int, left: int, top: int) -> None:
     draw = ImageDraw.Draw(canvas)
     cell = CELLS[carrying]
     held = f"{cell.color} {cell.kind}" if cell.color else "nothing"
-    draw.text((left, top + 12), "in hand", MUTED, font(12), anchor="ls")
+    draw.text((left, top + 12), "in hand", scene_card.MUTED, scene_card.font(12), anchor="ls")
     left += 50
     if cell.color:
-        canvas.paste(tile(carrying, ICON), (left, top))
-        left += ICON + 6
-    draw.text((left, top + 12), held, INK, font(12), anchor="ls")
+        canvas.paste(tile(carrying, scene_card.ICON), (left, top))
+        left += scene_card.ICON + 6
+    draw.text((left, top + 12), held, scene_card.INK, scene_card.font(12), anchor="ls")
 
 
 def _draw_legend(canvas: Image.Image, left: int, top: int) -> None:
@@ -69,13 +58,13 @@ def _draw_legend(canvas: Image.Image, left: int, top: int) -> None:
     for name in ("target", "in view", "remembered", "unseen"):
         swatch = left, top + 2, left + 11, top + 13
         if name == "target":
-            draw.rectangle(swatch, fill=(70, 98, 106), outline=ACCENT, width=2)
+            draw.rectangle(swatch, fill=(70, 98, 106), outline=scene_card.ACCENT, width=2)
         elif name == "unseen":
             canvas.paste(Image.fromarray(hatching(12)), swatch[:2])
         else:
             draw.rectangle(swatch, fill=(76, 76, 76) if name == "in view" else (52, 52, 52))
-        draw.text((left + 16, top + 12), name, MUTED, font(12), anchor="ls")
-        left += 16 + round(font(12).getlength(name)) + 9
+        draw.text((left + 16, top + 12), name, scene_card.MUTED, scene_card.font(12), anchor="ls")
+        left += 16 + round(scene_card.font(12).getlength(name)) + 9
 
 
 @lru_cache(maxsize=64)
@@ -83,7 +72,7 @@ def _icon(subgoal: Subgoal) -> Image.Image:
     """The object a subgoal is about; stripes stand for the unknown, bare floor for a free place."""
     if subgoal.kind:
         state = "closed" if subgoal.kind == "door" else ""
-        return tile(CODE[Cell(subgoal.kind, subgoal.color, state)], ICON)
+        return tile(CODE[Cell(subgoal.kind, subgoal.color, state)], scene_card.ICON)
     if subgoal.verb == "explore":
-        return Image.fromarray(hatching(ICON))
-    return tile(EMPTY, ICON)
+        return Image.fromarray(hatching(scene_card.ICON))
+    return tile(EMPTY, scene_card.ICON)

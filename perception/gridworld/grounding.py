@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hier.envs.compiled import compiled
 from hier.envs.domain import FAR
 from hier.envs.gridworld.cells import REMOVABLE, WALKABLE
-from hier.envs.gridworld.percept import GridPercept
+from hier.envs.gridworld.percept import HEADINGS, GridPercept
 from hier.envs.gridworld.targets import mark_targets
 
 
@@ -81,8 +81,7 @@ def ground(cells, bounds, pose, subgoal, targets, distance, queue, planes):
     found = mark_targets(
         cells, bounds, x, y, subgoal[0], subgoal[1], subgoal[2], subgoal[3], targets
     )
-    planes[0] = 0.0
-    planes[1] = 0.0
+    planes[:] = 0.0
     if found == 0:
         return 0, FAR, 0, 0
     # Measure the way from every cell; if there is none from here, pass things that can be removed.
@@ -90,18 +89,15 @@ def ground(cells, bounds, pose, subgoal, targets, distance, queue, planes):
     if distance[y, x] >= FAR:
         flood(cells, bounds, targets, True, distance, queue)
     here = distance[y, x]
-    fx = (1, 0, -1, 0)[pose[2]]
-    fy = (0, 1, 0, -1)[pose[2]]
+    fx, fy = HEADINGS[pose[2]]
     # Find the nearest target: walk downhill or, if there is no way, compare straight distances.
     gx, gy = x, y
     if here < FAR:
         while distance[gy, gx] > 0:
             best = distance[gy, gx]
             nx, ny = gx, gy
-            for k in range(4):
-                # Straight ahead first, so that equal ways prefer not to turn.
-                hx = (fx, -fy, fy, -fx)[k]
-                hy = (fy, fx, -fx, -fy)[k]
+            # Straight ahead first, so that equal ways prefer not to turn.
+            for hx, hy in ((fx, fy), (-fy, fx), (fy, -fx), (-fx, -fy)):
                 if distance[gy + hy, gx + hx] < best:
                     best = distance[gy + hy, gx + hx]
                     nx, ny = gx + hx, gy + hy

@@ -9,6 +9,7 @@ from hier.envs.errors import PerceptionError
 from hier.envs.gridworld.cells import CELLS, N_CODES, NAMED, UNSEEN
 from hier.envs.gridworld.percept import GridPercept
 from hier.envs.gridworld.rendering import TILE, tile_atlas
+from hier.perception.places import around
 
 __all__ = ["TILE", "TileMaps", "code_words", "map_codes", "map_image", "paint_codes"]
 
@@ -37,17 +38,10 @@ def map_codes(percept: GridPercept, cells: int = SHOWN) -> NDArray[np.uint8]:
         raise PerceptionError(
             f"a map image of {cells} cells a side has no middle for the agent; use an odd number"
         )
-    half = cells // 2
-    size = percept.map.shape[0]
-    top, left = percept.y - half, percept.x - half
-    if top >= 0 and left >= 0 and top + cells <= size and left + cells <= size:
-        codes = percept.map[top : top + cells, left : left + cells]
-    else:
-        padded = np.pad(percept.map, half, constant_values=UNSEEN)
-        codes = padded[percept.y : percept.y + cells, percept.x : percept.x + cells]
+    codes = around(percept.map, (percept.y, percept.x), cells, UNSEEN)
     # Heading 3 is up; each heading before it is one more quarter turn against the clock.
     codes = np.rot90(codes, (percept.heading + 1) % 4).copy()
-    codes[half, half] = percept.carrying
+    codes[cells // 2, cells // 2] = percept.carrying
     return codes
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hier.envs.compiled import compiled
 from hier.envs.gridworld.cells import EMPTY, NAMED, UNSEEN, WALKABLE
+from hier.envs.gridworld.percept import HEADINGS
 
 
 @compiled
@@ -36,13 +37,11 @@ def extend_map(cells, pose, bounds, odometry, view):
         The number of named objects seen for the first time, or -1 if the map is too small (the
         view then went unwritten).
     """
-    dxs = (1, 0, -1, 0)
-    dys = (0, 1, 0, -1)
-    fx, fy = dxs[pose[2]], dys[pose[2]]
+    fx, fy = HEADINGS[pose[2]]
     pose[0] += fx * odometry[0] - fy * odometry[1]
     pose[1] += fy * odometry[0] + fx * odometry[1]
     pose[2] = (pose[2] + odometry[2]) % 4
-    fx, fy = dxs[pose[2]], dys[pose[2]]
+    fx, fy = HEADINGS[pose[2]]
     x, y = pose[0], pose[1]
     size = view.shape[0]
     half = size // 2

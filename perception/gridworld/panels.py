@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
@@ -17,6 +18,8 @@ SIDE = 280  # pixels per side of every picture: five times a 56-pixel frame
 _TINT = 0.25  # how much of the accent covers a target cell
 _GREY = 40  # largest difference between the channels of floor, wall and unseen pixels
 _LINE = 3  # pixels, around targets
+_AROUND = np.zeros((2 * _LINE + 1, 2 * _LINE + 1), np.uint8)
+_AROUND[::_LINE, ::_LINE] = 1  # a pixel, and those a line's width from it in eight directions
 _REMEMBERED = 0.68  # brightness of cells that are known but not in view
 _DARK, _STROKE = (40, 43, 51), (60, 65, 76)  # ground and stripes of unseen places
 _STRIPE = 8  # pixels from one stripe to the next
@@ -111,12 +114,7 @@ def _mark(pixels: NDArray[np.uint8], marked: NDArray[np.bool_]) -> None:
     inside = pixels[marked]
     grey = np.ptp(inside, axis=1, keepdims=True) < _GREY
     pixels[marked] = np.where(grey, inside * (1 - _TINT) + np.multiply(ACCENT, _TINT), inside)
-    height, width = marked.shape
-    padded = np.pad(marked, _LINE)
-    around = np.zeros_like(marked)
-    for dy in (0, _LINE, 2 * _LINE):
-        for dx in (0, _LINE, 2 * _LINE):
-            around |= padded[dy : dy + height, dx : dx + width]
+    around = cv2.dilate(marked.astype(np.uint8), _AROUND) > 0
     pixels[around & ~marked] = ACCENT
 
 

@@ -36,6 +36,10 @@ class PointMaze(LevelsDomain):
     pictures: ClassVar[Mapping[str, str]] = MappingProxyType(
         {"view": "the maze from above: the agent is green, the goal red"}
     )
+    subgoal_space = MazeSubgoals
+    tracker = MazeTracker
+    scripted_controller = MazeScriptedController
+    relabeling = MazeRelabeling
 
     def make_env(self, env_id: str, *, max_steps: int | None = None) -> gym.Env:
         """See :meth:`hier.envs.domain.Domain.make_env`; needs the extra ``mujoco``."""
@@ -43,20 +47,8 @@ class PointMaze(LevelsDomain):
         env = build_simulator(self.level_of(env_id), continuing_task=False, **options)
         return PointMazeEnv(env, self.privileged)
 
-    def subgoal_space(self) -> MazeSubgoals:
-        return MazeSubgoals()
-
-    def tracker(self, n: int) -> MazeTracker:
-        return MazeTracker(n)
-
     def critic_state_sizes(self) -> tuple[int, int, int]:
         return MazeTracker.critic_state_sizes
-
-    def relabeling(self) -> MazeRelabeling:
-        return MazeRelabeling()
-
-    def scripted_controller(self) -> MazeScriptedController:
-        return MazeScriptedController()
 
     def variations(self) -> Variations:
         """None, but the numbers of rows and columns as words."""

@@ -9,14 +9,14 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from hier.envs.domain import CRITIC_VIEW, FAR, CriticState, Imagined
+from hier.envs.domain import CRITIC_VIEW, FAR, Imagined
 from hier.envs.errors import PerceptionError
 from hier.envs.pointmaze.camera import FRAME
 from hier.envs.pointmaze.maps import SIZE, SPEED_LIMIT, way_to
 from hier.envs.pointmaze.percept import MISSION_CODEC, MazePercept
 from hier.envs.pointmaze.subgoals import MazeSubgoals
 from hier.envs.subgoal import Subgoal
-from hier.perception.places import PlaceTracker
+from hier.perception.places import PlaceTracker, around
 from hier.perception.pointmaze.vision import see_agent, see_scene
 
 N_CODES, _N_PLACE = 3, 4
@@ -36,6 +36,7 @@ class MazeTracker(PlaceTracker):
         n: number of environments.
     """
 
+    mission_codec = MISSION_CODEC
     critic_state_sizes = N_CODES, len(MISSION_CODEC.words), MazeSubgoals.encoding_size + _N_PLACE
 
     def __init__(self, n: int):
@@ -123,18 +124,11 @@ class MazeTracker(PlaceTracker):
         )
         return {"state": np.clip(np.concatenate(parts, axis=1), -3.0, 3.0)}
 
-    def critic_state(self, percept: MazePercept, subgoals: Sequence[Subgoal]) -> CriticState:
-        """How ``subgoals`` look from a percept; the map is the 15 x 15 cells around the agent."""
+    def _critic_map(self, percept: MazePercept) -> NDArray[np.uint8]:
+        """The 15 x 15 cells around the agent."""
         codes = np.where(percept.walls, _WALL, _FREE).astype(np.uint8)
         codes[percept.goal_cell] = _GOAL
-        row, column = percept.cell
-        half = CRITIC_VIEW // 2
-        around = np.pad(codes, half, constant_values=_WALL)
-        return CriticState(
-            around[row : row + CRITIC_VIEW, column : column + CRITIC_VIEW].copy(),
-            MISSION_CODEC.encode(percept.mission),
-            self._described(percept, subgoals),
-        )
+        return around(codes, percept.cell, CRITIC_VIEW, _WALL)
 
     def imagine(self, percept: MazePercept, subgoal: Subgoal) -> Imagined | None:
         """The agent at rest where the subgoal points; ``None`` where no way leads."""

@@ -34,16 +34,13 @@ class Rooms(LevelsDomain):
             "view": "what the agent sees now",
         }
     )
+    subgoal_space = RoomsSubgoals
+    tracker = RoomsTracker
+    scripted_controller = RoomsScriptedController
 
     def make_env(self, env_id: str, *, max_steps: int | None = None) -> gym.Env:
         """See :meth:`hier.envs.domain.Domain.make_env`; needs the extra ``miniworld``."""
         return RoomsEnv(self.level_of(env_id), self.privileged, max_steps)
-
-    def subgoal_space(self) -> RoomsSubgoals:
-        return RoomsSubgoals()
-
-    def tracker(self, n: int) -> RoomsTracker:
-        return RoomsTracker(n)
 
     def critic_state_sizes(self) -> tuple[int, int, int]:
         return RoomsTracker.critic_state_sizes
@@ -52,9 +49,6 @@ class Rooms(LevelsDomain):
         """None, but the words for every thing, every side, and meters with their fractions."""
         others = ["explore", "m", "north", "south", "west", "east", "down", *map(str, range(100))]
         return Variations(words=(*MISSION_CODEC.words, *COLORS, *KINDS, *others))
-
-    def scripted_controller(self) -> RoomsScriptedController:
-        return RoomsScriptedController()
 
     def picture(self, percept: Any, name: str) -> NDArray[np.uint8]:
         """See :func:`hier.perception.rooms.drawing.draw_map`; the view is the frame itself."""

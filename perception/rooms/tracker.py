@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from hier.envs.domain import CRITIC_VIEW, FAR, CriticState, Imagined
+from hier.envs.domain import CRITIC_VIEW, FAR, Imagined
 from hier.envs.rooms.camera import FRAME
 from hier.envs.rooms.maps import CELL, FREE, UNKNOWN, WALL, cells_at, centers, from_agent, to_map
 from hier.envs.rooms.percept import (
@@ -28,7 +28,7 @@ from hier.envs.rooms.percept import (
 from hier.envs.rooms.steering import actions_along, turns_to
 from hier.envs.rooms.subgoals import Explore, PutNext, RoomsSubgoals
 from hier.envs.subgoal import Subgoal
-from hier.perception.places import PlaceTracker
+from hier.perception.places import PlaceTracker, around
 from hier.perception.rooms.memory import RoomMemory
 from hier.perception.rooms.vision import see
 
@@ -56,6 +56,7 @@ class RoomsTracker(PlaceTracker):
         n: number of environments.
     """
 
+    mission_codec = MISSION_CODEC
     critic_state_sizes = N_CODES, len(MISSION_CODEC.words), RoomsSubgoals.encoding_size + _N_PLACE
     wait_action = 7  # MiniWorld's "done", which does nothing
 
@@ -87,8 +88,7 @@ class RoomsTracker(PlaceTracker):
             self._frames = observation["image"]
         for i in which:
             if "image" in observation:
-                sight = see(observation["image"][i])
-                self._memories[i].look(sight.sightings, sight.reach)
+                self._memories[i].look(*see(observation["image"][i]))
             else:
                 self._memories[i].look(observation["sightings"][i], observation["reach"][i])
         self._changed(which)
@@ -177,24 +177,17 @@ class RoomsTracker(PlaceTracker):
             rows.append(np.concatenate([memory.reach / 3, near, known.ravel(), own]))
         return {"state": np.clip(np.array(rows, np.float32), -3.0, 3.0)}
 
-    def critic_state(self, percept: RoomsPercept, subgoals: Sequence[Subgoal]) -> CriticState:
-        """How ``subgoals`` look from a percept.
+    def _critic_map(self, percept: RoomsPercept) -> NDArray[np.uint8]:
+        """15 x 15 m around the agent, a cell for each meter.
 
-        The map is 15 x 15 m around the agent, a cell for each meter. A cell has the highest code of
-        the four cells of the percept's map that it covers.
+        A cell has the highest code of the four cells of the percept's map that it covers.
         """
         codes = percept.cells.copy()
         for thing in percept.objects:
             row, column = cells_at(np.array(thing.place))
             codes[row, column] = N_CODES - 1
-        row, column = percept.cell
-        around = np.pad(codes, CRITIC_VIEW, constant_values=UNKNOWN)
-        around = around[row : row + 2 * CRITIC_VIEW, column : column + 2 * CRITIC_VIEW]
-        return CriticState(
-            around.reshape(CRITIC_VIEW, 2, CRITIC_VIEW, 2).max(axis=(1, 3)),
-            MISSION_CODEC.encode(percept.mission),
-            self._described(percept, subgoals),
-        )
+        seen = around(codes, percept.cell, 2 * CRITIC_VIEW, UNKNOWN)
+        return seen.reshape(CRITIC_VIEW, 2, CRITIC_VIEW, 2).max(axis=(1, 3))
 
     def imagine(self, percept: RoomsPercept, subgoal: Subgoal) -> Imagined | None:
         """The agent at the target and the subgoal done; ``None`` where no way is known."""
