@@ -151,8 +151,7 @@ class Player:
         history: list[tuple[Subgoal, Outcome]] = []
         patience = self.controller.patience
         while not self.ended and len(history) < self._max_steps:
-            percept = self.tracker.percept(0)
-            query = self._query(percept, self.space.candidates(percept), history)
+            query = self._query(history)
             if planner.privileged:
                 query = replace(query, expert=self._expert())
             (reply,) = ask(planner, [query])
@@ -183,17 +182,13 @@ class Player:
         history: list[tuple[Subgoal, Outcome]] = []
         while not self.ended and self.steps < self._max_steps and len(history) < self._max_subgoals:
             # Choose a subgoal: the expert's, or one at random by mistake.
-            percept = self.tracker.percept(0)
-            candidates = self.space.candidates(percept)
-            wanted = self._teacher().subgoal(percept, candidates)
-            pursued = int(rng.integers(len(candidates)))
-            if wanted is not None:
-                answer = candidates.index(wanted)
+            query, answer = self._ask_teacher(history)
+            pursued = int(rng.integers(len(query.candidates)))
+            if answer is not None:
                 if rng.random() >= mistakes.random_subgoal_rate:
                     pursued = answer
-                query = self._query(percept, candidates, history)
                 yield LabeledQuery(query, answer, pursued, self.steps)
-            subgoal = candidates[pursued]
+            subgoal = query.candidates[pursued]
             limit = self.controller.patience
             if rng.random() < mistakes.early_end_rate:
                 limit = int(rng.integers(1, round(_LONGEST_HASTE * self._pace) + 1))
@@ -202,26 +197,26 @@ class Player:
             while outcome is None:
                 duration += 1
                 if duration > 1 and rng.random() < mistakes.midway_rate / self._pace:
-                    yield from self._midway(subgoal, history)
+                    # The question asked while it goes on, if the teacher has an answer.
+                    query, answer = self._ask_teacher(history)
+                    if answer is not None and subgoal in query.candidates:
+                        pursued = query.candidates.index(subgoal)
+                        yield LabeledQuery(query, answer, pursued, self.steps)
                 by_chance = rng.random() < random_action_rate
                 outcome = self._advance(subgoal, duration, limit, by_chance)
             history.append((subgoal, outcome))
 
-    def _midway(
-        self, subgoal: Subgoal, history: Sequence[tuple[Subgoal, Outcome]]
-    ) -> Iterator[LabeledQuery]:
-        """The question asked while ``subgoal`` goes on, if the expert has an answer."""
+    def _ask_teacher(
+        self, history: Sequence[tuple[Subgoal, Outcome]]
+    ) -> tuple[PlannerQuery, int | None]:
+        """The question now, and the index of the candidate that the teacher names, if any."""
+        query = self._query(history)
+        wanted = self._teacher().subgoal(query.percept, query.candidates)
+        return query, None if wanted is None else query.candidates.index(wanted)
+
+    def _query(self, history: Sequence[tuple[Subgoal, Outcome]]) -> PlannerQuery:
         percept = self.tracker.percept(0)
         candidates = self.space.candidates(percept)
-        wanted = self._teacher().subgoal(percept, candidates)
-        if wanted is not None and subgoal in candidates:
-            query = self._query(percept, candidates, history)
-            answer, pursued = candidates.index(wanted), candidates.index(subgoal)
-            yield LabeledQuery(query, answer, pursued, self.steps)
-
-    def _query(
-        self, percept: Any, candidates: list[Subgoal], history: Sequence[tuple[Subgoal, Outcome]]
-    ) -> PlannerQuery:
         return PlannerQuery(percept, candidates, self.space, tuple(history[-RECENT:]))
 
     def _expert(self) -> Expert:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -31,10 +31,19 @@ class OraclePlanner:
         Raises:
             PlannerError: if a query carries no expert.
         """
-        return _from_expert(queries, lambda query, right: right)
+        replies = []
+        for query in queries:
+            right, n = _ask_expert(query), len(query.candidates)
+            reply = uniform_over(n) if right is None else certain_of(self.instead(query, right), n)
+            replies.append(reply)
+        return replies
+
+    def instead(self, query: PlannerQuery, right: int) -> int:
+        """Index of the candidate given in place of ``right``, the expert's."""
+        return right
 
 
-class NoisyPlanner:
+class NoisyPlanner(OraclePlanner):
     """The oracle with a set probability, else any other candidate at random.
 
     A planner without weights for curves of success against planner quality, as in *Words as
@@ -48,9 +57,6 @@ class NoisyPlanner:
         ConfigError: for an accuracy outside [0, 1].
     """
 
-    privileged = True
-    version = 0
-
     def __init__(self, accuracy: float = 0.8, seed: int = 0):
         if not 0.0 <= accuracy <= 1.0:
             raise ConfigError(f"planner.accuracy is {accuracy}; it must lie in [0, 1]")
@@ -61,11 +67,8 @@ class NoisyPlanner:
         """The same planner with other randomness, so that evaluation does not affect training."""
         return NoisyPlanner(self.accuracy, seed)
 
-    def score(self, queries: Sequence[PlannerQuery]) -> list[PlannerReply]:
-        """See :class:`hier.planners.protocol.Planner` and :class:`OraclePlanner`."""
-        return _from_expert(queries, self._right_or_random)
-
-    def _right_or_random(self, query: PlannerQuery, right: int) -> int:
+    def instead(self, query: PlannerQuery, right: int) -> int:
+        """Index of the expert's candidate or, by chance, of another one."""
         n = len(query.candidates)
         if n > 1 and self._rng.random() >= self.accuracy:
             return (right + 1 + int(self._rng.integers(n - 1))) % n
@@ -75,7 +78,7 @@ class NoisyPlanner:
 MISTAKES = ("color", "order")
 
 
-class MistakenPlanner:
+class MistakenPlanner(OraclePlanner):
     """The oracle with one systematic mistake, made with full confidence.
 
     Args:
@@ -86,17 +89,10 @@ class MistakenPlanner:
         UnknownNameError: for another mistake.
     """
 
-    privileged = True
-    version = 0
-
     def __init__(self, mistake: str = "order"):
         if mistake not in MISTAKES:
             raise UnknownNameError("planner.options.mistake", mistake, MISTAKES)
         self.mistake = mistake
-
-    def score(self, queries: Sequence[PlannerQuery]) -> list[PlannerReply]:
-        """See :class:`hier.planners.protocol.Planner` and :class:`OraclePlanner`."""
-        return _from_expert(queries, self.instead)
 
     def instead(self, query: PlannerQuery, right: int) -> int:
         """Index of the candidate given in place of ``right``, the expert's."""
@@ -119,17 +115,6 @@ class RandomPlanner:
     def score(self, queries: Sequence[PlannerQuery]) -> list[PlannerReply]:
         """See :class:`hier.planners.protocol.Planner`."""
         return [uniform_over(len(query.candidates)) for query in queries]
-
-
-def _from_expert(
-    queries: Sequence[PlannerQuery], instead: Callable[[PlannerQuery, int], int]
-) -> list[PlannerReply]:
-    """Replies sure of ``instead(query, right)``; no preference where the expert has no answer."""
-    replies = []
-    for query in queries:
-        right, n = _ask_expert(query), len(query.candidates)
-        replies.append(uniform_over(n) if right is None else certain_of(instead(query, right), n))
-    return replies
 
 
 def _ask_expert(query: PlannerQuery) -> int | None:

@@ -9,6 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from hier.envs.errors import ConfigError
@@ -22,29 +23,28 @@ _PROBING_SHARE = 0.1  # of the time that requests to a dead server may take
 _NO_KEY = "none"  # the openai client requires a key; local servers do not
 
 
+@dataclass(eq=False)
 class ServerError(Exception):
     """A request got no answer.
 
     Attributes:
+        reason: why, in words.
         status: the HTTP status; ``None`` where there was no reply.
         transient: whether another attempt may help.
         retry_after: seconds that the server wants the client to wait.
     """
 
-    def __init__(
-        self,
-        reason: str,
-        *,
-        status: int | None = None,
-        transient: bool = True,
-        retry_after: float = 0.0,
-    ):
-        super().__init__(reason)
-        self.status = status
-        self.transient = transient
-        self.retry_after = retry_after
+    reason: str
+    _: KW_ONLY
+    status: int | None = None
+    transient: bool = True
+    retry_after: float = 0.0
+
+    def __str__(self) -> str:
+        return self.reason
 
 
+@dataclass(eq=False, repr=False)
 class ChatServer:
     """Sends requests to one server, with a limited number of retries. Threads may share it.
 
@@ -74,35 +74,32 @@ class ChatServer:
         PlannerError: if the ``openai`` package is missing.
     """
 
-    def __init__(
-        self,
-        base_url: str,
-        api_key_env: str,
-        *,
-        timeout: float,
-        retries: int,
-        backoff: float,
-        cooldown: float,
-    ):
+    base_url: str
+    api_key_env: str
+    _: KW_ONLY
+    timeout: float
+    retries: int
+    backoff: float
+    cooldown: float
+
+    def __post_init__(self) -> None:
         try:
             import openai
         except ImportError:
             raise PlannerError(
                 "the endpoint planner needs the openai package: pip install openai"
             ) from None
-        self.base_url = _checked_url(base_url)
-        self.api_key_env = api_key_env
+        self.base_url = _checked_url(self.base_url)
         self.requests = 0
         self.retries_made = 0
         self._openai = openai
-        self._key = _key_from(api_key_env)
+        self._key = _key_from(self.api_key_env)
         self._client = openai.OpenAI(
-            base_url=self.base_url, api_key=self._key or _NO_KEY, timeout=timeout, max_retries=0
+            base_url=self.base_url,
+            api_key=self._key or _NO_KEY,
+            timeout=self.timeout,
+            max_retries=0,
         )
-        self._timeout = timeout
-        self._retries = retries
-        self._backoff = backoff
-        self._cooldown = cooldown
         self._random = random.Random()  # jitter must differ between processes: no seed
         self._lock = threading.Lock()
         self._answered_at = float("-inf")
@@ -149,17 +146,17 @@ class ChatServer:
         with self._lock:
             now = time.monotonic()
             if self._resting_until is None:
-                return self._retries + 1
+                return self.retries + 1
             if now < self._resting_until:
                 raise ServerError(self._why_resting)
             # This request probes; the others wait for its result.
-            self._resting_until = now + self._timeout + self._cooldown
+            self._resting_until = now + self.timeout + self.cooldown
             return 1
 
     def _pause(self, attempt: int, fault: ServerError) -> bool:
         """Wait before the next attempt; ``False`` if another thread found the server dead."""
-        delay = min(self._backoff * 2.0**attempt, _LONGEST_PAUSE) * self._random.uniform(0.5, 1.5)
-        time.sleep(max(delay, min(fault.retry_after, self._timeout)))
+        delay = min(self.backoff * 2.0**attempt, _LONGEST_PAUSE) * self._random.uniform(0.5, 1.5)
+        time.sleep(max(delay, min(fault.retry_after, self.timeout)))
         with self._lock:
             if self._resting_until is not None:
                 return False
@@ -171,7 +168,7 @@ class ChatServer:
             if fault.status in _OF_THIS_REQUEST:
                 self._resting_until = None  # a server that refuses is not dead
             elif self._answered_at < begun:
-                rest = max(self._cooldown, took / _PROBING_SHARE)
+                rest = max(self.cooldown, took / _PROBING_SHARE)
                 self._resting_until = time.monotonic() + rest
                 self._why_resting = str(fault)
 
@@ -185,7 +182,7 @@ class ChatServer:
         """
         with self._lock:
             self.requests += 1
-        deadline = time.monotonic() + self._timeout
+        deadline = time.monotonic() + self.timeout
         rest = {name: value for name, value in request.items() if name not in ("model", "messages")}
         try:
             with self._client.chat.completions.with_streaming_response.create(
@@ -195,7 +192,7 @@ class ChatServer:
         except ServerError:
             raise
         except self._openai.APITimeoutError:
-            raise ServerError(f"no answer within {self._timeout:g} s") from None
+            raise ServerError(f"no answer within {self.timeout:g} s") from None
         except self._openai.APIConnectionError as error:
             cause = error.__cause__ or error
             raise ServerError(f"no connection: {self._brief(cause)}") from None
@@ -222,7 +219,7 @@ class ChatServer:
         for piece in pieces:
             whole.append(piece)
             if time.monotonic() > deadline:
-                raise ServerError(f"no whole answer within {self._timeout:g} s")
+                raise ServerError(f"no whole answer within {self.timeout:g} s")
         return b"".join(whole)
 
     def _refusal(self, error: Any) -> ServerError:

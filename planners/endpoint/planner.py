@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,7 @@ class _Attempt:
     fault: bool = False
 
 
+@dataclass(eq=False, repr=False)
 class EndpointPlanner:
     """Asks a chat model over HTTP for one of the candidates.
 
@@ -107,67 +108,71 @@ class EndpointPlanner:
         PlannerError: if the check fails, with the value and the remedy.
     """
 
-    version = 0
+    version: ClassVar[int] = 0
 
-    def __init__(
-        self,
-        model: str,
-        base_url: str,
-        api_key_env: str = "OPENAI_API_KEY",
-        images: bool | str = "view",
-        scale: int | None = None,
-        as_trained: bool = False,
-        logprobs: bool = True,
-        timeout: float = 30.0,
-        retries: int = 3,
-        backoff: float = 0.5,
-        cooldown: float = 30.0,
-        concurrency: int = 8,
-        cache: str | Path | None = None,
-        fallback: str = "random",
-        confidence: float = 0.9,
-        max_tokens: int = 24,
-        request: Mapping[str, Any] | None = None,
-        check: bool = True,
-        domain: Domain | None = None,
-        seed: int = 0,
-    ):
-        if fallback not in FALLBACKS:
-            raise UnknownNameError("planner.options.fallback", fallback, FALLBACKS)
-        _require("timeout", timeout, float, lambda value: value > 0, "a number above 0")
-        _require("retries", retries, int, lambda value: value >= 0, "an integer from 0")
-        _require("backoff", backoff, float, lambda value: value >= 0, "a number from 0")
-        _require("cooldown", cooldown, float, lambda value: value >= 0, "a number from 0")
-        _require("concurrency", concurrency, int, lambda value: value >= 1, "an integer from 1")
-        _require("confidence", confidence, float, lambda value: 0 < value < 1, "between 0 and 1")
-        _require("max_tokens", max_tokens, int, lambda value: value >= 1, "an integer from 1")
-        if scale is not None:
-            _require("scale", scale, int, lambda value: value >= 1, "an integer from 1")
-        self._domain = domain or default_domain()
+    model: str
+    base_url: str
+    api_key_env: str = "OPENAI_API_KEY"
+    images: bool | str = "view"
+    scale: int | None = None
+    as_trained: bool = False
+    logprobs: bool = True
+    timeout: float = 30.0
+    retries: int = 3
+    backoff: float = 0.5
+    cooldown: float = 30.0
+    concurrency: int = 8
+    cache: str | Path | None = None
+    fallback: str = "random"
+    confidence: float = 0.9
+    max_tokens: int = 24
+    request: Mapping[str, Any] | None = None
+    check: bool = True
+    domain: Domain | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.fallback not in FALLBACKS:
+            raise UnknownNameError("planner.options.fallback", self.fallback, FALLBACKS)
+        self._require("timeout", float, lambda value: value > 0, "a number above 0")
+        self._require("retries", int, lambda value: value >= 0, "an integer from 0")
+        self._require("backoff", float, lambda value: value >= 0, "a number from 0")
+        self._require("cooldown", float, lambda value: value >= 0, "a number from 0")
+        self._require("concurrency", int, lambda value: value >= 1, "an integer from 1")
+        self._require("confidence", float, lambda value: 0 < value < 1, "between 0 and 1")
+        self._require("max_tokens", int, lambda value: value >= 1, "an integer from 1")
+        if self.scale is not None:
+            self._require("scale", int, lambda value: value >= 1, "an integer from 1")
+        self._domain = self.domain or default_domain()
         self._images: tuple[str, ...] = ()
-        if images is not False:
-            self._images = check_images("view" if images is True else images, self._domain)
-        self._scale = scale
-        self._as_trained = as_trained
-        self.fallback = fallback
-        self.confidence = confidence
-        self.privileged = fallback == "oracle"
-        self._form = RequestFormat(model, logprobs, max_tokens, seed, dict(request or {}))
-        self._server = ChatServer(
-            base_url,
-            api_key_env,
-            timeout=timeout,
-            retries=retries,
-            backoff=backoff,
-            cooldown=cooldown,
+        if self.images is not False:
+            images = "view" if self.images is True else self.images
+            self._images = check_images(images, self._domain)
+        self.privileged = self.fallback == "oracle"
+        self._form = RequestFormat(
+            self.model, self.logprobs, self.max_tokens, self.seed, dict(self.request or {})
         )
-        self._cache = None if cache is None else AnswerCache(cache)
-        self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="endpoint-planner")
+        self._server = ChatServer(
+            self.base_url,
+            self.api_key_env,
+            timeout=self.timeout,
+            retries=self.retries,
+            backoff=self.backoff,
+            cooldown=self.cooldown,
+        )
+        self._cache = None if self.cache is None else AnswerCache(self.cache)
+        self._pool = ThreadPoolExecutor(self.concurrency, thread_name_prefix="endpoint-planner")
         self._counts: dict[str, float] = dict.fromkeys(_COUNTS, 0)
-        self._warned: set[str] = set()
-        if check:
-            pictures = tuple(picture_url(BLANK, scale) for _ in self._images)
-            self._form = ServerCheck(self._server, pictures, fallback).run(self._form)
+        self._warned: set[bool] = set()  # of faults, and of answers that name no candidate
+        if self.check:
+            pictures = tuple(picture_url(BLANK, self.scale) for _ in self._images)
+            self._form = ServerCheck(self._server, pictures, self.fallback).run(self._form)
+
+    def _require(self, option: str, kind: type, holds: Callable[[Any], bool], needed: str) -> None:
+        value = getattr(self, option)
+        kinds = (int, float) if kind is float else (kind,)
+        if isinstance(value, bool) or not isinstance(value, kinds) or not holds(value):
+            raise ConfigError(f"planner.options.{option} is {value!r}; it must be {needed}")
 
     def for_evaluation(self, seed: int) -> EndpointPlanner:
         """The same planner, server and counts with another ``seed``."""
@@ -216,15 +221,15 @@ class EndpointPlanner:
     def _talk(self, query: PlannerQuery) -> tuple[list[str], tuple[str, ...]]:
         """The turns and the pictures' data URLs."""
         pictures = pictures_of(query.percept, self._images, self._domain)
-        urls = tuple(picture_url(picture, self._scale) for picture in pictures)
-        if self._as_trained:
+        urls = tuple(picture_url(picture, self.scale) for picture in pictures)
+        if self.as_trained:
             return [question_of(query, scene=False)], urls
         return conversation(query, [self._domain.pictures[name] for name in self._images]), urls
 
     def _ask(self, query: PlannerQuery, talk: tuple[list[str], tuple[str, ...]]) -> _Attempt:
         turns, pictures = talk
         # The question of pre-training omits rejections, so its answer may be a rejected one.
-        among = query.offered if self._as_trained and query.offered else query.candidates
+        among = query.offered if self.as_trained and query.offered else query.candidates
         hits = 0
         for unparsed in range(2):
             body = self._form.body(turns, pictures)
@@ -243,14 +248,11 @@ class EndpointPlanner:
                 left = log_probs[[i for i, g in enumerate(among) if g in query.candidates]]
                 return _Attempt(left - np.logaddexp.reduce(left), unparsed, hits)
             said = " ".join(answer.text.split())[:200]
-            if self._as_trained:
+            if self.as_trained:
                 turns = [f"{turns[0]}\n\n{COMPLAINT}"]
             else:
-                turns = [
-                    *turns,
-                    said or "(nothing)",
-                    COMPLAINT,
-                ]  # some servers refuse empty messages
+                # Some servers refuse empty messages.
+                turns = [*turns, said or "(nothing)", COMPLAINT]
         return _Attempt(None, 2, hits, f"it answered {said!r}")
 
     def _log_probs(
@@ -277,20 +279,18 @@ class EndpointPlanner:
             raise PlannerError(
                 f"{problem}; mend it, or go on without it: planner.options.fallback=random"
             )
-        self._warn_once(
-            "fault" if attempt.fault else "unparsed",
-            f"{problem}; going on with planner.options.fallback={self.fallback} wherever it gives "
-            "no usable answer (counted as fallbacks, not warned of again)",
-        )
+        if attempt.fault not in self._warned:
+            self._warned.add(attempt.fault)
+            warnings.warn(
+                f"{problem}; going on with planner.options.fallback={self.fallback} wherever it "
+                "gives no usable answer (counted as fallbacks, not warned of again)",
+                RuntimeWarning,
+                stacklevel=3,
+            )
         if self.fallback == "oracle":
             return OraclePlanner().score([query])[0]
         n = len(query.candidates)
         return certain_of(0, n) if self.fallback == "first" else uniform_over(n)
-
-    def _warn_once(self, kind: str, message: str) -> None:
-        if kind not in self._warned:
-            self._warned.add(kind)
-            warnings.warn(message, RuntimeWarning, stacklevel=4)
 
 
 def _choice(text: str, query: PlannerQuery, among: Sequence[Subgoal]) -> int | None:
@@ -299,11 +299,3 @@ def _choice(text: str, query: PlannerQuery, among: Sequence[Subgoal]) -> int | N
         return list(among).index(query.space.parse(text))
     except (SubgoalSyntaxError, ValueError):
         return None
-
-
-def _require(
-    option: str, value: Any, kind: type, holds: Callable[[Any], bool], needed: str
-) -> None:
-    kinds = (int, float) if kind is float else (kind,)
-    if isinstance(value, bool) or not isinstance(value, kinds) or not holds(value):
-        raise ConfigError(f"planner.options.{option} is {value!r}; it must be {needed}")

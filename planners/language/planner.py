@@ -309,20 +309,18 @@ class VLMPlanner(LanguagePlanner):
 
     def __post_init__(self) -> None:
         self._domain = self.domain or default_domain()
-        check_images(self.images, self._domain)  # before a model is loaded in vain
+        self._names = check_images(self.images, self._domain)  # before a model is loaded in vain
         self.model = self.model or built_in_planner(self._domain)
         super().__post_init__()
 
     def _pictures(self) -> tuple[str, ...]:
-        names = check_images(self.images, self._domain)
         if self.scale < 1:
             raise ConfigError(f"planner.options.scale is {self.scale}; it must be at least 1")
-        return names
+        return self._names
 
     def prompt(self, query: PlannerQuery, ask: str = WHICH_SUBGOAL) -> Prompt:
         """What the model is asked and shown; reads the percept at once."""
-        names = check_images(self.images, self._domain)
-        pictures = pictures_of(query.percept, names, self._domain)
+        pictures = pictures_of(query.percept, self._names, self._domain)
         scaled = tuple(enlarged(picture, self.scale) for picture in pictures)
         question = question_of(query, scene=False, rejected=self._knows_rejections, ask=ask)
         return Prompt.single(question, scaled)

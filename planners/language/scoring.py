@@ -307,11 +307,7 @@ def _score_expanded(
         wanted = torch.tensor([[*answer[1:], *[-1] * (n + 1 - len(answer))] for answer in chunk])
         fed, wanted = fed.to(device), wanted.to(device)
         # Repeat the prompt's row, cache included, for every answer.
-        repeated = _Prefix(
-            logits=prefix.logits,
-            hidden=prefix.hidden,
-            cache=None,
-            mask=prefix.mask,
+        repeated = prefix._replace(
             last=None if prefix.last is None else prefix.last[..., rows, :],
             inputs={
                 key: value[rows]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from hier.planners.pretraining.sight import MapReader
 _EMBEDDINGS = re.compile(r"embed|lm_head")  # matrices for which Muon is not meant
 
 
+@dataclass(eq=False, repr=False)
 class Learner:
     """A model being trained, with its optimizers: Muon for matrices, AdamW for the rest.
 
@@ -43,46 +45,42 @@ class Learner:
         word_weight, value_weight, sight_weight: weights in the loss, see above.
     """
 
-    def __init__(
-        self,
-        network: Any,
-        value_head: nn.Linear,
-        reader: MapReader | None,
-        *,
-        steps: int,
-        sight_steps: int,
-        learning_rate: float,
-        weight_decay: float = 0.01,
-        word_weight: float = 0.2,
-        value_weight: float = 0.5,
-        sight_weight: float = 0.5,
-    ):
-        assert reader is not None or not sight_steps
-        self.network = network.train()
-        self.value_head = value_head
-        self.reader = reader
-        self.sight_steps = sight_steps
-        self.word_weight = word_weight
-        self.value_weight = value_weight
-        self.sight_weight = sight_weight
-        self._parts = [part for part in (network, value_head, reader) if part is not None]
+    network: Any
+    value_head: nn.Linear
+    reader: MapReader | None
+    _: KW_ONLY
+    steps: int
+    sight_steps: int
+    learning_rate: float
+    weight_decay: float = 0.01
+    word_weight: float = 0.2
+    value_weight: float = 0.5
+    sight_weight: float = 0.5
+
+    def __post_init__(self) -> None:
+        assert self.reader is not None or not self.sight_steps
+        self.network.train()
+        parts = (self.network, self.value_head, self.reader)
+        self._parts = [part for part in parts if part is not None]
         self.parameters = [weight for part in self._parts for weight in part.parameters()]
         hidden = [
             weight
-            for name, weight in network.named_parameters()
+            for name, weight in self.network.named_parameters()
             if weight.ndim == 2 and not _EMBEDDINGS.search(name)
         ]
         muon = {id(weight) for weight in hidden}
         others = [weight for weight in self.parameters if id(weight) not in muon]
         self._optimizers: list[torch.optim.Optimizer] = [
-            Muon(hidden, learning_rate, weight_decay=weight_decay),
-            torch.optim.AdamW(others, learning_rate, betas=(0.9, 0.98), weight_decay=weight_decay),
+            Muon(hidden, self.learning_rate, self.weight_decay),
+            torch.optim.AdamW(
+                others, self.learning_rate, betas=(0.9, 0.98), weight_decay=self.weight_decay
+            ),
         ]
 
         def factor(step: int) -> float:
-            if step < sight_steps:
-                return _up_and_down(step, sight_steps)
-            return _up_and_down(step - sight_steps, steps - sight_steps)
+            if step < self.sight_steps:
+                return _up_and_down(step, self.sight_steps)
+            return _up_and_down(step - self.sight_steps, self.steps - self.sight_steps)
 
         self._schedules = [
             torch.optim.lr_scheduler.LambdaLR(optimizer, factor) for optimizer in self._optimizers
