@@ -21,21 +21,40 @@ WHAT_SCENE = "What do you see?"
 WITHOUT_CHAT = frozenset({"paligemma", "blip-2", "git", "kosmos-2", "fuyu"})
 
 
-class Prompt(NamedTuple):
-    """What a model is asked: a single turn of the user.
+class Turn(NamedTuple):
+    """What one side of a conversation says and shows.
 
     Attributes:
-        question: the words.
+        role: ``user`` or ``assistant``.
+        text: the words.
         images: ``(height, width, 3)`` uint8 each; shown before the words.
     """
 
-    question: str
+    role: str
+    text: str
     images: tuple[NDArray[np.uint8], ...] = ()
+
+
+class Prompt(NamedTuple):
+    """A conversation to which a model answers; so far every planner asks a single question."""
+
+    turns: tuple[Turn, ...]
 
     @classmethod
     def single(cls, question: str, images: tuple[NDArray[np.uint8], ...] = ()) -> Prompt:
         """One turn of the user."""
-        return cls(question, images)
+        return cls((Turn("user", question, images),))
+
+    @property
+    def question(self) -> str:
+        """The words of the only turn."""
+        (turn,) = self.turns
+        return turn.text
+
+    @property
+    def images(self) -> tuple[NDArray[np.uint8], ...]:
+        """The images of all turns, in order."""
+        return tuple(image for turn in self.turns for image in turn.images)
 
 
 def situation(
@@ -140,8 +159,9 @@ class PromptFormat:
         return mark * self._n_images
 
     def _from_template(self, template: Any) -> tuple[str, str, str, str]:
-        prompt = self._render(template, [_QUESTION], generate=True)
-        answered = self._render(template, [_QUESTION, _ANSWER], generate=False)
+        turns = [Turn("user", _QUESTION), Turn("assistant", _ANSWER)]
+        prompt = self._render(template, turns[:1], generate=True)
+        answered = self._render(template, turns, generate=False)
         before, mark, after = prompt.partition(_QUESTION)
         if not mark:
             raise PlannerError(
@@ -153,12 +173,14 @@ class PromptFormat:
         # Some templates write more before a new answer than before a given one: then no lead.
         return before, after, lead if turn != answered else "", end
 
-    def _render(self, template: Any, turns: Sequence[str], generate: bool) -> str:
+    def _render(self, template: Any, turns: Sequence[Turn], generate: bool) -> str:
         messages = []
-        for role, text in zip(("user", "assistant"), turns, strict=False):
-            images = [{"type": "image"}] * (self._n_images if role == "user" else 0)
-            content = [*images, {"type": "text", "text": text}]
-            messages.append({"role": role, "content": content if self._is_processor else text})
+        for turn in turns:
+            images = [{"type": "image"}] * (self._n_images if turn.role == "user" else 0)
+            content = [*images, {"type": "text", "text": turn.text}]
+            messages.append(
+                {"role": turn.role, "content": content if self._is_processor else turn.text}
+            )
         # Reasoning models are asked for the answer without reasoning.
         more = {"enable_thinking": False} if "enable_thinking" in str(template) else {}
         try:
