@@ -154,6 +154,8 @@ def strategy_for(model: Any, encode: Encode, prompt: Prompt, answers: Sequence[A
         return known
     longer = Prompt.single(f"{prompt.question}\n{prompt.question}", prompt.images)
     first, last = tuple(answers[0]), tuple(answers[-1])
+    if first == last:  # a single candidate: the trie must branch, or a wrong mask would pass
+        last = first[::-1]
     probe = [first, last, first + last, first + first]
     questions, answers_to_each = [prompt, longer], [probe, probe]
     exact = model.dtype in (torch.float32, torch.float64)

@@ -133,6 +133,14 @@ def test_the_strategy_is_found_by_measuring(family, planner_of, queries):
     assert bool(said) == (family == "lfm2")
 
 
+def test_one_candidate_is_enough_to_measure_the_strategy(checkpoint, queries):
+    planner = open_planner("lfm2", checkpoint("lfm2"))
+    prompt, answers = planner.prompt(queries[0]), planner.answers(queries[0])[:1]
+    with pytest.warns(RuntimeWarning, match="'tree' is off by"):
+        found = strategy_for(planner.loaded.network, planner.encode, prompt, answers)
+    assert found == "expand"
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_replies_are_the_models_distribution_over_the_candidates(family, planner_of, queries):
     planner = planner_of(family)
@@ -156,6 +164,7 @@ def test_a_reply_does_not_depend_on_the_batch(family, planner_of, queries, check
 def test_what_generate_writes_is_scored_as_generate_scores_it(family, planner_of, queries):
     # Generation with its own positions, masks and caches is an independent witness.
     planner = planner_of(family)
+    planner.score(queries)  # the strategy is measured on candidates, not on what is written
     prompts = [planner.prompt(query) for query in queries]
     network, inputs = planner.loaded.network, planner.encode(prompts)
     torch.manual_seed(0)
