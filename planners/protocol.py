@@ -54,7 +54,7 @@ class PlannerReply:
         value: expected discounted return from here in the environment's reward, NaN if unknown.
         states: ``(len(candidates) + 1, k)`` float32, the planner's hidden states that predict the
             end of each candidate's answer, then the one at the end of the question; ``None`` for
-            planners without a value head.
+            planners without a value head, or that were not asked to keep them.
     """
 
     log_probs: NDArray[np.float32]

@@ -98,6 +98,7 @@ def judge_level(job: tuple[str, int, bool]) -> list[Row]:
     level, seed, quick = job
     player = Player(level)
     planner = VLMPlanner(device="cpu", domain=player.domain)
+    planner.keeps_states = True
     n = 8 if quick else EPISODES
     episodes = [
         play(player, planner, FIRST_RECORDED + k, _mixed(np.random.default_rng([seed, k])))
@@ -231,7 +232,7 @@ def _fit_network(player: Any, episodes: Sequence[Episode], seed: int) -> Q:
             number = network.add(Transition(one.state, one.choice, 0.0, 0.0))
             network.note_return(number, float(followed))
             closed += 1
-    network.learn(max(1, round(settings.updates * closed)), settings.monte_carlo)
+    network.learn(max(1, round(settings.updates * closed)), kl_coef=0.0)  # no bootstrapping
     return lambda choice: network.values([choice.state])[0].astype(np.float64)
 
 

@@ -68,6 +68,7 @@ class LanguagePlanner:
     """
 
     privileged: ClassVar[bool] = False
+    keeps_states = False  # set on a planner whose replies are to carry their hidden states
 
     model: str
     _: KW_ONLY
@@ -250,7 +251,7 @@ class LanguagePlanner:
                     f"{self.loaded.network.dtype}; try planner.options.dtype=float32"
                 )
             states = None
-            if scores.states is not None and scores.hidden is not None:
+            if self.keeps_states and scores.states is not None and scores.hidden is not None:
                 states = (
                     torch.cat([scores.states[i], scores.hidden[i : i + 1]]).float().cpu().numpy()
                 )
