@@ -130,3 +130,17 @@ def _resolve(env_id: str) -> tuple[Domain, str]:
     if env_id not in domain.env_ids():
         raise UnknownNameError("environment id", env_id, env_ids(), remedy="List them: hier envs")
     return domain, env_id
+
+
+@lru_cache
+def max_steps_of(env_id: str) -> int | None:
+    """The episode limit of a level in environment steps; ``None`` where it has none.
+
+    Args:
+        env_id: see :func:`make_env`; the level is built once to read it.
+    """
+    env = make_env(env_id)
+    try:
+        return env.get_wrapper_attr("max_steps") if env.has_wrapper_attr("max_steps") else None
+    finally:
+        env.close()

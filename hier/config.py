@@ -121,98 +121,23 @@ class SubgoalConfig(Section):
     )  # fmt: skip
 
 
-class CriticConfig(Section):
-    """The critic of subgoals, made when guidance or feedback needs it."""
-
-    gamma: float = Field(
-        0.97, gt=0, le=1,
-        description="discount per environment step in the critic's values and in feedback's "
-        "returns; tasks of a hundred steps need about 0.99",
-    )  # fmt: skip
-    learning_rate: float = Field(1e-3, gt=0, description="learning rate of the critic (Adam)")
-    updates: float = Field(
-        0.2, ge=0, le=20, description="gradient steps of the critic per ended subgoal"
-    )
-    batch_size: int = Field(256, ge=1, description="ended subgoals per gradient step of the critic")
-    capacity: int = Field(20_000, ge=1, description="ended subgoals that the critic learns from")
-    warmup: int = Field(
-        30_000, ge=0,
-        description="environment steps after which the critic takes part in choices at the latest",
-    )  # fmt: skip
-    warmup_rewards: int = Field(
-        30, ge=0, description="end the critic's warm-up early after this many rewarded subgoals"
-    )
-    polyak: float = Field(
-        0.01,
-        gt=0,
-        le=1,
-        description="share of the critic's weights that its target networks take over per update",
-    )
-    monte_carlo: float = Field(
-        0.0, ge=0, le=1,
-        description="mix of Monte Carlo return (1) and bootstrapped value (0) in the critic's "
-        "targets",
-    )  # fmt: skip
-    optimism: float = Field(
-        -1.0, ge=-1, le=1,
-        description="value that chooses among subgoals: the smaller of the critic's two estimates "
-        "(-1), their mean (0) or the larger (1)",
-    )  # fmt: skip
-
-
 class GuidanceConfig(Section):
     """How far planner and critic steer the choice of subgoals (LINVIT, ReAd)."""
 
-    soft_choice: Literal["none", "fixed", "annealed", "tuned"] = Field(
-        "none",
-        description="draw subgoals from p exp(Q / kl_coef), with p the planner's distribution and "
-        "Q the critic's value; kl_coef is fixed, annealed, or tuned to target_kl; none = draw "
-        "from p",
+    soft_choice: bool = Field(
+        False,
+        description="draw subgoals from p exp(A / kl_coef), with p the planner's distribution and "
+        "A the critic's advantage; false = draw from p",
     )
     kl_coef: float = Field(
-        0.05, gt=0, le=100,
-        description="weight of the KL divergence to the planner, in environment reward per nat; an "
-        "annealed weight starts at this value",
+        0.25, gt=0, le=100,
+        description="weight of the KL divergence to the planner, per nat, in standard deviations "
+        "of the return",
     )  # fmt: skip
-    kl_coef_end: float = Field(
-        0.001, gt=0, le=100, description="final value of an annealed kl_coef"
-    )
-    kl_coef_steps: int = Field(
-        80_000, ge=1, description="environment steps over which kl_coef is annealed"
-    )
-    target_kl: float = Field(
-        0.2, gt=0, le=10,
-        description="KL divergence to the planner, in nats, that a tuned kl_coef aims at"
-    )  # fmt: skip
-    doubt: float = Field(
-        0.2, ge=0, le=1,
-        description="share of the uniform distribution mixed into the planner's once the critic is "
-        "ready, times the share of training episodes that fail; lets the critic overrule a planner "
-        "that is sure and wrong",
-    )  # fmt: skip
-    doubt_again: float = Field(
-        0.8, ge=0, le=1,
-        description="mixing share used in place of doubt where the planner would repeat a subgoal "
-        "that failed the last time it was tried in this episode; never less than doubt",
-    )  # fmt: skip
-    trust: Literal["tested", "full"] = Field(
-        "tested",
-        description="tested = share training episodes between guidance and the planner alone by "
-        "their success, and evaluate with the better one; full = guide every episode",
-    )
     requery_rounds: int = Field(
         0, ge=0, le=10,
-        description="most times the planner is asked again for one choice (ReAd); 0 = never",
-    )  # fmt: skip
-    advantage_threshold: float = Field(
-        -0.01, ge=-10, le=0,
-        description="ask the planner again when its choice has an advantage below this; halved at "
-        "each round",
-    )  # fmt: skip
-    lookahead: int = Field(
-        1, ge=1, le=2,
-        description="depth, in subgoals, of the values behind soft_choice and re-queries; 2 also "
-        "asks the planner about the states that the likeliest candidates will probably lead to",
+        description="most times the planner is asked again for one choice, where the critic finds "
+        "the proposal worse than the planner's mean by a standard error (ReAd); 0 = never",
     )  # fmt: skip
     value_shaping: float = Field(
         0.0, ge=0, le=10,
@@ -229,33 +154,26 @@ class GuidanceConfig(Section):
         description="initial weight of the KL divergence between the controller and the planner's "
         "actions; about 1 for actions=loss, 0.01 for actions=reward",
     )  # fmt: skip
-    action_coef_end: float = Field(0.0, ge=0, le=100, description="final value of action_coef")
     action_coef_steps: int = Field(
-        30_000, ge=1, description="environment steps over which action_coef is annealed"
+        30_000, ge=1, description="environment steps over which action_coef is annealed to 0"
     )
     action_answers: int = Field(
         4000, ge=2,
         description="largest number of answers about actions that the planner is asked for in a "
         "run; a small network is trained on them",
     )  # fmt: skip
-    critic: CriticConfig = CriticConfig()
 
     @property
     def needs_critic(self) -> bool:
         """Whether anything here does."""
-        return self.soft_choice != "none" or self.requery_rounds > 0
-
-    @property
-    def looks_ahead(self) -> bool:
-        """Whether imagined states are judged, which takes a critic."""
-        return self.needs_critic and self.lookahead > 1
+        return self.soft_choice or self.requery_rounds > 0
 
 
 class FeedbackConfig(Section):
     """How the planner learns from what its subgoals earned."""
 
-    objective: Literal["none", "awr", "archer", "grpo", "step_dpo", "inverse_rl"] = Field(
-        "none", description="loss for fine-tuning the planner; none = frozen"
+    objective: Literal["none", "improve", "awr", "archer", "grpo", "step_dpo", "inverse_rl"] = (
+        Field("none", description="loss for fine-tuning the planner; none = frozen")
     )
     every: int = Field(
         4096, ge=1, description="environment steps between two rounds of fine-tuning"
@@ -313,9 +231,9 @@ class FeedbackConfig(Section):
     )  # fmt: skip
 
     @property
-    def needs_critic_state(self) -> bool:
-        """Whether the objective uses a critic or a discriminator, which read states."""
-        return self.objective in ("awr", "archer", "step_dpo", "inverse_rl")
+    def needs_critic(self) -> bool:
+        """Whether the objective uses a critic, or a discriminator, which reads its features."""
+        return self.objective in ("improve", "awr", "archer", "step_dpo", "inverse_rl")
 
     @property
     def levels_shared_by(self) -> int:
@@ -417,6 +335,15 @@ class HierConfig(Settings):
     controller: ControllerConfig = ControllerConfig()
     eval: EvalConfig = EvalConfig()
 
+    @classmethod
+    def of_run(cls, file: Path) -> HierConfig:
+        """The configuration that a run wrote, also one of an older version.
+
+        Raises:
+            ConfigError: see :meth:`.Settings.load`.
+        """
+        return cls.from_dict(_without_retired_keys(cls._read_yaml(file)), source=str(file))
+
     def with_planner(self, folder: Path) -> HierConfig:
         """The same with the planner saved in ``folder``."""
         options = {key: value for key, value in self.planner.options.items() if key != "lora"}
@@ -449,10 +376,44 @@ class HierConfig(Settings):
     @property
     def needs_critic(self) -> bool:
         """Whether a critic of subgoals is learned, for guidance or for feedback."""
-        feedback = self.planner.type != "none" and self.feedback.needs_critic_state
+        feedback = self.planner.type != "none" and self.feedback.needs_critic
         return self.effective_guidance.needs_critic or feedback
+
+    @property
+    def horizon(self) -> float:
+        """Environment steps over which the upper level's rewards lose all but 1/e of their value.
+
+        It is the time limit of the levels, the longest of several; 500 where there is none.
+        """
+        return max(map(self._limit, self.env.ids))
+
+    def _limit(self, level: str) -> float:
+        from hier.envs.registry import max_steps_of
+
+        return float(self.env.max_steps or max_steps_of(level) or 500)
 
     @property
     def greedy_evaluation(self) -> bool:
         """Whether evaluation takes the likeliest action; a value-based controller always does."""
         return self.eval.deterministic or self.controller.algorithm == "dqn"
+
+
+_RETIRED = {  # keys that runs before 0.2 wrote
+    "guidance": (
+        *("kl_coef_end", "kl_coef_steps", "target_kl", "doubt", "doubt_again", "trust"),
+        *("advantage_threshold", "lookahead", "action_coef_end", "critic"),
+    )
+}
+
+
+def _without_retired_keys(data: dict[str, Any]) -> dict[str, Any]:
+    """A run's configuration of an older version as this one reads it."""
+    data = {k: dict(v) if isinstance(v, dict) else v for k, v in data.items()}
+    for section, names in _RETIRED.items():
+        keys = data.get(section) or {}
+        old = [name for name in names if keys.pop(name, None) is not None]
+        if isinstance(keys.get("soft_choice"), str):
+            keys["soft_choice"] = keys["soft_choice"] != "none"
+        if old:
+            keys.pop("kl_coef", None)  # its unit has changed
+    return data

@@ -217,7 +217,9 @@ class Player:
     def _query(self, history: Sequence[tuple[Subgoal, Outcome]]) -> PlannerQuery:
         percept = self.tracker.percept(0)
         candidates = self.space.candidates(percept)
-        return PlannerQuery(percept, candidates, self.space, tuple(history[-RECENT:]))
+        return PlannerQuery(
+            percept, candidates, self.space, tuple(history[-RECENT:]), elapsed=self.steps
+        )
 
     def _expert(self) -> Expert:
         """The expert for this moment: some read the simulator when they are made."""

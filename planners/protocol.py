@@ -34,6 +34,7 @@ class PlannerQuery:
         rejected: proposals that a critic rejected in this choice, oldest first, with the advantages
             that it gave them, in environment reward; they are not among the candidates.
         offered: the candidates before any was rejected, in that order; empty if none was rejected.
+        elapsed: environment steps since the episode began.
     """
 
     percept: Any
@@ -43,6 +44,7 @@ class PlannerQuery:
     expert: Expert | None = None
     rejected: Sequence[tuple[Subgoal, float]] = ()
     offered: Sequence[Subgoal] = ()
+    elapsed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,13 @@ class Planner(Protocol):
 
     def score(self, queries: Sequence[PlannerQuery]) -> list[PlannerReply]:
         """One reply per query, in order; called once for all environments that need a plan."""
+
+
+@runtime_checkable
+class KeepsStates(Protocol):
+    """A planner whose replies carry hidden states if it is told to keep them."""
+
+    keeps_states: bool
 
 
 _FLOOR = 1e-9  # probability of a candidate that a planner rules out; keeps logarithms finite

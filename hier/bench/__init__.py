@@ -80,7 +80,7 @@ SUITES: dict[str, Suite] = {
         plot="plot_panels",
     ),
     "critic": Suite(
-        "critics fitted on recorded episodes: what they know, and what guidance makes of it",
+        "the critic at work: guidance as it learns, with the scripted controller",
         "critic:critic",
         (0,),
     ),

@@ -1,24 +1,20 @@
-"""Critics judged offline: what they know after so many episodes, and what guidance makes of it.
+"""The critic at work, without a controller to train: guidance learned while episodes are played.
 
-Episodes are recorded once: the built-in planner's subgoals with chance mixed in, pursued by the
-domain's scripted controller. Each critic is fitted on the first of them and judged on the last,
-then plays new levels. Nothing is trained but the critics, so a question takes minutes.
+The built-in planner proposes, the domain's scripted controller pursues, and the critic learns from
+each episode that ends, as in a training. Nothing else learns, so a question takes minutes.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hier.bench.figures import check_levels, short_name
-from hier.envs.domain import CriticState
-from hier.planners.protocol import PlannerQuery, PlannerReply
+from hier.planners.protocol import Planner, PlannerQuery, PlannerReply
 from hier.run.sweep import Row, side_by_side
 
 LEVELS = (
@@ -27,70 +23,46 @@ LEVELS = (
     "PointMaze_Medium-v3",
     "MiniWorld-PutNext-v0",
 )
-EPISODES, FITTED, TEST, PLAYED = 500, (25, 50, 100, 200, 400), 100, 40
-FIRST_RECORDED, FIRST_PLAYED = 700_000, 800_000  # level seeds that nothing else plays
-CHANCE = 0.3  # share of chance mixed into the planner's choices while recording
-DISCOUNT = 0.997  # per environment step of the way to success; failure returns 0
-KL_COEFS = (0.02, 0.05, 0.1)
-SIGNIFICANT = 2.0  # standard errors by which a candidate must beat the planner's favorite
-COLUMNS = (
-    *("critic", "episodes", "auc", "slope", "slope_error", "seconds"),
-    *("choice", "success", "return", "subgoals", "short", "overruled"),
-)
+EPISODES, BLOCK, PLAYED = 300, 50, 50
+FIT_EVERY = 5  # episodes
+FIRST_LEARNED, FIRST_PLAYED = 600_000, 800_000  # level seeds that nothing else plays
 SHORT = 2  # steps of a subgoal that may be a loop
-
-
-class Choice(NamedTuple):
-    """A recorded choice: the planner's reply, the critic's state, and what was pursued."""
-
-    reply: PlannerReply
-    state: CriticState
-    choice: int
-    duration: int
-
-
-@dataclass(slots=True)
-class Episode:
-    """A recorded episode; ``returns`` holds one return for each choice."""
-
-    choices: list[Choice]
-    success: bool
-    returns: NDArray[np.float64]
-
-
-Q = Callable[[Choice], NDArray[np.float64]]  # values of all candidates
+ALONE, LEARNING, GUIDED = "planner alone", "guided, learning", "guided, evaluated"
 
 
 def critic(
     quick: bool, seeds: Sequence[int], levels: Sequence[str] | None = None
 ) -> tuple[dict[str, Any], list[Row]]:
-    """Critics on held-out episodes (AUC, slope) and at play (success, loops) over λ.
+    """Guidance as the critic learns, and on new levels afterward, beside the planner alone.
 
     Args:
         quick: a handful of episodes.
-        seeds: of the choices while recording and playing.
+        seeds: of levels and choices.
         levels: these of :data:`LEVELS` alone.
     """
     check_levels(levels or (), LEVELS)
     jobs = [(level, seed, quick) for level in levels or LEVELS for seed in seeds]
-    rows = [row for rows in side_by_side(judge_level, jobs) for row in rows]
+    rows = [row for rows in side_by_side(play_level, jobs) for row in rows]
     figures: dict[str, Any] = {}
-    for name in dict.fromkeys(map(_name, rows)):
-        some = [row for row in rows if _name(row) == name]
-        measure = "auc" if some[0]["choice"] is None else "success"
-        figures[f"{name}.{measure}"] = median(row[measure] for row in some)
+    for level in dict.fromkeys(row["level"] for row in rows):
+        for variant, key in ((ALONE, "alone"), (GUIDED, "guided")):
+            some = [row for row in rows if (row["level"], row["variant"]) == (level, variant)]
+            name = f"{short_name(level)}.{key}"
+            figures[f"{name}.success"] = median(row["success"] for row in some)
+            figures[f"{name}.success.worst"] = min(row["success"] for row in some)
+            figures[f"{name}.subgoals"] = median(row["subgoals"] for row in some)
+        figures[f"{short_name(level)}.slope"] = median(row["slope"] for row in some)
     return figures, rows
 
 
-def _name(row: Row) -> str:
-    parts = (short_name(row["level"]), row["critic"], row["episodes"], row["choice"])
-    return ".".join(str(part).replace(" ", "_") for part in parts if part is not None)
-
-
-def judge_level(job: tuple[str, int, bool]) -> list[Row]:
+def play_level(job: tuple[str, int, bool]) -> list[Row]:
     """All rows of one level and seed."""
     import torch
 
+    from hier.guidance.critic import SubgoalCritic
+    from hier.guidance.features import FeatureReader
+    from hier.guidance.selector import GuidedSelector
+    from hier.hierarchy.selection import PlannerSelector
     from hier.planners.language.planner import VLMPlanner
     from hier.planners.play import Player
 
@@ -99,206 +71,78 @@ def judge_level(job: tuple[str, int, bool]) -> list[Row]:
     player = Player(level)
     planner = VLMPlanner(device="cpu", domain=player.domain)
     planner.keeps_states = True
-    n = 8 if quick else EPISODES
-    episodes = [
-        play(player, planner, FIRST_RECORDED + k, _mixed(np.random.default_rng([seed, k])))
-        for k in range(n)
-    ]
-    test, rows = episodes[-max(n // 5, 2) :] if quick else episodes[-TEST:], []
-    common = {"level": level, "seed": seed, **dict.fromkeys(COLUMNS)}
-    share = np.mean([episode.success for episode in episodes])
-    print(f"{level} seed {seed}: {n} episodes recorded, {share:.0%} succeed", flush=True)
-    for count in (4,) if quick else FITTED:
-        for name, fit in CRITICS.items():
-            started = time.process_time()
-            q = fit(player, episodes[:count], seed)
-            seconds = time.process_time() - started
-            rows.append(
-                {
-                    **common,
-                    "critic": name,
-                    "episodes": count,
-                    "auc": _auc(q, test),
-                    **_slope(q, test),
-                    "seconds": round(seconds, 3),
-                }
-            )
-            print(f"{level} {name}, {count} episodes: AUC {rows[-1]['auc']:.2f}", flush=True)
-    played = 2 if quick else PLAYED
-    seeds = [FIRST_PLAYED + k for k in range(played)]
-    count = 4 if quick else max(FITTED)
-    fitted = _linear(episodes[:count], both=True)
-    for name, choose in _choices(fitted, seed).items():
-        found = [play(player, planner, one, choose) for one in seeds]
-        rows.append(
-            {**common, "critic": LINEAR, "episodes": count, "choice": name, **_played(found)}
-        )
-        print(f"{level} {name}: {rows[-1]['success']:.0%} of {played}", flush=True)
+    horizon = float(player.env.get_wrapper_attr("max_steps"))
+    found, reader = SubgoalCritic(), FeatureReader(player.domain, horizon)
+    learning = GuidedSelector(found, reader, seed=seed, training=True)
+    variants = {
+        ALONE: PlannerSelector(seed),
+        GUIDED: GuidedSelector(found, reader, seed=seed),
+    }
+    rows: list[Row] = []
+
+    def note(variant: str, episodes: int, played: Sequence[dict[str, float]]) -> None:
+        means = {
+            name: round(float(np.mean([one[name] for one in played])), 3) for name in played[0]
+        }
+        known = {
+            "slope": round(found.slope, 3),
+            "slope_error": round(min(found.slope_error, 99), 3),
+        }
+        about = {"level": level, "seed": seed, "variant": variant, "episodes": episodes}
+        rows.append({**about, **means, **known, "unit": round(found.unit, 3)})
+        print(f"{level} seed {seed}, {variant}, {episodes} episodes: {means['success']:.0%}")
+
+    n, block = (24, 12) if quick else (EPISODES, BLOCK)
+    played: list[dict[str, float]] = []
+    for k in range(n):
+        first = FIRST_LEARNED + EPISODES * seed
+        played.append(_play(player, planner, first + k, learning, found, k % 2, horizon))
+        if k % FIT_EVERY == FIT_EVERY - 1:
+            found.fit()
+        if len(played) == block:
+            note(LEARNING, k + 1, played)
+            played = []
+    for variant, selector in variants.items():
+        seeds = range(FIRST_PLAYED, FIRST_PLAYED + (3 if quick else PLAYED))
+        note(variant, n, [_play(player, planner, one, selector) for one in seeds])
     return rows
 
 
-def play(
+def _play(
     player: Any,
-    planner: Any,
+    planner: Planner,
     seed: int,
-    choose: Callable[[PlannerReply], int],
-) -> Episode:
-    """One episode, with the scripted controller."""
-    states: list[CriticState] = []
+    selector: Any,
+    critic: Any = None,
+    half: int = 0,
+    horizon: float = 1.0,
+) -> dict[str, float]:
+    """One episode; ``critic``, if any, learns from it at its next fit."""
+    from hier.guidance.learning import step_of
+    from hier.hierarchy.records import SHORTEST
+    from hier.hierarchy.selection import Decision
 
-    def note(query: PlannerQuery, reply: PlannerReply) -> int:
-        states.append(player.tracker.critic_state(query.percept, query.candidates))
-        return choose(reply)
+    opinion = selector.begin()
+    decisions: list[Decision] = []
 
-    choices = [
-        Choice(ended.reply, states[-1], ended.choice, ended.duration)
-        for ended in player.pursue(planner, seed, note)
-    ]
-    left = np.cumsum([one.duration for one in choices][::-1])[::-1]
-    return Episode(choices, player.success, player.success * DISCOUNT**left)
+    def choose(query: PlannerQuery, reply: PlannerReply) -> int:
+        decisions.extend(selector.decide(planner, [query], [opinion]))
+        return decisions[-1].choice
 
-
-def _mixed(rng: np.random.Generator) -> Callable[[PlannerReply], int]:
-    """A draw from the planner's distribution with :data:`CHANCE` mixed in."""
-
-    def choose(reply: PlannerReply) -> int:
-        p = np.exp(reply.log_probs.astype(np.float64))
-        p = (1 - CHANCE) * p / p.sum() + CHANCE / len(p)
-        return int(rng.choice(len(p), p=p))
-
-    return choose
-
-
-def _choices(fitted: Any, seed: int) -> dict[str, Callable[[PlannerReply], int]]:
-    """Ways to choose a subgoal: the planner alone, LINVIT over λ, and only where significant."""
-    from hier.guidance.soft_choice import smoothed_prior, soft_choice
-    from hier.hierarchy.selection import draw
-
-    rng = np.random.default_rng(seed)
-
-    def soft(kl_coef: float) -> Callable[[PlannerReply], int]:
-        def choose(reply: PlannerReply) -> int:
-            mean = fitted.values(_features(reply, both=True)).mean
-            return draw(soft_choice(smoothed_prior(reply.log_probs, 0.02), mean, kl_coef), rng)
-
-        return choose
-
-    def significant(reply: PlannerReply) -> int:
-        favorite = draw(reply.log_probs, rng)
-        found = fitted.values(_features(reply, both=True))
-        gain = found.mean - found.mean[favorite]
-        gain[gain < SIGNIFICANT * found.error_beside(favorite)] = 0.0
-        return int(np.argmax(gain)) if gain.max() > 0 else favorite
-
+    durations = [ended.duration for ended in player.pursue(planner, seed, choose)]
+    reward = player.reward if player.success else 0.0
+    if critic is not None:
+        steps = []
+        for k, (decision, duration) in enumerate(zip(decisions, durations, strict=True)):
+            last = k == len(durations) - 1
+            discount = math.exp(-max(duration, SHORTEST) / horizon)
+            paid = reward * math.exp(-duration / horizon) if last else 0.0
+            steps.append(step_of(decision, paid, 0.0 if last else discount))
+        critic.add([step for step in steps if step is not None], half)
     return {
-        "planner alone": lambda reply: draw(reply.log_probs, rng),
-        **{f"soft choice {kl_coef:g}": soft(kl_coef) for kl_coef in KL_COEFS},
-        "significant": significant,
-    }
-
-
-def _features(reply: PlannerReply, *, both: bool) -> NDArray[np.float32]:
-    """Each candidate's hidden state, and beside it the question's if ``both``."""
-    assert reply.states is not None
-    ends, question = reply.states[:-1], reply.states[-1:]
-    return np.hstack([ends, np.repeat(question, len(ends), axis=0)]) if both else ends
-
-
-def _linear(episodes: Sequence[Episode], *, both: bool) -> Any:
-    from hier.guidance.linear_critic import LinearCritic
-
-    rows = [_features(c.reply, both=both)[c.choice] for e in episodes for c in e.choices]
-    return LinearCritic(np.stack(rows), np.concatenate([e.returns for e in episodes]))
-
-
-def _fit_linear(both: bool) -> Callable[[Any, Sequence[Episode], int], Q]:
-    def fit(player: Any, episodes: Sequence[Episode], seed: int) -> Q:
-        fitted = _linear(episodes, both=both)
-        return lambda choice: fitted.values(_features(choice.reply, both=both)).mean
-
-    return fit
-
-
-def _fit_network(player: Any, episodes: Sequence[Episode], seed: int) -> Q:
-    """The convolutional critic that guidance trains, by Monte Carlo returns."""
-    from hier.config import CriticConfig
-    from hier.guidance.critic import SubgoalCritic, Transition
-
-    settings = CriticConfig()
-    network = SubgoalCritic(*player.domain.critic_state_sizes(), monte_carlo=1.0, seed=seed)
-    closed = 0
-    for episode in episodes:
-        for one, followed in zip(episode.choices, episode.returns, strict=True):
-            number = network.add(Transition(one.state, one.choice, 0.0, 0.0))
-            network.note_return(number, float(followed))
-            closed += 1
-    network.learn(max(1, round(settings.updates * closed)), kl_coef=0.0)  # no bootstrapping
-    return lambda choice: network.values([choice.state])[0].astype(np.float64)
-
-
-NETWORK, LINEAR_ENDS, LINEAR = "network", "linear on answers", "linear on answers and question"
-CRITICS: dict[str, Callable[[Any, Sequence[Episode], int], Q]] = {
-    NETWORK: _fit_network,
-    LINEAR_ENDS: _fit_linear(both=False),
-    LINEAR: _fit_linear(both=True),
-}
-
-
-def _auc(q: Q, episodes: Sequence[Episode]) -> float:
-    """How often the pursued subgoal's value is larger in a successful episode than in a failed one.
-
-    The area under the ROC curve over all pairs of choices; 0.5 where one kind is missing.
-    """
-    values = [
-        (episode.success, q(one)[one.choice]) for episode in episodes for one in episode.choices
-    ]
-    won = np.array([value for success, value in values if success])
-    lost = np.array([value for success, value in values if not success])
-    if not len(won) or not len(lost):
-        return 0.5
-    larger = (won[:, None] > lost).mean() + 0.5 * (won[:, None] == lost).mean()
-    return round(float(larger), 3)
-
-
-def _slope(q: Q, episodes: Sequence[Episode]) -> dict[str, float]:
-    """Slope of (return - V) on the advantage of the choice; 1 for a calibrated critic.
-
-    ``slope_error`` is its standard error over episodes (bootstrap).
-    """
-    pairs = []
-    for episode in episodes:
-        rows = []
-        for one, followed in zip(episode.choices, episode.returns, strict=True):
-            values = q(one)
-            mean = float(np.exp(one.reply.log_probs.astype(np.float64)) @ values)
-            rows.append((values[one.choice] - mean, followed - mean))
-        pairs.append(np.array(rows))
-    rng = np.random.default_rng(0)
-    draws = [
-        _regressed([pairs[i] for i in rng.integers(len(pairs), size=len(pairs))])
-        for _ in range(200)
-    ]
-    return {"slope": round(_regressed(pairs), 3), "slope_error": round(float(np.std(draws)), 3)}
-
-
-def _regressed(pairs: Sequence[NDArray[np.float64]]) -> float:
-    x, y = np.concatenate(pairs).T
-    spread = float(np.var(x))
-    return float(np.cov(x, y, bias=True)[0, 1]) / spread if spread > 0 else 0.0
-
-
-def _played(episodes: Sequence[Episode]) -> Row:
-    choices = [one for episode in episodes for one in episode.choices]
-    favorites = [int(np.argmax(one.reply.log_probs)) for one in choices]
-    return {
-        "success": float(np.mean([episode.success for episode in episodes])),
-        "return": round(float(np.mean([episode.returns[0] for episode in episodes])), 3),
-        "subgoals": round(len(choices) / len(episodes), 1),
-        "short": round(float(np.mean([one.duration <= SHORT for one in choices])), 3),
-        "overruled": round(
-            float(
-                np.mean([one.choice != best for one, best in zip(choices, favorites, strict=True)])
-            ),
-            3,
-        ),
+        "success": float(player.success),
+        "reward": reward,
+        "subgoals": len(durations),
+        "short": float(np.mean([duration <= SHORT for duration in durations])),
+        "overruled": float(np.mean([d.choice != int(np.argmax(d.log_probs)) for d in decisions])),
     }

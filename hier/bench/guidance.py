@@ -22,9 +22,8 @@ LEVELS = {
 # Too far for these steps from nothing: controllers of the source levels, which flat PPO cannot use.
 STARTED = "BabyAI-BlockedUnlockPickup-v0"
 FLAT = "flat"
-LINVIT = ["guidance.soft_choice=annealed"]
+LINVIT = ["guidance.soft_choice=true"]
 READ = ["guidance.requery_rounds=3"]
-BELIEVED = ["guidance.trust=full"]  # the planner is known to be bad
 ACTIONS = ["guidance.actions=loss"]
 VALUE = ["guidance.value_shaping=0.5"]
 VARIANTS = {
@@ -83,11 +82,11 @@ def guidance(
 
 
 def _started(config: HierConfig, variant: str, starts: Mapping[int, Path]) -> HierConfig:
-    """On the level that is far, longer sight and, but for flat PPO, a controller to begin with."""
+    """On the level that is far, a controller to begin with, but for flat PPO."""
     if STARTED not in config.env.ids:
         return config
     start = [] if variant == FLAT else [f"controller.start={starts[config.seed]}"]
-    return config.override("guidance.critic.gamma=0.99", *start)  # up to a hundred steps a task
+    return config.override(*start)
 
 
 def bad_planner(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:
@@ -113,7 +112,7 @@ def _misled(
             variants = {
                 GOOD: [*budget(min(steps, GOOD_STEPS), quick), *ORACLE],
                 OBEYED: [*budget(steps, quick), *wrong],
-                GUIDED: [*budget(steps, quick), *wrong, *LINVIT, *READ, *BELIEVED],
+                GUIDED: [*budget(steps, quick), *wrong, *LINVIT, *READ],
             }
             jobs += jobs_of(parent, {mistake: base.override(*level)}, variants, [seed])
             mistakes += [mistake] * len(variants)

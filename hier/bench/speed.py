@@ -125,7 +125,7 @@ class OfficialObservation(gym.ObservationWrapper):
 
 
 PLAIN = "plain SB3 PPO"
-GUIDED = ["guidance.soft_choice=annealed", "guidance.requery_rounds=3", "guidance.critic.warmup=0"]
+GUIDED = ["guidance.soft_choice=true", "guidance.requery_rounds=3"]
 SPEED_VARIANTS: dict[str, list[str]] = {
     "hierarchical": ["planner.type=oracle"],
     "with LINVIT and ReAd": ["planner.type=oracle", *GUIDED],

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
-from hier.envs.domain import CriticState
 from hier.feedback.lessons import Lesson
 from hier.feedback.objectives.inverse_rl import discriminator_loss
-from hier.guidance.critic import SubgoalQ, as_tensors
+from hier.guidance.critic import Features
 from hier.hierarchy.selection import draw
 
 
@@ -19,32 +19,32 @@ class Discriminator:
     """Tells subgoals pursued in successful episodes from the planner's own draws.
 
     Its logit is the reward of :class:`hier.feedback.objectives.InverseRL` (arXiv 2411.03817, GAIL
-    1606.03476). It sees what the critic sees and is built like it.
+    1606.03476). It sees what the critic sees, through one hidden layer.
 
     Args:
-        sizes: of the critic state, :meth:`hier.envs.domain.Domain.critic_state_sizes`.
         learning_rate: of Adam.
         batch_size: subgoals of each side per update.
         seed: of weights and draws.
     """
 
-    def __init__(
-        self,
-        sizes: tuple[int, int, int],
-        *,
-        learning_rate: float = 1e-3,
-        batch_size: int = 128,
-        seed: int = 0,
-    ):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.network = SubgoalQ(*sizes)
-        self.optimizer = torch.optim.Adam(self.network.parameters(), learning_rate)
+    def __init__(self, *, learning_rate: float = 1e-3, batch_size: int = 128, seed: int = 0):
+        self.learning_rate = learning_rate
         self.batch_size = batch_size
+        self.network: nn.Module | None = None
+        self._seed = seed
         self._rng = np.random.default_rng(seed)
 
+    def _build(self, width: int) -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self._seed)
+            self.network = nn.Sequential(
+                nn.LayerNorm(width), nn.Linear(width, 64), nn.ReLU(), nn.Linear(64, 1)
+            )
+        self.optimizer = torch.optim.Adam(self.network.parameters(), self.learning_rate)
+        return self.network
+
     def learn(self, lessons: Sequence[Lesson], updates: int) -> float:
-        """Updates on lessons with an critic state; the mean loss, log 2 where both sides are alike.
+        """Updates on lessons with features; the mean loss, log 2 where both sides are alike.
 
         Nothing is learned, and the answer is NaN, while no episode has succeeded.
         """
@@ -69,25 +69,31 @@ class Discriminator:
     @torch.no_grad()
     def logits(self, lessons: Sequence[Lesson]) -> list[Tensor]:
         """Per lesson ``(n_candidates,)``, positive for what looks successful."""
-        found = self._logits([_critic_state(one) for one in lessons])
+        found = self._logits([_features(one) for one in lessons])
         return [row[: len(one.candidates)] for row, one in zip(found, lessons, strict=True)]
 
     def _logits_of(self, lessons: Sequence[Lesson], choices: Sequence[int]) -> Tensor:
-        chosen = []
-        for one, choice in zip(lessons, choices, strict=True):
-            critic_state = _critic_state(one)
-            chosen.append(
-                critic_state._replace(subgoals=critic_state.subgoals[choice : choice + 1])
-            )
+        chosen = [
+            Features(features.candidates[choice : choice + 1], features.state)
+            for features, choice in zip(map(_features, lessons), choices, strict=True)
+        ]
         return self._logits(chosen)[:, 0]
 
-    def _logits(self, critic_states: Sequence[CriticState]) -> Tensor:
-        return self.network(*as_tensors(critic_states)).mean(dim=0)
+    def _logits(self, seen: Sequence[Features]) -> Tensor:
+        """``(B, most candidates)``."""
+        rows = [
+            torch.from_numpy(
+                np.hstack([one.candidates, np.tile(one.state, (len(one.candidates), 1))])
+            )
+            for one in seen
+        ]
+        network = self.network or self._build(rows[0].shape[1])
+        return network(pad_sequence(rows, batch_first=True)).squeeze(-1)
 
     def _some(self, lessons: Sequence[Lesson]) -> list[Lesson]:
         return [lessons[i] for i in self._rng.integers(len(lessons), size=self.batch_size)]
 
 
-def _critic_state(lesson: Lesson) -> CriticState:
-    assert lesson.critic_state is not None
-    return lesson.critic_state
+def _features(lesson: Lesson) -> Features:
+    assert lesson.features is not None
+    return lesson.features

@@ -89,7 +89,7 @@ class PlannerLearner:
         learning_rate: of AdamW.
         batch_size: lessons per update, over all processes.
         seed: of the draws.
-        critic: values the candidates of lessons that have a critic state.
+        critic: values the candidates of lessons that have features.
         discriminator: ``inverse_rl`` needs one.
         anchors: a batch holds one of them for every four lessons; none when empty.
         anchor_coef: weight of their KL, per nat.
@@ -240,12 +240,12 @@ class PlannerLearner:
         rivals[np.arange(len(lessons)), choice] = -1.0
         rival = np.where([len(one.candidates) > 1 for one in lessons], rivals.argmax(1), choice)
         # The critic's advantage over the planner's mean, and its margin over the rival.
-        values = self._values(lessons, now.shape) / scale.unit
+        values = self._values(lessons, now) / scale.unit
         mean = (now * np.nan_to_num(values)).sum(axis=1)
         rows = np.arange(len(lessons))
         advantage = values[rows, choice] - mean
         margin = values[rows, choice] - values[rows, rival]
-        # Lessons without a critic state keep the advantage that was stored with them.
+        # Lessons without features keep the advantage that was stored with them.
         stored = np.array([self._stored(one, scale) for one in lessons]) / scale.unit
         known = ~np.isnan(advantage)
         advantage = np.where(known, advantage, stored)
@@ -277,15 +277,20 @@ class PlannerLearner:
         for one, row in zip(lessons, found, strict=True):
             one.reference = row[: len(one.candidates)].cpu().numpy()
 
-    def _values(self, lessons: Sequence[Lesson], shape: tuple[int, ...]) -> NDArray[np.float64]:
-        """The critic's value of every candidate; NaN where there is no candidate or no critic."""
-        found = np.full(shape, np.nan)
-        seen = [
-            (k, one.critic_state) for k, one in enumerate(lessons) if one.critic_state is not None
-        ]
-        if self.critic is not None and seen:
-            for (k, _), q in zip(seen, self.critic.values([o for _, o in seen]), strict=True):
-                found[k, : len(q)] = q
+    def _values(self, lessons: Sequence[Lesson], now: NDArray[np.floating]) -> NDArray[np.float64]:
+        """The critic's advantages above the planner's mean, as far as it has a say.
+
+        They come from the episodes of the other half: a critic that had learned from the lesson's
+        own return would find again in it what it has learned from it. NaN where there is no
+        candidate or no critic.
+        """
+        found = np.full(now.shape, np.nan)
+        for k, one in enumerate(lessons):
+            if self.critic is not None and one.features is not None:
+                n = len(one.candidates)
+                log_p = np.log(np.maximum(now[k, :n], 1e-30))
+                known = self.critic.advantages(one.features.candidates, log_p, half=1 - one.half)
+                found[k, :n] = self.critic.say * known.mean
         return found
 
     @staticmethod

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hier.envs.domain import CriticState
 from hier.envs.errors import ConfigError, RunFolderError
 from hier.envs.files import atomic_write
+from hier.guidance.critic import Features
 from hier.hierarchy.records import discounted_returns
 from hier.planners.language.prompts import Prompt
 
@@ -45,8 +45,9 @@ class Lesson:
         group: which episodes it is compared with: those that began alike.
         returned: discounted return from the choice to the episode's end.
         score: discounted return of the whole episode.
-        advantage: Q(s,g) - V(s) by the critic of the time, NaN without one.
-        critic_state: the state as a critic sees it; not written to files.
+        advantage: A(s,g) by the critic of the time, NaN without one.
+        features: the choice as the critic sees it; not written to files.
+        half: the half of the episodes that it belongs to, 0 or 1; not written either.
         reference: log-probabilities under the frozen reference, once known; not written either.
     """
 
@@ -67,7 +68,8 @@ class Lesson:
     returned: float = float("nan")
     score: float = float("nan")
     advantage: float = float("nan")
-    critic_state: CriticState | None = None
+    features: Features | None = None
+    half: int = 0
     reference: NDArray[np.float32] | None = None
 
     @property
@@ -77,7 +79,7 @@ class Lesson:
         return Prompt.single(self.question, images)
 
 
-_NOT_IN_JSON = ("pictures", "critic_state", "reference")
+_NOT_IN_JSON = ("pictures", "features", "half", "reference")
 _WRITTEN = [field.name for field in fields(Lesson) if field.name not in _NOT_IN_JSON]
 
 

@@ -37,7 +37,7 @@ class FeedbackLearning(BaseCallback):
     """Makes lessons of closed subgoals and lets the planner learn from them between rollouts.
 
     The first round waits for ``feedback.warmup`` lessons, for a reward among them and, where the
-    objective learns from advantages, for the critic. Evaluations report success to
+    objective learns from advantages, for a critic that has a say. Evaluations report success to
     :meth:`on_evaluation`: if it falls by more than ``feedback.guard`` below the best so far, the
     planner goes back to what it was at its best.
 
@@ -84,8 +84,7 @@ class FeedbackLearning(BaseCallback):
         objective = objective_class(self.settings.objective)()
         discriminator = None
         if isinstance(objective, InverseRL):
-            sizes = config.domain.critic_state_sizes()
-            discriminator = Discriminator(sizes, seed=config.seed)
+            discriminator = Discriminator(seed=config.seed)
         if not objective.needs_critic:
             critic = None
         return build_learner(
@@ -125,7 +124,8 @@ class FeedbackLearning(BaseCallback):
             level=self._levels[i],
             group=f"{self._levels[i]} {i // size} {self._episodes[i]}" if size > 1 else "",
             advantage=record.decision.advantage,
-            critic_state=record.critic_state,
+            features=record.decision.features,
+            half=i % 2,
         )
 
     def _on_rollout_end(self) -> None:
@@ -148,7 +148,7 @@ class FeedbackLearning(BaseCallback):
     def _ready(self, learner: PlannerLearner, lessons: list[Lesson]) -> bool:
         """Whether there is anything to learn from."""
         enough = len(lessons) >= self.settings.warmup and any(one.reward for one in lessons)
-        return enough and (learner.critic is None or learner.critic.ready)
+        return enough and (learner.critic is None or learner.critic.say > 0)
 
     def _round(self, learner: PlannerLearner, lessons: list[Lesson]) -> None:
         self._learned_at = self.num_timesteps

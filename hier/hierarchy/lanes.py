@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hier.controllers.guided import REFERENCE
-from hier.envs.domain import FAR, CriticState, Tracker
+from hier.envs.domain import FAR, Tracker
 from hier.envs.subgoal import Expert, Outcome, Percept, Subgoal, SubgoalSpace, outcome_of_step
-from hier.hierarchy.selection import Decision, Future, PlannerSelector, SubgoalSelector
+from hier.hierarchy.selection import Decision, PlannerSelector, SubgoalSelector
 from hier.planners.protocol import RECENT, Planner, PlannerQuery
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ class ActiveSubgoal:
         subgoal: what is pursued; ``None`` in flat reinforcement learning.
         candidates: what it was chosen from.
         decision: the choice, with the planner's distribution.
-        critic_state: the state as a critic sees it; ``None`` without a critic.
         prompt: what the planner was asked, where the hierarchy keeps prompts.
         duration: environment steps so far (the τ of the SMDP).
     """
@@ -37,7 +36,6 @@ class ActiveSubgoal:
     subgoal: Subgoal | None = None
     candidates: Sequence[Subgoal] = ()
     decision: Decision | None = None
-    critic_state: CriticState | None = None
     prompt: Prompt | None = None
     duration: int = 0
 
@@ -51,7 +49,8 @@ class Lane:
         percept: the latest.
         history: subgoals ended in this episode, and how.
         queries: put to the planner in this episode.
-        guided: whether a critic takes part in this episode's choices.
+        opinion: what the selector holds true in this episode, see :meth:`.SubgoalSelector.begin`.
+        steps: environment steps in this episode.
     """
 
     env: int
@@ -59,7 +58,8 @@ class Lane:
     percept: Percept | None = None
     history: list[tuple[Subgoal, Outcome]] = field(default_factory=list)
     queries: int = 0
-    guided: bool = False
+    opinion: Any = None
+    steps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,7 @@ class Hierarchy:
         self.tracker.reset(observation, which)
         for i in which:
             percept = self.tracker.percept(i) if self.planner else None
-            self.lanes[i] = Lane(i, percept=percept, guided=self.selector.guides())
+            self.lanes[i] = Lane(i, percept=percept, opinion=self.selector.begin())
         self.seconds["perception"] += time.perf_counter() - started
         self.plan(which)
 
@@ -176,6 +176,7 @@ class Hierarchy:
             found = self.tracker.ground().found
             for i, lane in enumerate(self.lanes):
                 lane.active.duration += 1
+                lane.steps += 1
                 before, lane.percept = lane.percept, self.tracker.percept(i)
                 outcomes[i] = self.should_replan(lane, before, bool(found[i]))
         self.seconds["perception"] += time.perf_counter() - started
@@ -227,19 +228,15 @@ class Hierarchy:
         started = time.perf_counter()
         queries = [self.query(i) for i in which]
         prompts = [self._prompt(query) for query in queries] if self._prompt else []
-        critic_states = []
-        if self.selector.needs_critic_state:
-            critic_states = [self.tracker.critic_state(q.percept, q.candidates) for q in queries]
-        guided = [self.lanes[i].guided for i in which]
-        decisions = self.selector.decide(self.planner, queries, critic_states, self.imagine, guided)
+        opinions = [self.lanes[i].opinion for i in which]
+        decisions = self.selector.decide(self.planner, queries, opinions)
         for k, (i, query, decision) in enumerate(zip(which, queries, decisions, strict=True)):
             lane = self.lanes[i]
             lane.queries += decision.queries
             self.queries += decision.queries
             subgoal = query.candidates[decision.choice]
-            critic_state = critic_states[k] if critic_states else None
             prompt = prompts[k] if prompts else None
-            lane.active = ActiveSubgoal(subgoal, query.candidates, decision, critic_state, prompt)
+            lane.active = ActiveSubgoal(subgoal, query.candidates, decision, prompt)
             self.tracker.pursue(i, subgoal)
             self._vectors[i] = self.space.encode(subgoal)
         self.seconds["planner"] += time.perf_counter() - started
@@ -256,6 +253,7 @@ class Hierarchy:
             space=self.space,
             recent=tuple(lane.history[-RECENT:]),
             expert=expert,
+            elapsed=lane.steps,
         )
 
     def _candidates(self, percept: Any) -> list[Subgoal]:
@@ -264,19 +262,6 @@ class Hierarchy:
             # Where everything is forbidden, something must still be pursued.
             candidates = [g for g in candidates if self.safety.allows(g)] or candidates
         return candidates
-
-    def imagine(self, query: PlannerQuery, subgoal: Subgoal) -> Future | None:
-        """The planner's question once ``subgoal`` is achieved; ``None`` if that is not known."""
-        found = self.tracker.imagine(query.percept, subgoal)
-        if found is None:
-            return None
-        candidates = self._candidates(found.percept)
-        recent = (*query.recent, (subgoal, Outcome.DONE))[-RECENT:]
-        return Future(
-            replace(query, percept=found.percept, candidates=candidates, recent=recent),
-            self.tracker.critic_state(found.percept, candidates),
-            found.steps + 1,
-        )
 
     def guard(self, actions: NDArray[np.integer]) -> tuple[NDArray, NDArray[np.bool_]]:
         """Actions as they may be taken, and which of the given ones were unsafe, ``(n,)`` each."""

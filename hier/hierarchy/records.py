@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hier.envs.domain import CriticState
 from hier.envs.subgoal import Outcome, Subgoal
 from hier.hierarchy.selection import Decision
 
 if TYPE_CHECKING:
     from hier.planners.language.prompts import Prompt  # which imports torch
+
+
+SHORTEST = 4  # steps that a subgoal is charged at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +27,9 @@ class SubgoalRecord:
         subgoal: what was pursued.
         candidates: what it was chosen from.
         decision: the choice, with the planner's opinion at the start.
-        critic_state: the state at the start as a critic sees it; ``None`` without a critic.
         prompt: what the planner was asked; ``None`` unless it learns from feedback.
         duration: τ, environment steps.
-        discount: γ^τ; 0 if the episode ended with it.
+        discount: γ^max(τ, 4), so that no subgoal is free; 0 if the episode ended with it.
         reward: R = Σ γ^i r_i over those steps, environment reward only.
         outcome: ``done``, ``failed``, ``timeout`` or ``episode end``.
         terminal: whether the episode ended with it.
@@ -38,7 +39,6 @@ class SubgoalRecord:
     subgoal: Subgoal
     candidates: Sequence[Subgoal]
     decision: Decision
-    critic_state: CriticState | None
     prompt: Prompt | None
     duration: int
     discount: float

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hier.envs.domain import CriticState
 from hier.envs.subgoal import Subgoal
 from hier.planners.protocol import Planner, PlannerQuery, PlannerReply, ask
+
+if TYPE_CHECKING:
+    from hier.guidance.critic import Features
 
 
 @dataclass(slots=True)
@@ -22,12 +24,14 @@ class Decision:
         choice: index of the subgoal to pursue.
         log_probs: the planner's distribution over the candidates, ``(n,)``.
         value: the planner's value of the state, NaN if it has none.
-        queries: questions put to the planner for this decision, imagined states included.
-        log_prob: of the choice, under the distribution it was first drawn from.
-        advantages: Q̂(s,g) - V(s) of every candidate, ``(n,)``; ``None`` without a critic.
+        queries: questions put to the planner for this decision.
+        log_prob: of the choice.
+        advantages: A(s,g) of every candidate, ``(n,)``; ``None`` without a critic that is ready.
         kl: KL(π ‖ p) of the distribution it was drawn from.
         proposals: the subgoals proposed in turn, each with its advantage.
-        guided: whether the critic took part in it.
+        features: what the critic saw, in training; ``None`` without a critic.
+        policy: ``(n,)`` log-probabilities with which each candidate was pursued; ``None`` without
+            a critic.
     """
 
     choice: int
@@ -38,59 +42,30 @@ class Decision:
     advantages: NDArray[np.float64] | None = None
     kl: float = 0.0
     proposals: list[tuple[Subgoal, float]] = field(default_factory=list)
-    guided: bool = False
+    features: Features | None = None
+    policy: NDArray[np.float64] | None = None
 
     @property
     def advantage(self) -> float:
-        """Q̂(s,g) - V(s) of the choice, NaN without a critic."""
+        """A(s,g) of the choice, NaN without a critic that is ready."""
         return float("nan") if self.advantages is None else float(self.advantages[self.choice])
-
-
-@dataclass(frozen=True, slots=True)
-class Future:
-    """The state in which a subgoal will probably have been achieved.
-
-    Attributes:
-        query: what the planner would be asked there.
-        critic_state: the state as a critic sees it.
-        duration: environment steps until then, τ.
-    """
-
-    query: PlannerQuery
-    critic_state: CriticState
-    duration: int
-
-
-Imagine = Callable[[PlannerQuery, Subgoal], Future | None]
 
 
 class SubgoalSelector(Protocol):
     """Decides among candidates, for all environments that need a plan at once."""
 
-    @property
-    def needs_critic_state(self) -> bool:
-        """Whether :meth:`decide` reads ``critic_states``."""
-
-    def guides(self) -> bool:
-        """Whether the episode that begins is guided; in the others the planner alone decides."""
+    def begin(self) -> Any:
+        """What it holds true throughout the episode that begins; handed to :meth:`decide`."""
 
     def decide(
-        self,
-        planner: Planner,
-        queries: Sequence[PlannerQuery],
-        critic_states: Sequence[CriticState],
-        imagine: Imagine | None = None,
-        guided: Sequence[bool] | None = None,
+        self, planner: Planner, queries: Sequence[PlannerQuery], opinions: Sequence[Any]
     ) -> list[Decision]:
         """Ask the planner and choose.
 
         Args:
             planner: proposes subgoals.
             queries: one per environment.
-            critic_states: each environment's state as a critic sees it; empty without a critic.
-            imagine: what a subgoal will lead to; nothing is looked ahead without it.
-            guided: what :meth:`guides` answered for each environment's episode; all are guided if
-                omitted.
+            opinions: what :meth:`begin` answered for each environment's episode.
 
         Raises:
             PlannerError: if the planner's answer cannot be used.
@@ -104,22 +79,14 @@ class PlannerSelector:
         seed: of the draws.
     """
 
-    needs_critic_state = False
-
     def __init__(self, seed: int = 0):
         self._rng = np.random.default_rng(seed)
 
-    def guides(self) -> bool:
-        """Never."""
-        return False
+    def begin(self) -> None:
+        """Nothing."""
 
     def decide(
-        self,
-        planner: Planner,
-        queries: Sequence[PlannerQuery],
-        critic_states: Sequence[CriticState],
-        imagine: Imagine | None = None,
-        guided: Sequence[bool] | None = None,
+        self, planner: Planner, queries: Sequence[PlannerQuery], opinions: Sequence[Any]
     ) -> list[Decision]:
         """See :class:`SubgoalSelector`."""
         return [draw_decision(reply, self._rng) for reply in ask(planner, queries)]

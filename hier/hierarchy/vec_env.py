@@ -17,7 +17,7 @@ from hier.controllers.rewards import RewardWeights, SubgoalStep, shaping_reward
 from hier.envs.errors import ConfigError, NotFiniteError
 from hier.envs.subgoal import Expert, Outcome, Subgoal
 from hier.hierarchy.lanes import Hierarchy
-from hier.hierarchy.records import SubgoalRecord
+from hier.hierarchy.records import SHORTEST, SubgoalRecord
 
 
 class _Account:
@@ -216,10 +216,9 @@ class HierarchicalVecEnv(VecEnvWrapper):
             subgoal=active.subgoal,
             candidates=active.candidates,
             decision=active.decision,
-            critic_state=active.critic_state,
             prompt=active.prompt,
             duration=active.duration,
-            discount=0.0 if terminal else self.upper_gamma**active.duration,
+            discount=0.0 if terminal else self.upper_gamma ** max(active.duration, SHORTEST),
             reward=account.subgoal_reward,
             outcome=outcome,
             terminal=terminal,

@@ -6,7 +6,6 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator
 
-from hier.config import CriticConfig
 from hier.config_base import Section, Settings
 from hier.envs.domain import Domain
 from hier.envs.registry import domain_of
@@ -76,7 +75,7 @@ class PretrainConfig(Settings):
         3e-3, gt=0, description="highest learning rate; it rises over 2 % of the steps, then falls"
     )
     gamma: float = Field(
-        CriticConfig().gamma, gt=0, le=1,
+        0.97, gt=0, le=1,
         description="discount per environment step of the returns that the value head learns",
     )  # fmt: skip
     task_shares: list[float] = Field(

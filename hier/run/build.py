@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -23,29 +24,17 @@ from hier.guidance.actions import Indifferent, action_names
 from hier.guidance.learning import SubgoalGuidance, build_selector
 from hier.hierarchy.lanes import Hierarchy, Safety
 from hier.hierarchy.vec_env import HierarchicalVecEnv, experts_of
-from hier.planners.protocol import Planner
+from hier.planners.protocol import KeepsStates, Planner
 from hier.planners.registry import build_planner
 from hier.run.folder import RunFolder
 from hier.run.levels import SeededEpisodes, given_seeds, shared_seeds
 
 
 def build_planner_of(config: HierConfig, seed: int | None = None) -> Planner | None:
-    """The configured planner; ``None`` for flat reinforcement learning.
-
-    Raises:
-        ConfigError: for a look-ahead under a privileged planner.
-    """
+    """The configured planner; ``None`` for flat reinforcement learning."""
     seed = config.seed if seed is None else seed
     given = {"seed": seed, "domain": config.domain}
-    planner = build_planner(config.planner.type, **{**given, **config.planner.arguments()})
-    guidance = config.effective_guidance
-    if planner is not None and planner.privileged and guidance.looks_ahead:
-        raise ConfigError(
-            f"guidance.lookahead is {guidance.lookahead}, but the planner {config.planner.type!r} "
-            "reads its answers off the simulator and cannot judge imagined states; set "
-            "guidance.lookahead=1 or choose planner.type=vlm, llm, endpoint or random"
-        )
-    return planner
+    return build_planner(config.planner.type, **{**given, **config.planner.arguments()})
 
 
 def build_hierarchy(
@@ -67,9 +56,11 @@ def build_hierarchy(
         seed: of the choice among candidates.
         experts: see :class:`hier.hierarchy.lanes.Hierarchy`.
         guidance: of the choice among subgoals; ``None`` leaves it to the planner.
-        training: let a tuned temperature follow, and keep what feedback learns from.
+        training: explore, and keep what critic and feedback learn from.
     """
     domain = config.domain
+    if guidance is not None and isinstance(planner, KeepsStates):
+        planner.keeps_states = True  # the critic reads them
     guides_actions = config.effective_guidance.actions != "none"
     return Hierarchy(
         n,
@@ -174,7 +165,7 @@ def build_env(
         value=config.effective_guidance.value_shaping if seeds is None else 0.0,
     )
     return HierarchicalVecEnv(
-        venv, hierarchy, rewards, config.controller.gamma, config.guidance.critic.gamma
+        venv, hierarchy, rewards, config.controller.gamma, math.exp(-1 / config.horizon)
     )
 
 

@@ -145,7 +145,7 @@ class RunFolder:
         Raises:
             ConfigError: if the file was damaged.
         """
-        return HierConfig.load(self.config_file)
+        return HierConfig.of_run(self.config_file)
 
     def checkpoint_files(self) -> list[Path]:
         """Checkpoints, oldest first."""

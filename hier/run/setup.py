@@ -98,12 +98,9 @@ class Setup:
         """
         settings, callbacks = self.config.guidance, list[BaseCallback]()
         if self.guidance is not None:
-            updates = settings.critic.updates
-            callbacks.append(GuidanceLearning(self.guidance, self.env, updates, every))
+            callbacks.append(GuidanceLearning(self.guidance, self.env, every))
         if self.distillation is not None:
-            annealing = AnnealGuidance(
-                settings.action_coef, settings.action_coef_end, settings.action_coef_steps
-            )
+            annealing = AnnealGuidance(settings.action_coef, 0.0, settings.action_coef_steps)
             callbacks += [self.distillation, annealing]
         return callbacks + ([self.feedback] if self.feedback is not None else [])
 

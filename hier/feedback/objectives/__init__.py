@@ -7,6 +7,7 @@ the environment says are never scored, so no gradient reaches their tokens as ta
 ===============  ====================================================  =================
 name             what it does                                          paper
 ===============  ====================================================  =================
+``improve``      learns the choice of guidance, over all candidates    arXiv 1806.06920, 2402.16181
 ``awr``          imitates what turned out well, the more the better    arXiv 1910.00177, 2405.14314
 ``archer``       policy gradient with an off-policy critic's advantage arXiv 2402.19446
 ``grpo``         clipped ratio, advantages relative to a group         arXiv 2402.03300
@@ -22,12 +23,14 @@ from hier.feedback.objectives.archer import Archer
 from hier.feedback.objectives.awr import AWR
 from hier.feedback.objectives.base import LessonBatch, Objective, kl_to_reference
 from hier.feedback.objectives.grpo import GRPO
+from hier.feedback.objectives.improve import Improve
 from hier.feedback.objectives.inverse_rl import InverseRL
 from hier.feedback.objectives.step_dpo import StepDPO
 
 __all__ = ["OBJECTIVES", "LessonBatch", "Objective", "kl_to_reference", "objective_class"]
 
 OBJECTIVES: dict[str, type[Objective]] = {
+    "improve": Improve,
     "awr": AWR,
     "archer": Archer,
     "grpo": GRPO,

@@ -17,7 +17,8 @@ class GRPO(Objective):
     ``Â = (G - mean G) / std G`` (arXiv 2402.03300, eq. 3; Agent-R1, 2511.14460).
 
     G is the discounted return of the whole episode, and a group are episodes of one level
-    (``LessonBatch.gain`` is Â). A group of one, or one with equal returns, has no gradient. The
+    (``LessonBatch.gain`` is Â). Where Â > 0 and ρ < 1 the loss is ``-Â log p(g|s)`` instead (TOPR,
+    arXiv 2503.14286). A group of one, or one with equal returns, has no gradient. The
     ratio is that of whole answers. No critic is needed.
 
     Attributes:
@@ -29,9 +30,12 @@ class GRPO(Objective):
 
     def loss(self, lessons: LessonBatch) -> Tensor:
         """See the class."""
-        ratio = (lessons.of(lessons.choice) - lessons.behavior).exp()
+        log_p = lessons.of(lessons.choice)
+        ratio = (log_p - lessons.behavior).exp()
         held = ratio.clamp(1 - self.clip, 1 + self.clip)
-        return -torch.minimum(ratio * lessons.gain, held * lessons.gain).mean()
+        clipped = torch.minimum(ratio * lessons.gain, held * lessons.gain)
+        # What guidance chose against the planner has a ratio near 0, and so no gradient.
+        return -torch.where((lessons.gain > 0) & (ratio < 1), lessons.gain * log_p, clipped).mean()
 
 
 def relative(outcome: Tensor, group: Tensor) -> Tensor:

@@ -115,9 +115,8 @@ class TestFeedback:
                 "env.id=BabyAI-GoToObj-v0", "env.n_envs=8", "env.max_steps=40",
                 "controller.options.n_steps=32", "total_timesteps=1024", "eval.episodes=2",
                 "eval.every=0", "eval.videos=0", "torch_threads=1", "subgoal.max_duration=8",
-                "feedback.objective=awr", "feedback.every=256", "feedback.warmup=20",
-                "feedback.updates=2", "feedback.max_share=1", "guidance.critic.batch_size=16",
-                "guidance.critic.warmup=0",
+                "feedback.objective=grpo", "feedback.every=256", "feedback.warmup=20",
+                "feedback.updates=2", "feedback.max_share=1",
             ],
         )  # fmt: skip
         job = (config, "awr", tmp_path / "run", True)

@@ -11,6 +11,7 @@ from hier.feedback.objectives import (
     GRPO,
     OBJECTIVES,
     Archer,
+    Improve,
     InverseRL,
     LessonBatch,
     StepDPO,
@@ -128,6 +129,32 @@ class TestGRPO:
         batch = lessons(logits, [0, 1], gain=gain, behavior=before)
         assert gradient(GRPO(clip=0.2).loss(batch), logits).abs().max() == 0
 
+    def test_what_succeeded_against_the_planner_is_learned(self):
+        """Guidance chose it; the ratio is near 0 and would leave no gradient."""
+        logits = torch.tensor([6.0, 0.0, -1.0], dtype=torch.float64, requires_grad=True)
+        gain, chosen = torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
+        batch = lessons(logits, [1], gain=gain, behavior=chosen)
+        expected = gradient(-logits.log_softmax(0)[1], logits)
+        assert gradient(GRPO().loss(batch), logits).tolist() == pytest.approx(expected.tolist())
+
+
+class TestImprove:
+    def test_its_optimum_is_the_choice_of_guidance(self):
+        """A planner that is sure and wrong comes back, and no sampling is needed."""
+        logits = torch.tensor([7.0, 0.0, -1.0], dtype=torch.float64)
+        values = torch.tensor([[0.0, 1.0, 0.0]], dtype=torch.float64)
+        first = logits.clone().requires_grad_()
+        found = gradient(Improve(beta=0.2).loss(lessons(first, [0], values=values)), first)
+        p, doubt = logits.softmax(0), Improve().doubt
+        prior = ((1 - doubt) * p + doubt / 3).log()
+        target = (prior + values[0] / 0.2).softmax(0)
+        assert found.tolist() == pytest.approx((p - target).tolist(), abs=1e-7)
+        assert found[1] < -0.4
+
+    def test_without_a_critic_it_learns_nothing(self):
+        logits = LOGITS.clone().requires_grad_()
+        assert gradient(Improve().loss(lessons(logits, [0])), logits).abs().max() == 0
+
 
 class TestStepDPO:
     @pytest.mark.parametrize("sign", [1.0, -1.0])
@@ -136,7 +163,7 @@ class TestStepDPO:
         logits = LOGITS.clone().requires_grad_()
         batch = lessons(
             logits, [0], rival=torch.tensor([2]),
-            margin=torch.tensor([0.3 * sign], dtype=torch.float64),
+            margin=torch.tensor([30.0 * sign], dtype=torch.float64),
         )  # fmt: skip
         found = gradient(StepDPO(beta=0.8).loss(batch), logits)
         log_p = logits.log_softmax(0)
@@ -146,7 +173,7 @@ class TestStepDPO:
     @pytest.mark.slow
     def test_preferences_of_a_bandit_are_met_at_their_odds(self):
         """g⁺ wins w of n comparisons: β [Δ - Δ_ref] = log odds (Bradley and Terry)."""
-        margin = torch.tensor([1.0, 1.0, 1.0, -1.0], dtype=torch.float64)
+        margin = torch.tensor([9.0, 9.0, 9.0, -9.0], dtype=torch.float64)
         beta, logits = 0.5, LOGITS[:2]
         found = descend(
             lambda x: StepDPO(beta).loss(

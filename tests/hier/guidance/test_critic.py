@@ -1,152 +1,162 @@
-"""The critic of subgoals on processes whose values are known."""
+"""The critic: what it learns, how sure it is, and what it says of itself."""
+
+import math
 
 import numpy as np
 import pytest
-import torch
 
 from hier.envs.errors import NotFiniteError
-from hier.guidance.critic import MAX_CANDIDATES, SubgoalCritic, Transition
-from hier.guidance.soft_choice import soft_value
-from hier.perception.gridworld.tracker import CriticState
+from hier.guidance import critic as module
+from hier.guidance.critic import Step, SubgoalCritic, centered
 
-GAMMA = 0.9
-K = 6  # width of a candidate's vector
+K, N = 6, 4
 
 
-def state(number, n=2):
-    """A state told by the map, with ``n`` candidates told by their vectors."""
-    map_ = np.full((15, 15), number, np.uint8)
-    return CriticState(map_, np.array([1, 2, 0]), np.eye(K, dtype=np.float32)[:n])
+def world(episodes, *, seed=0, worth=0.3, noise=0.2, confounded=False, behavior=None):
+    """One choice an episode among four candidates; the first feature is what they are worth.
+
+    Where it is confounded, states in which candidates have a large feature are good states.
+    """
+    rng = np.random.default_rng(seed)
+    played = []
+    for _ in range(episodes):
+        candidates = rng.normal(size=(N, K)).astype(np.float32)
+        goodness = 0.5 * rng.normal()
+        if confounded:
+            candidates[0, 0] += 4 * goodness
+        state = np.array([1.0], np.float32)  # V cannot see the state's goodness
+        mu = np.full(N, -math.log(N)) if behavior is None else np.log(behavior)
+        choice = int(rng.choice(N, p=np.exp(mu)))
+        x = centered(candidates, mu)
+        reward = goodness + worth * x[choice, 0] + noise * rng.normal()
+        played.append((candidates, mu, choice, x, state, reward))
+    return played
 
 
-def critic(**options):
-    defaults = {"learning_rate": 3e-3, "polyak": 0.1, "warmup": 1, "batch_size": 16}
-    return SubgoalCritic(8, 4, K, **{**defaults, **options})
+def taught(played, critic=None):
+    critic = critic or SubgoalCritic()
+    for k, (candidates, mu, choice, x, state, reward) in enumerate(played):
+        stated = critic.advantages(candidates, mu).mean[choice] if critic.ready else math.nan
+        critic.add([Step(x[choice].astype(np.float32), state, reward, 0.0, stated)], half=k % 2)
+        if k % 20 == 19:
+            critic.fit()
+    return critic
 
 
-def learn(critic, transitions, updates, kl_coef):
-    for _ in range(20):
-        for transition in transitions:
-            critic.add(transition)
-    critic.learn(updates, kl_coef)
+def test_advantages_are_found_with_their_errors():
+    critic = taught(world(3000))
+    fresh = world(300, seed=1)
+    errors, stated = [], []
+    for candidates, mu, *_ in fresh:
+        found = critic.advantages(candidates, mu)
+        assert found.mean.mean() == pytest.approx(0, abs=1e-9)  # uniform μ
+        truth = 0.3 * centered(candidates, mu)[:, 0]
+        errors += (found.mean - truth).tolist()
+        stated += found.error.tolist()
+    # The prior pulls toward 0 by RIDGE / (n + RIDGE); the rest is within what is stated.
+    assert np.std(errors) < 2.5 * np.mean(stated) < 0.1
 
 
-@pytest.mark.slow
-class TestValues:
-    def test_a_two_state_process(self):
-        """In 0, a earns 1 and stays for two steps, b moves to 1; from 1, a ends with 3."""
-        log_p = np.log([0.7, 0.3]).astype(np.float32)
-        transitions = [
-            Transition(state(0), 0, 1.0, GAMMA**2, state(0), log_p),
-            Transition(state(0), 1, 0.0, GAMMA**3, state(1), log_p),
-            Transition(state(1), 0, 3.0, 0.0),
-            Transition(state(1), 1, 0.0, 0.0),
-        ]
-        kl_coef = 0.5
-        v1 = soft_value(log_p, np.array([3.0, 0.0]), kl_coef)
-        v0 = 0.0
-        for _ in range(500):
-            q0 = np.array([1 + GAMMA**2 * v0, GAMMA**3 * v1])
-            v0 = soft_value(log_p, q0, kl_coef)
-        found = critic(batch_size=24)
-        learn(found, transitions, 600, kl_coef)
-        here, there = found.values([state(0), state(1)])
-        assert here == pytest.approx(q0, abs=0.12)
-        assert there == pytest.approx([3, 0], abs=0.12)
-
-    def test_a_chain_discounts_by_duration(self):
-        """States 0 to 4, one subgoal each of tau = 1 ... 5 steps, reward 1 at the end."""
-        certain = np.zeros(1, np.float32)
-        transitions = [
-            Transition(state(i, 1), 0, 0.0, GAMMA ** (i + 1), state(i + 1, 1), certain)
-            for i in range(4)
-        ]
-        transitions.append(Transition(state(4, 1), 0, 1.0, 0.0))
-        expected = [GAMMA ** sum(i + 1 for i in range(start, 4)) for start in range(5)]
-        found = critic(batch_size=24)
-        learn(found, transitions, 800, 1.0)
-        values = [q[0] for q in found.values([state(i, 1) for i in range(5)])]
-        assert values == pytest.approx(expected, abs=0.08)
-
-    @pytest.mark.parametrize(("share", "expected"), [(0.0, 0.9 * 0.5), (0.5, 0.45), (1.0, 0.0)])
-    def test_the_return_that_followed_takes_its_share_of_the_target(self, share, expected):
-        """From 0 to 1 without reward; 1 is worth 0.5, but those episodes earned nothing there."""
-        found = critic(monte_carlo=share)
-        certain = np.zeros(1, np.float32)
-        for _ in range(20):
-            number = found.add(Transition(state(0, 1), 0, 0.0, GAMMA, state(1, 1), certain))
-            found.add(Transition(state(1, 1), 0, 0.5, 0.0))
-            if share != 0.5:
-                found.note_return(number, 0.0)  # else unknown, and of no consequence
-        found.learn(400, 1.0)
-        assert found.values([state(0, 1)])[0] == pytest.approx([expected], abs=0.05)
-
-    def test_a_return_of_what_was_overwritten_is_dropped(self):
-        found = critic(capacity=3)
-        for k in range(5):
-            assert found.add(Transition(state(k), 0, 0.0, 0.0)) == k
-        found.note_return(1, 7.0)
-        found.note_return(4, 8.0)
-        followed = found.buffer.sample(200, np.random.default_rng(0))["followed"]
-        assert set(followed[~followed.isnan()].tolist()) == {8.0}
-
-    def test_a_terminal_state_is_worth_its_reward(self):
-        found = critic()
-        learn(found, [Transition(state(0), 1, 0.5, 0.0)], 200, 0.0)
-        assert found.values([state(0)])[0][1] == pytest.approx(0.5, abs=0.03)
+@pytest.mark.parametrize("behavior", [None, [0.7, 0.1, 0.1, 0.1]])
+def test_good_states_are_not_mistaken_for_good_choices(behavior):
+    """The features are correlated with how good a state is, which V cannot see."""
+    critic = taught(world(3000, worth=0.0, confounded=True, behavior=behavior))
+    candidates = np.zeros((N, K), np.float32)
+    candidates[0, 0] = 1.0
+    found = critic.advantages(candidates, np.full(N, -math.log(N)))
+    assert abs(found.mean[0]) < 4 * found.error[0]
 
 
-class TestBehavior:
-    def test_it_has_no_say_without_data(self):
-        found = critic(warmup=10)
-        assert not found.ready and found.learn(5, 1.0) == {}
-        for _ in range(16):
-            found.add(Transition(state(0), 0, 1.0, 0.0))
-        assert not found.ready  # it has data but has learned nothing
-        found.learn(1, 1.0)
-        assert found.ready
-
-    def test_states_are_valued_alike_alone_and_together(self):
-        found = critic()
-        together = found.values([state(1, 2), state(2, 5), state(3, 1)])
-        alone = [found.values([state(i, n)])[0] for i, n in ((1, 2), (2, 5), (3, 1))]
-        for one, other in zip(together, alone, strict=True):
-            assert one == pytest.approx(other, abs=1e-5)
-
-    def test_optimism_orders_the_estimates(self):
-        low, middle, high = (critic(optimism=o).values([state(0)])[0] for o in (-1, 0, 1))
-        assert (low <= middle).all() and (middle <= high).all() and (low < high).any()
-
-    def test_it_goes_on_from_its_state(self, tmp_path):
-        first = critic()
-        learn(first, [Transition(state(0), 0, 1.0, 0.0)], 50, 1.0)
-        torch.save(first.state_dict(), tmp_path / "critic.pt")
-        other = critic(seed=3)
-        other.load_state_dict(torch.load(tmp_path / "critic.pt", weights_only=True))
-        assert other.values([state(0)])[0].tolist() == first.values([state(0)])[0].tolist()
-        assert other.steps == first.steps and other.ready
-
-    def test_old_transitions_make_room_and_many_candidates_are_cut(self):
-        found = critic(capacity=100)
-        many = MAX_CANDIDATES + 8
-        vectors = np.zeros((many, K), np.float32)
-        after = CriticState(np.zeros((15, 15), np.uint8), np.array([1, 2, 0]), vectors)
-        log_p = np.full(many, -np.log(many), np.float32)
-        for i in range(250):
-            found.add(Transition(state(0), 0, float(i), 0.5, after, log_p))
-        assert len(found.buffer) == 100 and found.steps == 250
-        batch = found.buffer.sample(500, np.random.default_rng(0))
-        assert batch["reward"].min() == 150 and batch["reward"].max() == 249
-        assert batch["log_probs"].shape == (500, MAX_CANDIDATES)
-        assert np.isfinite(found.learn(3, 0.1)["loss"])
+def test_without_data_it_has_no_opinion():
+    critic = SubgoalCritic()
+    found = critic.advantages(np.ones((N, K), np.float32), np.full(N, -math.log(N)))
+    assert not critic.ready and not found.mean.any() and math.isnan(critic.value(np.ones(1)))
+    assert critic.fit() == {} and critic.say == 0
 
 
-def test_a_return_that_is_not_finite_stops_before_the_weights_change():
-    found = critic(warmup=0)
-    for _ in range(16):
-        found.add(Transition(state(0), 0, float("nan"), 0.0))
-    before = [weight.clone() for weight in found.twins.parameters()]
-    with pytest.raises(NotFiniteError, match="critic's loss is nan"):
-        found.learn(4, 0.1)
-    for weight, kept in zip(found.twins.parameters(), before, strict=True):
-        assert torch.equal(weight, kept)
+def test_while_nothing_was_earned_it_has_no_opinion():
+    critic = SubgoalCritic()
+    for _, _, choice, x, state, _ in world(100):
+        critic.add([Step(x[choice].astype(np.float32), state, 0.0, 0.0, math.nan)])
+    assert critic.fit() == {} and not critic.ready
+    assert not critic.draw(np.random.default_rng(0)).any()
+
+
+def test_it_has_a_say_once_its_advantages_have_come_true():
+    assert taught(world(1500)).say > 0.5
+    assert taught(world(1500, worth=0.0)).say < 0.5
+
+
+def test_it_has_none_when_they_do_not():
+    flipped = SubgoalCritic()
+    for k, (_, _, choice, x, state, reward) in enumerate(world(600)):
+        wrong = -0.3 * x[choice, 0]
+        flipped.add([Step(x[choice].astype(np.float32), state, reward, 0.0, wrong)], half=k % 2)
+    flipped.fit()
+    assert flipped.slope == pytest.approx(-1, abs=0.3) and flipped.say == 0
+
+
+def test_draws_have_the_posteriors_mean_and_error():
+    critic = taught(world(400))
+    rng, candidates = np.random.default_rng(0), world(1, seed=5)[0][0]
+    mu = np.full(N, -math.log(N))
+    drawn = np.stack([centered(candidates, mu) @ critic.draw(rng) for _ in range(4000)])
+    found = critic.advantages(candidates, mu)
+    assert drawn.mean(axis=0) == pytest.approx(found.mean, abs=4 * found.error.max() / 60)
+    assert drawn.std(axis=0) == pytest.approx(found.error, rel=0.06)
+
+
+def test_the_halves_know_different_episodes():
+    critic, mu = taught(world(400)), np.full(N, -math.log(N))
+    candidates = world(1, seed=5)[0][0]
+    one, other = (critic.advantages(candidates, mu, half=h).mean for h in (0, 1))
+    assert not np.allclose(one, other)
+
+
+def test_targets_are_generalized_advantages(monkeypatch):
+    """V = mean return here, since the state says nothing."""
+    critic = SubgoalCritic()
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        critic.add(
+            [
+                Step(rng.normal(size=K).astype(np.float32), np.ones(1, np.float32), 0.0, 0.9, 0.0),
+                Step(
+                    rng.normal(size=K).astype(np.float32),
+                    np.ones(1, np.float32),
+                    float(rng.random()),
+                    0.0,
+                    0.0,
+                ),
+            ]
+        )
+    critic.fit()
+    episode = critic._kept[0]
+    v = critic.value(np.ones(1, np.float32))
+    last = episode[1].reward - v
+    first = 0.9 * v - v + 0.9 * module.GAE * last
+    assert critic._targets(episode) == pytest.approx([first, last])
+
+
+def test_the_oldest_are_forgotten(monkeypatch):
+    monkeypatch.setattr(module, "WINDOW", 100)
+    critic = taught(world(500))
+    assert len(critic._kept) == len(critic._half) == critic._closed == 100
+
+
+def test_it_goes_on_with_what_it_learned_from():
+    critic, later = taught(world(300)), SubgoalCritic()
+    later.load_state_dict(critic.state_dict())
+    candidates, mu = world(1, seed=5)[0][0], np.full(N, -math.log(N))
+    for half in (None, 0, 1):
+        one, two = (c.advantages(candidates, mu, half) for c in (critic, later))
+        assert one.mean == pytest.approx(two.mean, abs=1e-6)
+    assert later.slope == pytest.approx(critic.slope, abs=1e-6)
+    assert later.episodes == 300
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_numbers_that_are_not_finite_are_refused(bad):
+    step = Step(np.ones(K, np.float32), np.ones(1, np.float32), bad, 0.0, math.nan)
+    with pytest.raises(NotFiniteError, match="not finite"):
+        SubgoalCritic().add([step])

@@ -8,9 +8,6 @@ import numpy as np
 import pytest
 
 from hier.guidance.soft_choice import (
-    GuidanceBandit,
-    PriorSmoothing,
-    Temperature,
     divergence,
     smoothed_prior,
     soft_choice,
@@ -113,66 +110,3 @@ def test_doubt_lets_a_sure_planner_be_overruled():
     assert np.exp(smoothed_prior(log_p, 0.1)) == pytest.approx([0.925, 0.025, 0.025, 0.025])
     assert smoothed_prior(log_p, 0.0) == pytest.approx(log_p)
     assert np.exp(smoothed_prior(log_p, 1.0)) == pytest.approx([0.25] * 4)
-
-
-class TestTemperature:
-    def test_annealing_is_geometric_and_ends(self):
-        temperature = Temperature("annealed", 1.0, end=0.01, steps=100)
-        found = []
-        for steps in (0, 50, 100, 500):
-            temperature.anneal(steps)
-            found.append(temperature.value)
-        assert found == pytest.approx([1, 0.1, 0.01, 0.01])
-
-    def test_tuning_reaches_its_divergence(self):
-        log_p, q = np.log([0.5, 0.3, 0.2]), np.array([0.0, 0.5, 1.0])
-        temperature = Temperature("tuned", 10.0, target_kl=0.3, rate=0.05)
-        for _ in range(2000):
-            temperature.update(divergence(soft_choice(log_p, q, temperature.value), log_p))
-        kl = divergence(soft_choice(log_p, q, temperature.value), log_p)
-        assert kl == pytest.approx(0.3, abs=0.01)
-
-    def test_a_fixed_one_stays(self):
-        temperature = Temperature("fixed", 0.2)
-        temperature.anneal(10**6)
-        temperature.update(5.0)
-        assert temperature.value == 0.2
-
-
-def test_doubt_falls_as_plans_succeed():
-    doubt = PriorSmoothing(0.2, again=0.8)
-    assert (doubt.share(), doubt.share(again=True)) == (0.2, 0.8)
-    for _ in range(400):
-        doubt.update(True)
-    assert doubt.share() < 1e-3 and doubt.share(again=True) < 1e-3
-    for _ in range(400):
-        doubt.update(False)
-    assert doubt.share() == pytest.approx(0.2, abs=1e-3)
-    assert PriorSmoothing(0.3, again=0.1).share(again=True) == 0.3
-
-
-class TestTrust:
-    @pytest.mark.parametrize(("obeyed", "guided"), [(0.8, 0.4), (0.3, 0.7)])
-    def test_the_way_that_succeeds_more_is_taken_more(self, obeyed, guided):
-        trust, rng, taken = GuidanceBandit(seed=0), np.random.default_rng(1), []
-        for _ in range(2000):
-            arm = trust.draw()
-            trust.update(arm, rng.random() < (guided if arm else obeyed))
-            taken.append(arm)
-        share = np.mean(taken[200:])
-        assert share > 0.8 if guided > obeyed else share < 0.2
-        assert trust.best() == (guided > obeyed)
-
-    def test_what_was_once_worse_is_tried_again(self):
-        trust, rng = GuidanceBandit(seed=0), np.random.default_rng(1)
-        for _ in range(300):
-            arm = trust.draw()
-            trust.update(arm, not arm and rng.random() < 0.6)
-        assert not trust.best()
-        for _ in range(600):  # the critic has learned
-            arm = trust.draw()
-            trust.update(arm, rng.random() < (1.0 if arm else 0.6))
-        assert trust.best()
-
-    def test_without_any_episode_guidance_has_its_say(self):
-        assert GuidanceBandit().best() and GuidanceBandit().rates() == (0.5, 0.5)
