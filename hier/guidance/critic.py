@@ -29,6 +29,7 @@ GAE = 0.9
 RIDGE, STATE_RIDGE = 300.0, 30.0  # precision of the prior, in observations of features of scale 1
 WINDOW = 5000  # closed subgoals that it learns from: planner and controller change
 FIRST_EPISODES = 20  # before it has an opinion
+SIGNIFICANT = 2.0  # standard errors of the slope
 
 
 class Features(NamedTuple):
@@ -103,11 +104,12 @@ class SubgoalCritic:
 
     @property
     def say(self) -> float:
-        """How much of its advantages is certain, in [0, 1]: the slope less its standard error.
+        """1 once its stated advantages have come true, 0 before: whether to act on them.
 
-        It is 0 for a critic whose stated advantages have not yet come true.
+        That is when the slope is positive by :data:`SIGNIFICANT` standard errors. The slope also
+        judges the younger critics of the window, so that it is no measure of how far to shrink.
         """
-        return float(np.clip(self.slope - self.slope_error, 0.0, 1.0))
+        return float(self.slope > SIGNIFICANT * self.slope_error)
 
     def value(self, state: NDArray[np.float32]) -> float:
         """V(s) in environment reward; NaN before it is ready."""

@@ -26,8 +26,8 @@ class GuidedSelector:
 
     A subgoal is drawn from ``π ∝ p exp(A / λ)``, λ in standard deviations of the return. Training's
     A is drawn from the critic's posterior at the beginning of each episode (Thompson sampling), so
-    that exploration goes where the planner may be wrong. In evaluation it is the posterior's mean
-    times the critic's say: the planner is overruled by no more than has proved true.
+    that exploration goes where the planner may be wrong. In evaluation it is the posterior's
+    mean, and the planner is obeyed unless the critic's past advantages have come true.
 
     If the advantage of the subgoal drawn is negative by a standard error, the planner is asked anew
     without it; after the last round the best seen is taken (ReAd). Before the critic is ready

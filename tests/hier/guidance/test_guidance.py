@@ -191,7 +191,9 @@ GUIDED = [
 @pytest.fixture(scope="module")
 def guided(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "guided"
-    return train(HierConfig.load("demo", [*SMALL, *GUIDED]), folder=folder, progress=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hier.guidance.selector.REJECTED", 0.0)  # so that some are questioned
+        return train(HierConfig.load("demo", [*SMALL, *GUIDED]), folder=folder, progress=False)
 
 
 @pytest.mark.slow
