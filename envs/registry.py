@@ -141,6 +141,7 @@ def max_steps_of(env_id: str) -> int | None:
     """
     env = make_env(env_id)
     try:
-        return env.get_wrapper_attr("max_steps") if env.has_wrapper_attr("max_steps") else None
+        env.reset(seed=0)  # BabyAI decides with the mission
+        return int(env.get_wrapper_attr("max_steps")) if env.has_wrapper_attr("max_steps") else None
     finally:
         env.close()

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hier.config import HierConfig
 from hier.envs.files import atomic_write
-from hier.envs.registry import make_env
+from hier.envs.registry import max_steps_of
 from hier.run.folder import RunFolder, commit
 
 if TYPE_CHECKING:
@@ -105,17 +105,10 @@ def training_curve(run: RunFolder) -> list[list[float]]:
     could have ended in every environment only short ones, successes, have; that is left out.
     """
     config = run.config()
-    limits = (_limit(level, config.env.max_steps) for level in config.env.ids)
+    limits = (config.env.max_steps or max_steps_of(level) or 0 for level in config.env.ids)
     first = config.env.n_envs * max(limits)
     points = read_scalar(run, "rollout/success_rate")
     return [[step, round(value, 3)] for step, value in points if step >= first]
-
-
-def _limit(level: str, max_steps: int | None) -> int:
-    """Steps after which an episode of a level ends; 0 where it does not say."""
-    env = make_env(level, max_steps=max_steps)
-    env.reset(seed=0)  # BabyAI decides with the mission
-    return int(env.get_wrapper_attr("max_steps")) if env.has_wrapper_attr("max_steps") else 0
 
 
 def read_scalar(run: RunFolder, name: str) -> list[tuple[int, float]]:
