@@ -23,7 +23,6 @@ from hier.envs.variations import Variations
 
 # The distance to a place to which no way is known. Compiled code has it built in: do not change it.
 FAR = 1 << 20
-CRITIC_VIEW = 15  # cells a side of the map in a :class:`CriticState`
 
 Observation = dict[str, NDArray]
 
@@ -47,20 +46,6 @@ class Grounding(Protocol):
     @property
     def found(self) -> NDArray[np.int64]:
         """``(n,)`` number of targets. A subgoal without one has failed."""
-
-
-class CriticState(NamedTuple):
-    """The input of a critic of subgoals at one moment.
-
-    Attributes:
-        map: ``(15, 15)`` uint8 codes of the cells around the agent (:data:`CRITIC_VIEW`).
-        mission: ``(m,)`` int64 word ids; 0 is padding. ``m`` is the same in the whole domain.
-        subgoals: ``(n, k)`` float32 features of the ``n`` candidates.
-    """
-
-    map: NDArray[np.uint8]
-    mission: NDArray[np.int64]
-    subgoals: NDArray[np.float32]
 
 
 class Imagined(NamedTuple):
@@ -143,14 +128,6 @@ class Tracker(Protocol):
         Args:
             actions: ``(n, ...)``, one for each environment.
             kinds: the hazards to avoid, out of :attr:`Domain.hazards`.
-        """
-
-    def critic_state(self, percept: Any, subgoals: Sequence[Subgoal]) -> CriticState:
-        """A critic's input, in new arrays.
-
-        Args:
-            percept: of any environment of the domain, or imagined.
-            subgoals: the candidates, at least one.
         """
 
     def imagine(self, percept: Any, subgoal: Subgoal) -> Imagined | None:
@@ -347,18 +324,6 @@ class Domain(ABC):
         """An action for random play in ``env``, drawn with ``rng``."""
         env.action_space.seed(int(rng.integers(2**31)))
         return env.action_space.sample()
-
-    def critic_state_sizes(self) -> tuple[int, int, int]:
-        """Sizes of a :class:`CriticState`: number of cell codes, of mission words, of features.
-
-        Raises:
-            ConfigError: where there is no critic state.
-        """
-        raise self._without(
-            "critic state for a critic",
-            "set guidance.soft_choice=none guidance.requery_rounds=0, and feedback.objective=none "
-            "or grpo",
-        )
 
     def scripted_controller(self) -> ScriptedController:
         """A scripted controller for demonstrations.

@@ -398,7 +398,7 @@ class HierConfig(Settings):
         return self.eval.deterministic or self.controller.algorithm == "dqn"
 
 
-_RETIRED = {  # keys that runs before 0.2 wrote
+_RETIRED = {  # keys that older runs wrote
     "guidance": (
         *("kl_coef_end", "kl_coef_steps", "target_kl", "doubt", "doubt_again", "trust"),
         *("advantage_threshold", "lookahead", "action_coef_end", "critic"),

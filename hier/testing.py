@@ -19,7 +19,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from hier.envs.domain import CRITIC_VIEW, Domain, Imagined, Observation, Scene, Tracker, batched
+from hier.envs.domain import Domain, Imagined, Observation, Scene, Tracker, batched
 from hier.envs.errors import ConfigError, UserError
 from hier.envs.registry import domain_of, make_env
 from hier.envs.subgoal import Outcome, Subgoal, SubgoalSpace, SubgoalSyntaxError
@@ -352,18 +352,6 @@ def _check_controller_side(level: _Level, seed: int) -> None:
         unsafe.shape == (1,) and unsafe.dtype == np.bool_,
         "tracker.unsafe_actions() must be (n,) bool, one per action",
     )
-    with suppress(ConfigError):  # a domain may have no critic state
-        codes, words, numbers = domain.critic_state_sizes()
-        state = tracker.critic_state(percept, candidates)
-        require(
-            state.map.shape == (CRITIC_VIEW, CRITIC_VIEW) and state.map.max() < codes,
-            f"critic_state().map must be {CRITIC_VIEW} x {CRITIC_VIEW} codes below {codes}",
-        )
-        require(state.mission.max() < words, f"critic_state().mission must be ids below {words}")
-        require(
-            state.subgoals.shape == (len(candidates), numbers),
-            f"critic_state().subgoals must be {(len(candidates), numbers)}",
-        )
 
 
 def _check_pictures(level: _Level, percepts: Sequence[Any], seed: int) -> None:

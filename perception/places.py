@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hier.envs.domain import FAR, CriticState
-from hier.envs.missions import MissionCodec
-from hier.envs.subgoal import Subgoal, SubgoalSpace
+from hier.envs.domain import FAR
+from hier.envs.subgoal import Subgoal
 
 
 class PlaceGrounding(NamedTuple):
@@ -33,24 +32,16 @@ class PlaceTracker(ABC):
 
     It makes a percept at the first call of :meth:`percept` and keeps it until :meth:`_changed`.
 
-    Attributes:
-        mission_codec: of the domain's missions.
-
     Args:
         n: number of environments.
-        space: the domain's subgoals.
         numbers: how many describe a place, ``k`` of :class:`PlaceGrounding`.
     """
 
-    mission_codec: ClassVar[MissionCodec]
-
-    def __init__(self, n: int, space: SubgoalSpace, numbers: int):
+    def __init__(self, n: int, numbers: int):
         self._subgoals: list[Subgoal | None] = [None] * n
-        self._numbers = numbers
         self.grounding = PlaceGrounding(
             np.zeros((n, numbers), np.float32), np.full(n, float(FAR)), np.zeros(n, np.int64)
         )
-        self._encode = space.encode
         self._percepts: list[Any] = [None] * n
 
     def percept(self, i: int) -> Any:
@@ -92,22 +83,6 @@ class PlaceTracker(ABC):
     def unsafe_actions(self, actions: NDArray[Any], kinds: Sequence[str]) -> NDArray[np.bool_]:
         """``(n,)`` false, because nothing in these domains does harm."""
         return np.zeros(len(actions), np.bool_)
-
-    @abstractmethod
-    def _critic_map(self, percept: Any) -> NDArray[np.uint8]:
-        """The map of a :class:`.CriticState`."""
-
-    def critic_state(self, percept: Any, subgoals: Sequence[Subgoal]) -> CriticState:
-        """How ``subgoals`` look from a percept; the features are encodings and places."""
-        mission = self.mission_codec.encode(percept.mission)
-        return CriticState(self._critic_map(percept), mission, self._described(percept, subgoals))
-
-    def _described(self, percept: Any, subgoals: Sequence[Subgoal]) -> NDArray[np.float32]:
-        """A critic's features: each subgoal's encoding and its place, zeros if that is unknown."""
-        found = [self._place(percept, g) for g in subgoals]
-        places = [np.zeros(self._numbers, np.float32) if f is None else f[0] for f in found]
-        pairs = zip(map(self._encode, subgoals), places, strict=True)
-        return np.stack([np.concatenate(pair) for pair in pairs])
 
 
 def around(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from hier.bench.figures import check_levels, short_name
+from hier.config import HierConfig
 from hier.planners.protocol import Planner, PlannerQuery, PlannerReply
 from hier.run.sweep import Row, side_by_side
 
@@ -59,7 +60,7 @@ def play_level(job: tuple[str, int, bool]) -> list[Row]:
     """All rows of one level and seed."""
     import torch
 
-    from hier.guidance.critic import SubgoalCritic
+    from hier.guidance.critic import SubgoalCritic, half_of
     from hier.guidance.features import FeatureReader
     from hier.guidance.selector import GuidedSelector
     from hier.hierarchy.selection import PlannerSelector
@@ -71,7 +72,8 @@ def play_level(job: tuple[str, int, bool]) -> list[Row]:
     player = Player(level)
     planner = VLMPlanner(device="cpu", domain=player.domain)
     planner.keeps_states = True
-    horizon = float(player.env.get_wrapper_attr("max_steps"))
+    horizon = HierConfig().override(f"env.id={level}").horizon
+    gamma = math.exp(-1 / horizon)
     found, reader = SubgoalCritic(), FeatureReader(player.domain, horizon)
     learning = GuidedSelector(found, reader, seed=seed, training=True)
     variants = {
@@ -95,8 +97,8 @@ def play_level(job: tuple[str, int, bool]) -> list[Row]:
     n, block = (24, 12) if quick else (EPISODES, BLOCK)
     played: list[dict[str, float]] = []
     for k in range(n):
-        first = FIRST_LEARNED + EPISODES * seed
-        played.append(_play(player, planner, first + k, learning, found, k % 2, horizon))
+        level_seed = FIRST_LEARNED + EPISODES * seed + k
+        played.append(_play(player, planner, level_seed, learning, found, half_of(k), gamma))
         if k % FIT_EVERY == FIT_EVERY - 1:
             found.fit()
         if len(played) == block:
@@ -115,11 +117,11 @@ def _play(
     selector: Any,
     critic: Any = None,
     half: int = 0,
-    horizon: float = 1.0,
+    gamma: float = 1.0,
 ) -> dict[str, float]:
     """One episode; ``critic``, if any, learns from it at its next fit."""
     from hier.guidance.learning import step_of
-    from hier.hierarchy.records import SHORTEST
+    from hier.hierarchy.records import discount_of
     from hier.hierarchy.selection import Decision
 
     opinion = selector.begin()
@@ -135,9 +137,9 @@ def _play(
         steps = []
         for k, (decision, duration) in enumerate(zip(decisions, durations, strict=True)):
             last = k == len(durations) - 1
-            discount = math.exp(-max(duration, SHORTEST) / horizon)
-            paid = reward * math.exp(-duration / horizon) if last else 0.0
-            steps.append(step_of(decision, paid, 0.0 if last else discount))
+            paid = reward * gamma**duration if last else 0.0
+            discount = 0.0 if last else discount_of(duration, gamma)
+            steps.append(step_of(decision, paid, discount))
         critic.add([step for step in steps if step is not None], half)
     return {
         "success": float(player.success),

@@ -147,7 +147,7 @@ def _measure(config: HierConfig, draws: str, steps: int) -> dict[str, Any]:
         watch.times(pkgutil.resolve_name(owner), name, "rendering")
         watch.times(env.venv, "step_wait", "simulation")
         tracker = env.hierarchy.tracker
-        for name in ("reset", "update", "ground", "percept", "controller_entries", "critic_state"):
+        for name in ("reset", "update", "ground", "percept", "controller_entries"):
             watch.times(tracker, name, "percept")
         watch.times(env.hierarchy, "advance", "percept")
         watch.times(env.hierarchy, "plan", "planner")

@@ -87,7 +87,7 @@ class Discriminator:
             )
             for one in seen
         ]
-        network = self.network or self._build(rows[0].shape[1])
+        network = self._build(rows[0].shape[1]) if self.network is None else self.network
         return network(pad_sequence(rows, batch_first=True)).squeeze(-1)
 
     def _some(self, lessons: Sequence[Lesson]) -> list[Lesson]:

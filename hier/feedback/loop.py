@@ -20,7 +20,7 @@ from hier.feedback.learner import PlannerLearner, build_learner
 from hier.feedback.lessons import FeedbackBuffer, Lesson, write_lessons
 from hier.feedback.objectives import InverseRL, objective_class
 from hier.feedback.progress import PlannerProgress
-from hier.guidance.critic import SubgoalCritic
+from hier.guidance.critic import SubgoalCritic, half_of
 from hier.guidance.learning import SubgoalGuidance
 from hier.hierarchy.records import SubgoalRecord
 from hier.hierarchy.vec_env import HierarchicalVecEnv
@@ -125,7 +125,7 @@ class FeedbackLearning(BaseCallback):
             group=f"{self._levels[i]} {i // size} {self._episodes[i]}" if size > 1 else "",
             advantage=record.decision.advantage,
             features=record.decision.features,
-            half=i % 2,
+            half=half_of(i),
         )
 
     def _on_rollout_end(self) -> None:

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hier.envs.errors import NotFiniteError
+from hier.hierarchy.records import discounted_returns
 
 GAE = 0.9
 RIDGE, STATE_RIDGE = 300.0, 30.0  # precision of the prior, in observations of features of scale 1
@@ -290,8 +291,10 @@ def centered(candidates: NDArray, log_probs: NDArray) -> NDArray[np.float64]:
     return candidates - (p / p.sum()) @ candidates.astype(np.float64)
 
 
+def half_of(env: int) -> int:
+    """The half, 0 or 1, to which the episodes of an environment belong."""
+    return env % 2
+
+
 def _returns(episode: Sequence[Step]) -> NDArray[np.float64]:
-    found, after = np.zeros(len(episode)), 0.0
-    for k in range(len(episode) - 1, -1, -1):
-        found[k] = after = episode[k].reward + episode[k].discount * after
-    return found
+    return np.array(discounted_returns([(step.reward, step.discount) for step in episode]))

@@ -16,7 +16,7 @@ from hier.controllers.callbacks import PeriodicCallback
 from hier.controllers.checkpoint import add_member, read_member
 from hier.controllers.logs import TENSORBOARD_ONLY
 from hier.envs.errors import RunFolderError
-from hier.guidance.critic import Step, SubgoalCritic, centered
+from hier.guidance.critic import Step, SubgoalCritic, centered, half_of
 from hier.guidance.features import FeatureReader
 from hier.guidance.selector import GuidedSelector
 from hier.hierarchy.records import SubgoalRecord
@@ -79,7 +79,7 @@ class SubgoalGuidance:
         try:
             state = torch.load(io.BytesIO(content), weights_only=True)
             if "twins" in state.get("critic", {}):
-                return  # the network of versions before 0.2
+                return  # the network of an older run
             self.critic.load_state_dict({name: value.numpy() for name, value in state.items()})
         except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
             raise RunFolderError(
@@ -137,7 +137,7 @@ class GuidanceLearning(PeriodicCallback):
             self._episodes[i].append(step)
         if record.terminal:
             if self._episodes[i]:
-                self.guidance.critic.add(self._episodes[i], half=i % 2)
+                self.guidance.critic.add(self._episodes[i], half=half_of(i))
             self._episodes[i] = []
 
     def _on_rollout_end(self) -> None:

@@ -53,6 +53,11 @@ class SubgoalRecord:
         return self.decision.log_probs
 
 
+def discount_of(duration: int, gamma: float) -> float:
+    """What a reward after a subgoal of τ steps is worth at its start, ``γ^max(τ, SHORTEST)``."""
+    return gamma ** max(duration, SHORTEST)
+
+
 def discounted_returns(steps: Sequence[tuple[float, float]]) -> list[float]:
     """What followed each closed subgoal of an episode, itself included, up to the episode's end.
 

@@ -17,7 +17,7 @@ from hier.controllers.rewards import RewardWeights, SubgoalStep, shaping_reward
 from hier.envs.errors import ConfigError, NotFiniteError
 from hier.envs.subgoal import Expert, Outcome, Subgoal
 from hier.hierarchy.lanes import Hierarchy
-from hier.hierarchy.records import SHORTEST, SubgoalRecord
+from hier.hierarchy.records import SubgoalRecord, discount_of
 
 
 class _Account:
@@ -218,7 +218,7 @@ class HierarchicalVecEnv(VecEnvWrapper):
             decision=active.decision,
             prompt=active.prompt,
             duration=active.duration,
-            discount=0.0 if terminal else self.upper_gamma ** max(active.duration, SHORTEST),
+            discount=0.0 if terminal else discount_of(active.duration, self.upper_gamma),
             reward=account.subgoal_reward,
             outcome=outcome,
             terminal=terminal,

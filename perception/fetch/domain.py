@@ -42,9 +42,6 @@ class Fetch(LevelsDomain):
         options = {} if max_steps is None else {"max_episode_steps": max_steps}
         return FetchEnv(build_simulator(self.level_of(env_id), **options), self.privileged)
 
-    def critic_state_sizes(self) -> tuple[int, int, int]:
-        return FetchTracker.critic_state_sizes
-
     def picture(self, percept: Any, name: str) -> NDArray[np.uint8]:
         """See :func:`hier.perception.fetch.collage.collage`."""
         return collage(percept)

@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from hier.envs.domain import CRITIC_VIEW, Imagined
+from hier.envs.domain import Imagined
 from hier.envs.errors import PerceptionError
 from hier.envs.fetch.camera import FRAME, FRAME_SECONDS
 from hier.envs.fetch.percept import GRASPED, MISSION_CODEC, FetchPercept
@@ -21,17 +21,13 @@ from hier.envs.fetch.subgoals import (
     PUSH,
     REACH_BLOCK,
     RELEASE,
-    SIZE,
     WIDE,
     FetchSubgoals,
-    map_cell,
 )
 from hier.envs.subgoal import Subgoal
 from hier.perception.fetch.vision import locate, see_block, see_target
-from hier.perception.places import PlaceTracker, around
+from hier.perception.places import PlaceTracker
 
-N_CODES = 4
-_TABLE, _BLOCK, _TARGET, _BEYOND = range(N_CODES)  # cells of the map that a critic sees
 CENTER = np.array([1.3, 0.75, 0.5], np.float32)  # of the space over the table
 SPEED = 0.5  # meters a second that are 1 in the controller's observation
 N_STATE, N_PLACE = 16, 5
@@ -57,13 +53,10 @@ class FetchTracker(PlaceTracker):
         n: number of environments.
     """
 
-    mission_codec = MISSION_CODEC
-    critic_state_sizes = N_CODES, len(MISSION_CODEC.words), FetchSubgoals.encoding_size + N_PLACE
-
     def __init__(self, n: int):
         self.wait_action = np.zeros(4, np.float32)  # stay
         self._space = FetchSubgoals()
-        super().__init__(n, self._space, N_PLACE)
+        super().__init__(n, N_PLACE)
         self._frames = np.zeros((n, *FRAME), np.uint8)
         self._hands = np.zeros((n, 7), np.float32)
         self._blocks = np.zeros((n, 3), np.float32)
@@ -190,14 +183,6 @@ class FetchTracker(PlaceTracker):
             (self._targets - grippers) / CELL,
         )
         return {"state": np.clip(np.concatenate(parts, axis=1), -20, 20).astype(np.float32)}
-
-    def _critic_map(self, percept: FetchPercept) -> NDArray[np.uint8]:
-        """The table from above, 5 cm a cell."""
-        codes = np.full((SIZE, SIZE), _TABLE, np.uint8)
-        for place, code in ((percept.target, _TARGET), (percept.block, _BLOCK)):
-            if place is not None:
-                codes[map_cell(place)] = code
-        return around(codes, map_cell(percept.gripper), CRITIC_VIEW, _BEYOND)
 
     def imagine(self, percept: FetchPercept, subgoal: Subgoal) -> Imagined | None:
         """The scene with the subgoal done and everything at rest."""

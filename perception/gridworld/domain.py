@@ -86,9 +86,6 @@ class Gridworld(Domain):
         """Turns and steps ahead."""
         return int(rng.integers(3))
 
-    def critic_state_sizes(self) -> tuple[int, int, int]:
-        return GridTracker.critic_state_sizes
-
     def variations(self) -> Variations:
         """Clutter, locks and other missions; other words for a mission; exchanged colors."""
         words = (*MISSION_CODEC.words, *map(str, range(32)))

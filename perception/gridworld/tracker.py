@@ -11,17 +11,16 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from hier.envs.compiled import compiled
-from hier.envs.domain import CRITIC_VIEW, FAR, CriticState, Imagined
+from hier.envs.domain import FAR, Imagined
 from hier.envs.errors import PerceptionError
-from hier.envs.gridworld.cells import KIND_OF, KINDS, N_CODES
-from hier.envs.gridworld.missions import MISSION_CODEC, N_MENTIONS, mentions
+from hier.envs.gridworld.cells import KIND_OF, KINDS
+from hier.envs.gridworld.missions import MISSION_CODEC
 from hier.envs.gridworld.percept import GridPercept
 from hier.envs.gridworld.subgoals import GridworldSubgoals
 from hier.envs.subgoal import Subgoal
 from hier.perception.gridworld.decoding import as_words, decode_frame, tile_table, unknown_tile
 from hier.perception.gridworld.grounding import ground, work_space
 from hier.perception.gridworld.imagination import imagine
-from hier.perception.gridworld.map_image import map_codes
 from hier.perception.gridworld.memory import extend_map, start_map
 
 VIEW = 7
@@ -114,11 +113,6 @@ class GridTracker:
         map_size: cells a side of each map; the agent starts in the middle.
     """
 
-    critic_state_sizes = (
-        N_CODES,
-        len(MISSION_CODEC.words),
-        GridworldSubgoals.encoding_size + _N_PLACE + N_MENTIONS,
-    )
     wait_action = 6  # MiniGrid's "done"
 
     def __init__(self, n: int, map_size: int = MAP_SIZE):
@@ -237,32 +231,6 @@ class GridTracker:
             "mission": observation["mission"],
             "target": self.grounding.planes.copy(),
         }
-
-    def critic_state(self, percept: GridPercept, subgoals: Sequence[Subgoal]) -> CriticState:
-        """How ``subgoals`` look from a percept, an imagined one too; new arrays.
-
-        The map is :func:`.map_codes`, so the agent looks up. The features of a candidate
-        are its encoding, its place as in :class:`GridGrounding`, and how the mission names its
-        object (:func:`hier.envs.gridworld.missions.mentions`).
-
-        Args:
-            percept: read at once.
-            subgoals: at least one.
-        """
-        integers = np.array([GridworldSubgoals.as_integers(subgoal) for subgoal in subgoals])
-        encodings = [self._subgoal_space.encode(subgoal) for subgoal in subgoals]
-        places = np.zeros((len(subgoals), _N_PLACE), np.float32)
-        _place_each(
-            percept.map, np.array(percept.bounds),
-            np.array([percept.x, percept.y, percept.heading]), integers, *self._work,
-            np.zeros((2, VIEW, VIEW), np.float32), places,
-        )  # fmt: skip
-        named = np.array([mentions(percept.mission, subgoal) for subgoal in subgoals], np.float32)
-        return CriticState(
-            map_codes(percept, CRITIC_VIEW),
-            MISSION_CODEC.encode(percept.mission),
-            np.concatenate([np.stack(encodings), places, named], axis=1),
-        )
 
     def imagine(self, percept: GridPercept, subgoal: Subgoal) -> Imagined | None:
         """What achieving a subgoal will lead to, see :func:`.imagine`."""

@@ -47,9 +47,6 @@ class PointMaze(LevelsDomain):
         env = build_simulator(self.level_of(env_id), continuing_task=False, **options)
         return PointMazeEnv(env, self.privileged)
 
-    def critic_state_sizes(self) -> tuple[int, int, int]:
-        return MazeTracker.critic_state_sizes
-
     def variations(self) -> Variations:
         """None, but the numbers of rows and columns as words."""
         return Variations(words=tuple(map(str, range(SIZE))))

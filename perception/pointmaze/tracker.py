@@ -9,18 +9,17 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from hier.envs.domain import CRITIC_VIEW, FAR, Imagined
+from hier.envs.domain import FAR, Imagined
 from hier.envs.errors import PerceptionError
 from hier.envs.pointmaze.camera import FRAME
 from hier.envs.pointmaze.maps import SIZE, SPEED_LIMIT, way_to
-from hier.envs.pointmaze.percept import MISSION_CODEC, MazePercept
+from hier.envs.pointmaze.percept import MazePercept
 from hier.envs.pointmaze.subgoals import MazeSubgoals
 from hier.envs.subgoal import Subgoal
-from hier.perception.places import PlaceTracker, around
+from hier.perception.places import PlaceTracker
 from hier.perception.pointmaze.vision import see_agent, see_scene
 
-N_CODES, _N_PLACE = 3, 4
-_FREE, _WALL, _GOAL = range(N_CODES)  # cells of the map that a critic sees
+_N_PLACE = 4  # numbers that place a target
 
 
 class MazeTracker(PlaceTracker):
@@ -36,12 +35,9 @@ class MazeTracker(PlaceTracker):
         n: number of environments.
     """
 
-    mission_codec = MISSION_CODEC
-    critic_state_sizes = N_CODES, len(MISSION_CODEC.words), MazeSubgoals.encoding_size + _N_PLACE
-
     def __init__(self, n: int):
         self._space = MazeSubgoals()
-        super().__init__(n, self._space, _N_PLACE)
+        super().__init__(n, _N_PLACE)
         self.wait_action = np.zeros(2, np.float32)  # no force
         self._frames = np.zeros((n, *FRAME), np.uint8)
         self._walls = np.ones((n, SIZE, SIZE), np.bool_)
@@ -123,12 +119,6 @@ class MazeTracker(PlaceTracker):
             (self._goals - self._positions) / 10,
         )
         return {"state": np.clip(np.concatenate(parts, axis=1), -3.0, 3.0)}
-
-    def _critic_map(self, percept: MazePercept) -> NDArray[np.uint8]:
-        """The 15 x 15 cells around the agent."""
-        codes = np.where(percept.walls, _WALL, _FREE).astype(np.uint8)
-        codes[percept.goal_cell] = _GOAL
-        return around(codes, percept.cell, CRITIC_VIEW, _WALL)
 
     def imagine(self, percept: MazePercept, subgoal: Subgoal) -> Imagined | None:
         """The agent at rest where the subgoal points; ``None`` where no way leads."""

@@ -42,9 +42,6 @@ class Rooms(LevelsDomain):
         """See :meth:`hier.envs.domain.Domain.make_env`; needs the extra ``miniworld``."""
         return RoomsEnv(self.level_of(env_id), self.privileged, max_steps)
 
-    def critic_state_sizes(self) -> tuple[int, int, int]:
-        return RoomsTracker.critic_state_sizes
-
     def variations(self) -> Variations:
         """None, but the words for every thing, every side, and meters with their fractions."""
         others = ["explore", "m", "north", "south", "west", "east", "down", *map(str, range(100))]

@@ -10,9 +10,9 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from hier.envs.domain import CRITIC_VIEW, FAR, Imagined
+from hier.envs.domain import FAR, Imagined
 from hier.envs.rooms.camera import FRAME
-from hier.envs.rooms.maps import CELL, FREE, UNKNOWN, WALL, cells_at, centers, from_agent, to_map
+from hier.envs.rooms.maps import CELL, FREE, UNKNOWN, WALL, centers, from_agent, to_map
 from hier.envs.rooms.percept import (
     AGENT_RADIUS,
     COLORS,
@@ -28,11 +28,10 @@ from hier.envs.rooms.percept import (
 from hier.envs.rooms.steering import actions_along, turns_to
 from hier.envs.rooms.subgoals import Explore, PutNext, RoomsSubgoals
 from hier.envs.subgoal import Subgoal
-from hier.perception.places import PlaceTracker, around
+from hier.perception.places import PlaceTracker
 from hier.perception.rooms.memory import RoomMemory
 from hier.perception.rooms.vision import see
 
-N_CODES = 4  # unknown, free, wall, object
 NEAR = 2.5  # meters around the agent for which the controller gets distances
 SECTORS = np.arange(12) * np.pi / 6  # their directions, radians to the left
 _AROUND = math.ceil(NEAR / CELL)  # cells
@@ -56,13 +55,11 @@ class RoomsTracker(PlaceTracker):
         n: number of environments.
     """
 
-    mission_codec = MISSION_CODEC
-    critic_state_sizes = N_CODES, len(MISSION_CODEC.words), RoomsSubgoals.encoding_size + _N_PLACE
     wait_action = 7  # MiniWorld's "done", which does nothing
 
     def __init__(self, n: int):
         self._space = RoomsSubgoals()
-        super().__init__(n, self._space, _N_PLACE)
+        super().__init__(n, _N_PLACE)
         self._memories = [RoomMemory() for _ in range(n)]
         self._frames = np.zeros((n, *FRAME), np.uint8)
         self._missions = [""] * n
@@ -176,18 +173,6 @@ class RoomsTracker(PlaceTracker):
             own = [*map(float, felt), np.sin(memory.heading), np.cos(memory.heading)]
             rows.append(np.concatenate([memory.reach / 3, near, known.ravel(), own]))
         return {"state": np.clip(np.array(rows, np.float32), -3.0, 3.0)}
-
-    def _critic_map(self, percept: RoomsPercept) -> NDArray[np.uint8]:
-        """15 x 15 m around the agent, a cell for each meter.
-
-        A cell has the highest code of the four cells of the percept's map that it covers.
-        """
-        codes = percept.cells.copy()
-        for thing in percept.objects:
-            row, column = cells_at(np.array(thing.place))
-            codes[row, column] = N_CODES - 1
-        seen = around(codes, percept.cell, 2 * CRITIC_VIEW, UNKNOWN)
-        return seen.reshape(CRITIC_VIEW, 2, CRITIC_VIEW, 2).max(axis=(1, 3))
 
     def imagine(self, percept: RoomsPercept, subgoal: Subgoal) -> Imagined | None:
         """The agent at the target and the subgoal done; ``None`` where no way is known."""

@@ -108,7 +108,7 @@ def test_an_unknown_domain_names_the_nearest():
         envs.domain_named("gridwrold")
 
 
-@pytest.mark.parametrize("what", ["critic_state_sizes", "scripted_controller"])
+@pytest.mark.parametrize("what", ["scripted_controller", "relabeling"])
 def test_what_a_domain_does_not_supply_is_told_with_a_remedy(what):
     domain = envs.domain_named(PATH)
     with pytest.raises(ConfigError, match=r"the domain 'corridor' has no .*; .*Corridor$"):

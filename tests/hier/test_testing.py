@@ -129,11 +129,6 @@ DOMAINS = {
     ),
     "tracker.unsafe_actions()": tracker_but(unsafe_actions=lambda self, actions, kinds: actions),
     "tracker.imagine()": tracker_but(imagine=lambda self, p, g: (p, 1)),
-    "critic_state().subgoals": tracker_but(
-        critic_state=lambda self, p, gs: _T.critic_state(self, p, gs[:1])._replace(
-            subgoals=np.zeros((1, 1), np.float32)
-        )
-    ),
     "disturb each other": tracker_but(percept=lambda self, i: _T.percept(self, 0)),
     "changes what is known of environment 1": tracker_but(
         reset=lambda self, o, which=None: _T.reset(self, o)
@@ -179,7 +174,7 @@ def test_a_domain_may_lack_what_only_some_features_need():
     def lacks(*_):
         raise ConfigError("not here")
 
-    check_domain(Broken(critic_state_sizes=lacks, draw_scene=lacks), episodes=1, steps=5)
+    check_domain(Broken(scripted_controller=lacks, draw_scene=lacks), episodes=1, steps=5)
 
 
 class Planner:

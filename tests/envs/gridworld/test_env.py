@@ -12,9 +12,8 @@ from stable_baselines3.common.env_checker import check_env as check_sb3
 from hier import envs
 from hier.envs import SimulatorError, UnknownNameError
 from hier.envs.gridworld.env import GridworldEnv
-from hier.envs.gridworld.missions import MISSION_CODEC, mentions
+from hier.envs.gridworld.missions import MISSION_CODEC
 from hier.envs.gridworld.percept import HEADINGS
-from hier.envs.subgoal import Subgoal
 from tests.scripted_play import DROP, LEVELS, SPACE, Play, busy_action, pursue
 
 SEEDS = 10
@@ -199,17 +198,3 @@ def test_a_thing_moved_first_counts_where_it_lies_now():
                 assert (play.reward, play.ended) == (reward, terminated or truncated)
         wins += play.reward > 0
     assert wins >= 6
-
-
-@pytest.mark.parametrize(
-    ("subgoal", "expected"),
-    [
-        (Subgoal("pick up", "red", "ball"), (True, True, True, False)),
-        (Subgoal("put next to", "blue", "box"), (True, True, True, True)),
-        (Subgoal("go to", "blue", "ball"), (True, True, False, False)),
-        (Subgoal("go to", "grey", "key"), (False, False, False, False)),
-        (Subgoal("explore"), (False, False, False, False)),
-    ],
-)
-def test_how_a_mission_names_an_object(subgoal, expected):
-    assert mentions("put a red ball next to the blue box", subgoal) == expected

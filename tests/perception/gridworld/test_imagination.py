@@ -163,21 +163,6 @@ def test_the_view_is_what_the_map_knows():
     assert (after.view[:4] == UNSEEN).sum() > 10  # beyond the wall
 
 
-def test_an_imagined_percept_has_a_critic_state():
-    play = play_room(ROOM, "pick up the red key")
-    percept = play.reset(0)
-    after, _ = imagined(percept, "pick up the red key")
-    drop = SPACE.candidates(after)
-    critic_state = play.tracker.critic_state(after, drop)
-    now = play.tracker.critic_state(percept, drop)
-    assert critic_state.map[7, 7] == RED_KEY and now.map[7, 7] == EMPTY
-    assert np.array_equal(critic_state.mission, now.mission)
-    place = SPACE.encoding_size
-    assert not np.array_equal(critic_state.subgoals[:, place:], now.subgoals[:, place:])
-    # Imagining and looking leave the tracker alone.
-    assert np.array_equal(play.tracker.percept(0).map, percept.map)
-
-
 tally: Counter = Counter()
 
 
