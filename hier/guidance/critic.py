@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from hier.envs.errors import NotFiniteError
 from hier.hierarchy.records import discounted_returns
 
-GAE = 0.9
-RIDGE, STATE_RIDGE = 300.0, 30.0  # precision of the prior, in observations of features of scale 1
+GAE = 0.8
+RIDGE = 300.0  # precision of the priors of A and V, in observations of features of scale 1
 WINDOW = 5000  # closed subgoals that it learns from: planner and controller change
 FIRST_EPISODES = 20  # before it has an opinion
 SIGNIFICANT = 2.0  # standard errors of the slope
@@ -181,7 +181,7 @@ class SubgoalCritic:
         x = states.astype(np.float64)
         center, scale, mean = x.mean(axis=0), x.std(axis=0) + 1e-3, float(returns.mean())
         x = (x - center) / scale
-        gram = STATE_RIDGE * np.eye(x.shape[1]) + x.T @ x
+        gram = RIDGE * np.eye(x.shape[1]) + x.T @ x
         self._state = center, scale, np.linalg.solve(gram, x.T @ (returns - mean)), mean
         self.unit = float((returns - self._values(states)).std())
         if self.unit == 0:  # nothing was ever earned, or everything always

@@ -77,12 +77,14 @@ class FeatureReader:
     ) -> Features:
         log_p = np.maximum(reply.log_probs, _LOWEST)[:, None]
         tried = np.stack([_tried(query, k) for k in range(len(query.candidates))])
+        candidates = np.hstack([states[:-1], tried, log_p, np.exp(log_p)]).astype(np.float32)
+        p = np.exp(reply.log_probs)
         time = query.elapsed / self._horizon
         about = [time, time**2, np.log1p(len(query.recent))]
-        return Features(
-            np.hstack([states[:-1], tried, log_p, np.exp(log_p)]).astype(np.float32),
-            np.concatenate([states[-1], about]).astype(np.float32),
-        )
+        # A prompt's last state says how the answer begins, and little more: what a state is worth
+        # is seen better from what can be chosen there.
+        pooled = [p / p.sum() @ candidates, candidates.mean(axis=0)]
+        return Features(candidates, np.concatenate([states[-1], *pooled, about]).astype(np.float32))
 
 
 def _tried(query: PlannerQuery, k: int) -> NDArray[np.float32]:
