@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hier.planners.play import NO_MISTAKES, Mistakes, Player
 from hier.planners.protocol import Planner, PlannerQuery
@@ -20,12 +21,15 @@ class LevelAccuracy:
         states: number of states.
         accuracy: share of states in which the planner's likeliest subgoal is the expert's.
         probability: mean probability that the planner gives the expert's subgoal.
+        confidence: ``(states, 2)``: the probability of the planner's likeliest subgoal, and 1 where
+            that is the expert's, else 0.
     """
 
     level: str
     states: int
     accuracy: float
     probability: float
+    confidence: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,23 @@ class Accuracy:
     def probability(self) -> float:
         """Mean probability of the expert's subgoal over the levels, in [0, 1]."""
         return float(np.mean([level.probability for level in self.levels]))
+
+    @property
+    def calibration_error(self) -> float:
+        """Expected calibration error over all states, see :func:`calibration_error`."""
+        return calibration_error(np.concatenate([level.confidence for level in self.levels]))
+
+
+def calibration_error(confidence: NDArray[np.float64], bins: int = 10) -> float:
+    """How far confidence is from accuracy (ECE; Guo et al., arXiv 1706.04599), in [0, 1].
+
+    Args:
+        confidence: ``(n, 2)``, see :class:`LevelAccuracy`.
+        bins: of equal width; within each, mean confidence is compared with accuracy.
+    """
+    which = np.minimum((confidence[:, 0] * bins).astype(int), bins - 1)
+    gaps = np.bincount(which, confidence[:, 0] - confidence[:, 1], minlength=bins)
+    return float(np.abs(gaps).sum() / len(confidence))
 
 
 def measure_accuracy(
@@ -100,13 +121,16 @@ def _measure_level(
     batch: int,
 ) -> LevelAccuracy:
     given: list[float] = []  # probabilities of the expert's answers
-    right, n = 0, len(queries)
-    for start in range(0, n, batch):
+    sure: list[tuple[float, bool]] = []
+    for start in range(0, len(queries), batch):
         replies = planner.score(queries[start : start + batch])
         for reply, answer in zip(replies, answers[start : start + batch], strict=True):
-            given.append(float(np.exp(reply.log_probs[answer])))
-            right += int(np.argmax(reply.log_probs)) == answer
-    return LevelAccuracy(level, n, right / n, float(np.mean(given)))
+            p = np.exp(reply.log_probs.astype(np.float64))
+            given.append(float(p[answer]))
+            sure.append((p.max(), int(np.argmax(p)) == answer))
+    confidence = np.array(sure, np.float64)
+    right = float(confidence[:, 1].mean())
+    return LevelAccuracy(level, len(queries), right, float(np.mean(given)), confidence)
 
 
 def states_of(

@@ -107,6 +107,8 @@ def planner_accuracy(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any],
             f"{group}.accuracy": plain.mean,
             f"{group}.accuracy.worst": min(level.accuracy for level in plain.levels),
             f"{group}.accuracy_after_mistakes": after.mean,
+            f"{group}.calibration_error": plain.calibration_error,
+            f"{group}.calibration_error_after_mistakes": after.calibration_error,
         }
     figures |= {f"{short_name(row['level'])}.accuracy": row["accuracy"] for row in rows}
     return figures, rows

@@ -13,7 +13,7 @@ from hier.envs.gridworld.cells import CODE, COLORS, Cell
 from hier.envs.registry import domain_named
 from hier.perception.gridworld.map_image import code_words, map_codes, map_image, paint_codes
 from hier.perception.gridworld.scripted_controller import ACTIONS
-from hier.planners.accuracy import measure_accuracy, states_of
+from hier.planners.accuracy import calibration_error, measure_accuracy, states_of
 from hier.planners.language.prompts import Prompt, PromptFormat
 from hier.planners.language.scoring import candidate_log_probs
 from hier.planners.play import NO_MISTAKES, Player
@@ -335,3 +335,11 @@ class TestAccuracy:
         found = measure_accuracy(Uniform(), LEVELS[:1], 40, first_seed=3_000_000).levels[0]
         assert found.probability == pytest.approx(np.mean([1 / len(q.candidates) for q in queries]))
         assert found.accuracy == pytest.approx(np.mean([a == 0 for a in answers]))
+
+    def test_calibration_compares_confidence_with_accuracy(self):
+        sure_and_right_half_the_time = np.array([[1.0, 1], [1, 0]])
+        half_sure_and_right_half_the_time = np.array([[0.5, 1], [0.5, 0]])
+        assert calibration_error(sure_and_right_half_the_time) == 0.5
+        assert calibration_error(half_sure_and_right_half_the_time) == 0
+        both = np.concatenate([sure_and_right_half_the_time, half_sure_and_right_half_the_time])
+        assert calibration_error(both) == 0.25
