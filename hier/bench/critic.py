@@ -98,7 +98,7 @@ def play_level(job: tuple[str, int, bool]) -> list[Row]:
     played: list[dict[str, float]] = []
     for k in range(n):
         level_seed = FIRST_LEARNED + EPISODES * seed + k
-        played.append(_play(player, planner, level_seed, learning, found, half_of(k), gamma))
+        played.append(_play(player, planner, level_seed, learning, found, half_of(0, k), gamma))
         if k % FIT_EVERY == FIT_EVERY - 1:
             found.fit()
         if len(played) == block:

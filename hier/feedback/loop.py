@@ -125,7 +125,7 @@ class FeedbackLearning(BaseCallback):
             group=f"{self._levels[i]} {i // size} {self._episodes[i]}" if size > 1 else "",
             advantage=record.decision.advantage,
             features=record.decision.features,
-            half=half_of(i),
+            half=half_of(i, self._episodes[i]),
         )
 
     def _on_rollout_end(self) -> None:

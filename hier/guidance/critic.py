@@ -66,14 +66,12 @@ class Step:
         state: ``(m,)`` float32.
         reward: R, discounted environment reward over its steps.
         discount: to the next choice; 0 if the episode ended with it.
-        stated: the advantage that the critic gave it then, above the mean under μ; NaN if none.
     """
 
     chosen: NDArray[np.float32]
     state: NDArray[np.float32]
     reward: float
     discount: float
-    stated: float
 
 
 class SubgoalCritic:
@@ -82,8 +80,9 @@ class SubgoalCritic:
     Attributes:
         episodes: ended so far.
         unit: standard deviation of returns around V, in environment reward; 0 before it is ready.
-        slope, slope_error: regression of ``G - V`` on the advantages that were stated when the
-            subgoals were chosen, with its standard error over episodes. 1 is calibrated, 0 useless.
+        slope, slope_error: regression of ``G - V`` on the advantages that the critic of the other
+            half of the episodes gives, with its standard error over episodes. 1 is calibrated, 0
+            useless.
     """
 
     def __init__(self) -> None:
@@ -105,10 +104,9 @@ class SubgoalCritic:
 
     @property
     def say(self) -> float:
-        """1 once its stated advantages have come true, 0 before: whether to act on them.
+        """1 once its advantages come true in episodes that it did not see, else 0: to act or not.
 
-        That is when the slope is positive by :data:`SIGNIFICANT` standard errors. The slope also
-        judges the younger critics of the window, so that it is no measure of how far to shrink.
+        That is when the slope is positive by :data:`SIGNIFICANT` standard errors.
         """
         return float(self.slope > SIGNIFICANT * self.slope_error)
 
@@ -188,10 +186,11 @@ class SubgoalCritic:
             return {}
         chosen = np.stack([step.chosen for episode in self._kept for step in episode])
         targets = np.concatenate([self._targets(episode) for episode in self._kept])
-        half = np.repeat(self._half, [len(episode) for episode in self._kept])
+        lengths = [len(episode) for episode in self._kept]
+        half = np.repeat(self._half, lengths)
         self._all = _Posterior.of(chosen, targets)
         self._halves = [_Posterior.of(chosen[half == h], targets[half == h]) for h in (0, 1)]
-        self._judge()
+        self._judge(chosen, returns - self._values(states), half, lengths)
         explained = 1 - self.unit**2 / max(float(returns.var()), 1e-12)
         return {
             "explained": explained,
@@ -215,20 +214,19 @@ class SubgoalCritic:
             after = values[k]
         return found
 
-    def _judge(self) -> None:
-        """Regress what came after past choices on the advantages that were stated for them."""
-        products: list[tuple[float, float]] = []  # Σ x², Σ xy of each episode
-        for episode in self._kept:
-            x = np.array([step.stated for step in episode])
-            known = np.isfinite(x)
-            if known.any():
-                values = self._values(np.stack([step.state for step in episode]))
-                y = (_returns(episode) - values)[known]
-                products.append((float(x[known] @ x[known]), float(x[known] @ y)))
-        squares, crossed = np.array(products or [(0.0, 0.0)]).T
-        if len(products) < FIRST_EPISODES or squares.sum() == 0:
-            self.slope, self.slope_error = 0.0, math.inf
+    def _judge(
+        self, chosen: NDArray, after: NDArray, half: NDArray, lengths: Sequence[int]
+    ) -> None:
+        """Regress ``G - V`` of each half's choices on the advantages that the other half gives."""
+        self.slope, self.slope_error = 0.0, math.inf
+        if None in self._halves or len(lengths) < FIRST_EPISODES:
             return
+        stated = np.where(half == 0, *(chosen @ found.weights for found in self._halves[::-1]))
+        starts = np.cumsum([0, *lengths[:-1]])
+        squares = np.add.reduceat(stated**2, starts)
+        if squares.sum() == 0:
+            return
+        crossed = np.add.reduceat(stated * after, starts)
         self.slope = float(crossed.sum() / squares.sum())
         error = crossed - self.slope * squares
         self.slope_error = float(np.sqrt((error**2).sum()) / squares.sum())
@@ -242,7 +240,7 @@ class SubgoalCritic:
             "half": np.array(self._half, int),
             "chosen": np.array([step.chosen for step in steps], np.float32),
             "state": np.array([step.state for step in steps], np.float32),
-            "numbers": np.array([[s.reward, s.discount, s.stated] for s in steps], np.float64),
+            "numbers": np.array([[s.reward, s.discount] for s in steps], np.float64),
         }
 
     def load_state_dict(self, state: dict[str, NDArray]) -> None:
@@ -291,9 +289,9 @@ def centered(candidates: NDArray, log_probs: NDArray) -> NDArray[np.float64]:
     return candidates - (p / p.sum()) @ candidates.astype(np.float64)
 
 
-def half_of(env: int) -> int:
-    """The half, 0 or 1, to which the episodes of an environment belong."""
-    return env % 2
+def half_of(env: int, episode: int) -> int:
+    """The half, 0 or 1, to which an environment's episode belongs; they take turns."""
+    return int(env + episode) % 2
 
 
 def _returns(episode: Sequence[Step]) -> NDArray[np.float64]:

@@ -123,6 +123,7 @@ class GuidanceLearning(PeriodicCallback):
         self._report: dict[str, float] = {}
         self._records: list[SubgoalRecord] = []
         self._episodes = [list[Step]() for _ in range(env.num_envs)]
+        self._ended = [0] * env.num_envs
 
     def _on_step(self) -> bool:
         for i, info in enumerate(self.locals["infos"]):
@@ -137,8 +138,9 @@ class GuidanceLearning(PeriodicCallback):
             self._episodes[i].append(step)
         if record.terminal:
             if self._episodes[i]:
-                self.guidance.critic.add(self._episodes[i], half=half_of(i))
+                self.guidance.critic.add(self._episodes[i], half=half_of(i, self._ended[i]))
             self._episodes[i] = []
+            self._ended[i] += 1
 
     def _on_rollout_end(self) -> None:
         started = time.perf_counter()
@@ -179,10 +181,7 @@ def step_of(decision: Decision, reward: float, discount: float) -> Step | None:
     if decision.features is None or decision.policy is None:
         return None
     chosen = centered(decision.features.candidates, decision.policy)[decision.choice]
-    stated = math.nan
-    if decision.advantages is not None:
-        stated = decision.advantage - float(np.exp(decision.policy) @ decision.advantages)
-    return Step(chosen.astype(np.float32), decision.features.state, reward, discount, stated)
+    return Step(chosen.astype(np.float32), decision.features.state, reward, discount)
 
 
 def proposals_as_text(records: list[SubgoalRecord]) -> str:
