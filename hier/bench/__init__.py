@@ -75,8 +75,13 @@ SUITES: dict[str, Suite] = {
         "guidance off and on, feedback off and on", "feedback:two_by_two", plot="plot_panels"
     ),
     "guidance": Suite(
-        "what each part of guidance is worth, on four levels",
+        "the built-in planner alone, and under LINVIT with ReAd, in three worlds",
         "guidance:guidance",
+        plot="plot_panels",
+    ),
+    "actions-and-value": Suite(
+        "flat, the planner's subgoals, and beside them its actions or its value, on four levels",
+        "guidance:actions_and_value",
         plot="plot_panels",
     ),
     "critic": Suite(
