@@ -130,7 +130,7 @@ class GuidanceConfig(Section):
         "A the critic's advantage; false = draw from p",
     )
     kl_coef: float = Field(
-        0.25, gt=0, le=100,
+        0.1, gt=0, le=100,
         description="weight of the KL divergence to the planner, per nat, in standard deviations "
         "of the return",
     )  # fmt: skip

@@ -124,11 +124,10 @@ def _play(
     from hier.hierarchy.records import discount_of
     from hier.hierarchy.selection import Decision
 
-    opinion = selector.begin()
     decisions: list[Decision] = []
 
     def choose(query: PlannerQuery, reply: PlannerReply) -> int:
-        decisions.extend(selector.decide(planner, [query], [opinion]))
+        decisions.extend(selector.decide(planner, [query]))
         return decisions[-1].choice
 
     durations = [ended.duration for ended in player.pursue(planner, seed, choose)]

@@ -27,10 +27,14 @@ from hier.envs.errors import NotFiniteError
 from hier.hierarchy.records import discounted_returns
 
 GAE = 0.8
-RIDGE = 300.0  # precision of the priors of A and V, in observations of features of scale 1
+RIDGE = 300.0  # precision of the prior of V, in observations of features of scale 1
+# Of these precisions of the prior of A, the one is taken with which each half of the episodes
+# predicts the other best. Where nothing was learned yet, that is the highest: A is nearly 0.
+RIDGES = 300.0 * 10.0 ** np.arange(0, 3.5, 0.5)
 WINDOW = 5000  # closed subgoals that it learns from: planner and controller change
 FIRST_EPISODES = 20  # before it has an opinion
 SIGNIFICANT = 2.0  # standard errors of the slope
+NEGLIGIBLE = 1e-3  # of the returns' standard deviation: advantages that say nothing
 
 
 class Features(NamedTuple):
@@ -130,13 +134,6 @@ class SubgoalCritic:
         x = centered(candidates, log_probs)
         return Advantages(x @ found.weights, np.sqrt(np.square(x @ found.root).sum(axis=1)))
 
-    def draw(self, rng: np.random.Generator) -> NDArray[np.float64]:
-        """Weights of A drawn from the posterior (Thompson), ``(k,)``; zeros if not ready."""
-        if self._all is None or not self.ready:
-            return np.zeros(1)
-        root = self._all.root
-        return self._all.weights + root @ rng.normal(size=root.shape[1])
-
     def add(self, episode: Sequence[Step], half: int = 0) -> None:
         """Learn from an ended episode at the next :meth:`fit`.
 
@@ -168,8 +165,8 @@ class SubgoalCritic:
         """Take in the episodes added since; what it knows, by name, if there were any.
 
         Returns:
-            ``explained``, the share of the returns' variance that V explains; ``unit``, ``slope``,
-            ``slope_error`` and ``say``.
+            ``explained``, the share of the returns' variance that V explains; ``unit``, ``ridge``
+            (the precision of A's prior), ``slope``, ``slope_error`` and ``say``.
         """
         if not self._new or self.episodes < FIRST_EPISODES:
             return {}
@@ -188,13 +185,15 @@ class SubgoalCritic:
         targets = np.concatenate([self._targets(episode) for episode in self._kept])
         lengths = [len(episode) for episode in self._kept]
         half = np.repeat(self._half, lengths)
-        self._all = _Posterior.of(chosen, targets)
-        self._halves = [_Posterior.of(chosen[half == h], targets[half == h]) for h in (0, 1)]
+        ridge = _best_ridge(chosen, targets, half)
+        self._all = _Posterior.of(chosen, targets, ridge)
+        self._halves = [_Posterior.of(chosen[half == h], targets[half == h], ridge) for h in (0, 1)]
         self._judge(chosen, returns - self._values(states), half, lengths)
         explained = 1 - self.unit**2 / max(float(returns.var()), 1e-12)
         return {
             "explained": explained,
             "unit": self.unit,
+            "ridge": ridge,
             "slope": self.slope,
             "slope_error": min(self.slope_error, 1e3),
             "say": self.say,
@@ -224,7 +223,7 @@ class SubgoalCritic:
         stated = np.where(half == 0, *(chosen @ found.weights for found in self._halves[::-1]))
         starts = np.cumsum([0, *lengths[:-1]])
         squares = np.add.reduceat(stated**2, starts)
-        if squares.sum() == 0:
+        if squares.sum() < len(chosen) * (NEGLIGIBLE * self.unit) ** 2:
             return
         crossed = np.add.reduceat(stated * after, starts)
         self.slope = float(crossed.sum() / squares.sum())
@@ -270,17 +269,31 @@ class _Posterior(NamedTuple):
     root: NDArray[np.float64]
 
     @classmethod
-    def of(cls, features: NDArray, targets: NDArray) -> _Posterior | None:
+    def of(cls, features: NDArray, targets: NDArray, ridge: float) -> _Posterior | None:
         if not len(targets):
             return None
         x = features.astype(np.float64)
         scale = np.sqrt(np.square(x).mean(axis=0)) + 1e-3
         x = x / scale
-        lower = np.linalg.cholesky(RIDGE * np.eye(x.shape[1]) + x.T @ x)
+        lower = np.linalg.cholesky(ridge * np.eye(x.shape[1]) + x.T @ x)
         inverse = np.linalg.inv(lower)  # small: a hundred or two
         weights = inverse.T @ (inverse @ (x.T @ targets))
         noise = float(np.sqrt(np.square(targets - x @ weights).mean()))
         return cls(weights / scale, noise * inverse.T / scale[:, None])
+
+
+def _best_ridge(features: NDArray, targets: NDArray, half: NDArray) -> float:
+    """The prior's precision with which the halves of the episodes predict each other best."""
+    x = features.astype(np.float64)
+    x /= np.sqrt(np.square(x).mean(axis=0)) + 1e-3
+    errors = np.zeros(len(RIDGES))
+    for h in (0, 1):
+        known, unknown = x[half == h], x[half != h]
+        spectrum, axes = np.linalg.eigh(known.T @ known)
+        seen, asked = axes.T @ (known.T @ targets[half == h]), unknown @ axes
+        found = asked @ (seen[:, None] / (spectrum[:, None] + RIDGES))
+        errors += np.square(targets[half != h][:, None] - found).sum(axis=0)
+    return float(RIDGES[errors.argmin()])
 
 
 def centered(candidates: NDArray, log_probs: NDArray) -> NDArray[np.float64]:

@@ -5,29 +5,29 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hier.envs.subgoal import Subgoal
-from hier.guidance.critic import Advantages, Features, SubgoalCritic
+from hier.guidance.critic import Advantages, SubgoalCritic
 from hier.guidance.features import FeatureReader
 from hier.guidance.soft_choice import divergence, smoothed_prior, soft_choice
 from hier.hierarchy.selection import Decision, draw
 from hier.planners.protocol import Planner, PlannerQuery, ask
 
-DOUBT = 0.02  # share of chance mixed into the planner's distribution, so that it can be overruled
+DOUBT = 0.05  # share of chance mixed into the planner's distribution, so that it can be overruled
 REJECTED = 1.0  # standard errors below the planner's mean at which a proposal is questioned
 
 
 class GuidedSelector:
     """LINVIT's soft choice between planner and critic, with ReAd's re-queries.
 
-    A subgoal is drawn from ``π ∝ p exp(A / λ)``, λ in standard deviations of the return. Training's
-    A is drawn from the critic's posterior at the beginning of each episode (Thompson sampling), so
-    that exploration goes where the planner may be wrong. In evaluation it is the posterior's
-    mean, and the planner is obeyed unless the critic's past advantages have come true.
+    A subgoal is drawn from ``π ∝ p exp(A / λ)``, λ in standard deviations of the return. A is the
+    posterior's mean, which is near 0 while the critic has seen little. (Drawing A from the
+    posterior, Thompson sampling, was tried: while a controller still learns to walk it replaced up
+    to half of the planner's choices by chance.) In evaluation the planner decides alone unless the
+    critic's advantages come true in episodes that it did not see.
 
     If the advantage of the subgoal drawn is negative by a standard error, the planner is asked anew
     without it; after the last round the best seen is taken (ReAd). Before the critic is ready
@@ -39,7 +39,8 @@ class GuidedSelector:
         kl_coef: λ; infinite leaves the first proposal to the planner.
         rounds: most further questions of one choice; 0 for none.
         seed: of the draws.
-        training: explore, and leave the features with each decision.
+        training: follow the critic before it has proven itself, and leave the features with each
+            decision.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class GuidedSelector:
         critic: SubgoalCritic,
         reader: FeatureReader,
         *,
-        kl_coef: float = 0.25,
+        kl_coef: float = 0.1,
         rounds: int = 0,
         seed: int = 0,
         training: bool = False,
@@ -59,29 +60,20 @@ class GuidedSelector:
         self.training = training
         self._rng = np.random.default_rng(seed)
 
-    def begin(self) -> NDArray[np.float64] | None:
-        """See :class:`.SubgoalSelector`: the critic's weights for an episode of training."""
-        return self.critic.draw(self._rng) if self.training else None
-
-    def decide(
-        self,
-        planner: Planner,
-        queries: Sequence[PlannerQuery],
-        opinions: Sequence[Any],
-    ) -> list[Decision]:
+    def decide(self, planner: Planner, queries: Sequence[PlannerQuery]) -> list[Decision]:
         """See :class:`.SubgoalSelector`."""
         replies = ask(planner, queries)
         seen = self.reader.read(planner, queries, replies)
         states = []
-        for query, reply, features, opinion in zip(queries, replies, seen, opinions, strict=True):
+        acts = self.critic.ready and (self.training or self.critic.say > 0)
+        decides = acts and not math.isinf(self.kl_coef)
+        for query, reply, features in zip(queries, replies, seen, strict=True):
             prior = np.asarray(reply.log_probs, np.float64)
-            decides = self.critic.ready and not math.isinf(self.kl_coef)
             if decides:
                 prior = smoothed_prior(prior, DOUBT)
             known = self.critic.advantages(features.candidates, prior)
-            believed = self._believed(features, known, opinion)
             lam = self.kl_coef * self.critic.unit
-            policy = soft_choice(prior, believed, lam) if decides else prior
+            policy = soft_choice(prior, known.mean, lam) if decides else prior
             decision = Decision(
                 draw(policy, self._rng),
                 reply.log_probs,
@@ -91,22 +83,12 @@ class GuidedSelector:
                 features=features if self.training else None,
                 policy=policy,
             )
-            states.append(_Deliberation(query, decision, known, believed))
-        self._ask_again(planner, states)
+            states.append(_Deliberation(query, decision, known))
+        if acts:
+            self._ask_again(planner, states)
         return [state.decided() for state in states]
 
-    def _believed(
-        self, features: Features, known: Advantages, opinion: NDArray[np.float64] | None
-    ) -> NDArray[np.float64]:
-        if not self.training:
-            return self.critic.say * known.mean
-        if opinion is None or len(opinion) != features.candidates.shape[1]:
-            return known.mean  # the episode began before the critic was ready
-        return features.candidates.astype(np.float64) @ opinion
-
     def _ask_again(self, planner: Planner, states: Sequence[_Deliberation]) -> None:
-        if not self.critic.ready or not (self.training or self.critic.say):
-            return
         for _ in range(self.rounds):
             doubtful = [state for state in states if state.is_doubtful()]
             if not doubtful:
@@ -116,17 +98,16 @@ class GuidedSelector:
                 left, policy = state.left(), np.asarray(reply.log_probs, np.float64)
                 if not math.isinf(self.kl_coef):
                     lam = self.kl_coef * self.critic.unit
-                    policy = soft_choice(smoothed_prior(policy, DOUBT), state.believed[left], lam)
+                    values = state.known.mean[left]
+                    policy = soft_choice(smoothed_prior(policy, DOUBT), values, lam)
                 state.proposed.append(left[draw(policy, self._rng)])
 
 
 class _Deliberation:
     """One environment's proposals so far."""
 
-    def __init__(
-        self, query: PlannerQuery, decision: Decision, known: Advantages, believed: NDArray
-    ):
-        self.query, self.decision, self.known, self.believed = query, decision, known, believed
+    def __init__(self, query: PlannerQuery, decision: Decision, known: Advantages):
+        self.query, self.decision, self.known = query, decision, known
         self.proposed = [decision.choice]
 
     @property

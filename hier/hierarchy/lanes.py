@@ -49,7 +49,6 @@ class Lane:
         percept: the latest.
         history: subgoals ended in this episode, and how.
         queries: put to the planner in this episode.
-        opinion: what the selector holds true in this episode, see :meth:`.SubgoalSelector.begin`.
         steps: environment steps in this episode.
     """
 
@@ -58,7 +57,6 @@ class Lane:
     percept: Percept | None = None
     history: list[tuple[Subgoal, Outcome]] = field(default_factory=list)
     queries: int = 0
-    opinion: Any = None
     steps: int = 0
 
 
@@ -158,7 +156,7 @@ class Hierarchy:
         self.tracker.reset(observation, which)
         for i in which:
             percept = self.tracker.percept(i) if self.planner else None
-            self.lanes[i] = Lane(i, percept=percept, opinion=self.selector.begin())
+            self.lanes[i] = Lane(i, percept=percept)
         self.seconds["perception"] += time.perf_counter() - started
         self.plan(which)
 
@@ -228,8 +226,7 @@ class Hierarchy:
         started = time.perf_counter()
         queries = [self.query(i) for i in which]
         prompts = [self._prompt(query) for query in queries] if self._prompt else []
-        opinions = [self.lanes[i].opinion for i in which]
-        decisions = self.selector.decide(self.planner, queries, opinions)
+        decisions = self.selector.decide(self.planner, queries)
         for k, (i, query, decision) in enumerate(zip(which, queries, decisions, strict=True)):
             lane = self.lanes[i]
             lane.queries += decision.queries

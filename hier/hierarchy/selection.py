@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,18 +54,12 @@ class Decision:
 class SubgoalSelector(Protocol):
     """Decides among candidates, for all environments that need a plan at once."""
 
-    def begin(self) -> Any:
-        """What it holds true throughout the episode that begins; handed to :meth:`decide`."""
-
-    def decide(
-        self, planner: Planner, queries: Sequence[PlannerQuery], opinions: Sequence[Any]
-    ) -> list[Decision]:
+    def decide(self, planner: Planner, queries: Sequence[PlannerQuery]) -> list[Decision]:
         """Ask the planner and choose.
 
         Args:
             planner: proposes subgoals.
             queries: one per environment.
-            opinions: what :meth:`begin` answered for each environment's episode.
 
         Raises:
             PlannerError: if the planner's answer cannot be used.
@@ -82,12 +76,7 @@ class PlannerSelector:
     def __init__(self, seed: int = 0):
         self._rng = np.random.default_rng(seed)
 
-    def begin(self) -> None:
-        """Nothing."""
-
-    def decide(
-        self, planner: Planner, queries: Sequence[PlannerQuery], opinions: Sequence[Any]
-    ) -> list[Decision]:
+    def decide(self, planner: Planner, queries: Sequence[PlannerQuery]) -> list[Decision]:
         """See :class:`SubgoalSelector`."""
         return [draw_decision(reply, self._rng) for reply in ask(planner, queries)]
 

