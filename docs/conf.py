@@ -44,10 +44,13 @@ extensions = [
 ]
 source_suffix = {".rst": "restructuredtext", ".md": "myst-nb", ".ipynb": "myst-nb"}
 nitpicky = True
+highlight_language = "text"  # of blocks that name none
 
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4  # those that GitHub gives
 myst_fence_as_directive = ["mermaid"]
+mermaid_init_config = {"startOnLoad": False, "flowchart": {"useMaxWidth": False}}
+mermaid_height = "auto"
 nb_execution_mode = "off"  # `make notebook` executes it
 
 autosummary_generate = False  # docs/reference.py writes the pages
@@ -68,6 +71,7 @@ html_title = f"hier-agent {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
+html_copy_source = False
 templates_path: list[str] = []
 copybutton_exclude = ".linenos, .gp"
 
@@ -152,11 +156,24 @@ def missing_reference(app: Any, env: Any, node: Any, content: Any) -> Any:
     return content if foreign or not isinstance(content, nodes.literal) else None
 
 
-def exact_types(app: Any, page: Any) -> None:
-    """Let a type in a signature mean what its module imports, not any class of such a name."""
+def tidy(app: Any, page: Any) -> None:
+    """Let a type in a signature mean what its module imports, and drop bases that say nothing."""
     for node in page.findall(addnodes.pending_xref):
         if not isinstance(node[0], nodes.literal):
             node.attributes.pop("refspecific", None)
+    for line in list(page.findall(nodes.paragraph)):
+        if line.astext() == "Bases: object":
+            line.parent.remove(line)
+
+
+def one_by_one(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Attributes that share a description, ``a, b: text``, one by one: napoleon takes a for a type."""
+    apart = []
+    for line in lines:
+        found = re.fullmatch(r"( +)(\w+(?:, \w+)+)(: .+)", line) if what == "class" else None
+        names = found[2].split(", ") if found else []
+        apart += [f"{found[1]}{each}{found[3]}" for each in names] if found else [line]
+    lines[:] = apart
 
 
 def signature(app: Any, what: str, name: str, obj: Any, *_: Any) -> tuple[str, str] | None:
@@ -182,7 +199,8 @@ def setup(app: Any) -> None:
     app.connect("builder-inited", lambda app: reference.write())
     app.connect("source-read", read_page)
     app.connect("include-read", read_included)
-    app.connect("doctree-read", exact_types)
+    app.connect("doctree-read", tidy)
     app.connect("missing-reference", missing_reference)
     app.connect("autodoc-process-signature", signature)
+    app.connect("autodoc-process-docstring", one_by_one, priority=100)  # before napoleon
     app.connect("autodoc-skip-member", skip_member)
