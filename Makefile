@@ -11,7 +11,7 @@ help:
 	@echo "make test       run all tests (about five minutes on two cores)"
 	@echo "make test-fast  run the tests that train nothing and start no server (a minute and a half)"
 	@echo "make check      lint, format and types"
-	@echo "make docs       build the documentation site into build/docs (half a minute)"
+	@echo "make docs       build the documentation site into build/docs (a minute and a half)"
 	@echo "make notebook   execute docs/quickstart.ipynb and keep its outputs"
 	@echo "make licenses   update the dependencies' licenses in docs/licenses.md"
 	@echo "make graph      update the drawing of modules in docs/architecture.md"
@@ -33,7 +33,7 @@ test-fast: setup
 	$(PYTEST) -m "not slow"
 
 docs: setup
-	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	$(BIN)/python -m sphinx -W --keep-going -q -j auto -b html docs build/docs
 	@echo "open build/docs/index.html"
 
 notebook: setup

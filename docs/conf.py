@@ -59,6 +59,7 @@ autodoc_default_options = {
     "show-inheritance": True,
     "ignore-module-all": True,  # what a package re-exports is described where it is defined
 }
+add_module_names = False  # the page is named so
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True
