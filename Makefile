@@ -33,7 +33,7 @@ test-fast: setup
 	$(PYTEST) -m "not slow"
 
 docs: setup
-	$(BIN)/python -m sphinx -W --keep-going -q -j auto -b html docs build/docs
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
 	@echo "open build/docs/index.html"
 
 notebook: setup

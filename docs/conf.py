@@ -139,6 +139,8 @@ def nearest(found: Any, attributes: list[str], known: Container[str]) -> str | N
         path = f"{getattr(found, '__module__', '')}.{getattr(found, '__qualname__', '')}"
         if path in known:
             home = path
+        elif path.strip(".") and not path.startswith("hier."):
+            return path  # of another library
     return home
 
 
