@@ -170,7 +170,7 @@ def tidy(app: Any, page: Any) -> None:
 
 
 def one_by_one(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Attributes that share a description, ``a, b: text``, one by one: napoleon takes a for a type."""
+    """Part attributes that share a description, ``a, b: text``: napoleon takes a for a type."""
     apart = []
     for line in lines:
         found = re.fullmatch(r"( +)(\w+(?:, \w+)+)(: .+)", line) if what == "class" else None
