@@ -5,19 +5,22 @@ STAMP := .venv/.installed
 # A process per core; one that has nothing left to do takes over some of another's tests.
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
-.PHONY: help setup demo test test-fast check types graph clean
+.PHONY: help setup demo test test-fast check types docs notebook licenses graph clean
 help:
 	@echo "make demo       train on BabyAI-UnlockPickup beside flat PPO and compare (a few minutes)"
 	@echo "make test       run all tests (about five minutes on two cores)"
 	@echo "make test-fast  run the tests that train nothing and start no server (a minute and a half)"
 	@echo "make check      lint, format and types"
+	@echo "make docs       build the documentation site into build/docs (a minute and a half)"
+	@echo "make notebook   execute docs/quickstart.ipynb and keep its outputs"
+	@echo "make licenses   update the dependencies' licenses in docs/licenses.md"
 	@echo "make graph      update the drawing of modules in docs/architecture.md"
 	@echo "make setup      virtual environment .venv with pinned packages (the others do this)"
 
 setup: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,mujoco,miniworld]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs,mujoco,miniworld]'
 	touch $(STAMP)
 
 demo: setup
@@ -28,6 +31,16 @@ test: setup
 
 test-fast: setup
 	$(PYTEST) -m "not slow"
+
+docs: setup
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	@echo "open build/docs/index.html"
+
+notebook: setup
+	PYTHONWARNINGS=ignore:IProgress $(BIN)/jupyter execute --inplace docs/quickstart.ipynb
+
+licenses: setup
+	$(BIN)/python docs/licenses.py
 
 graph: setup
 	$(BIN)/python docs/module_graph.py

@@ -185,7 +185,7 @@ class ReferencePolicy(nn.Module):
         return DistillationReport(epoch, *best)
 
     def log_probs(self, observation: Mapping[str, NDArray]) -> NDArray[np.float32]:
-        """Log π_ref(a|s,g), ``(n, n_actions)``: what :data:`.REFERENCE` holds.
+        """Log π_ref(a|s,g), ``(n, n_actions)``, for :data:`hier.controllers.guided.REFERENCE`.
 
         Args:
             observation: batched, as the controller's environment gives it.

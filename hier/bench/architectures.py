@@ -25,7 +25,8 @@ class Size:
     Attributes:
         like: whose dimensions it has.
         parts: from the queries to its configuration and its processor.
-        scale: screen pixels per pixel of the memory map, as in :class:`VLMPlanner`.
+        scale: screen pixels per pixel of the memory map, as in
+            :class:`hier.planners.language.planner.VLMPlanner`.
         on_cpu: whether to measure it without a GPU, then in float32.
     """
 

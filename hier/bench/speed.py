@@ -117,6 +117,7 @@ class OfficialObservation(gym.ObservationWrapper):
         }
 
     def observation(self, observation: dict[str, Any]) -> dict[str, Any]:
+        """The frame and the mission's word ids; no target and no subgoal."""
         return {
             "image": observation["image"],
             "mission": MISSION_CODEC.encode(observation["mission"]),

@@ -29,7 +29,8 @@ def anchors_for(
     Args:
         planner: is asked them.
         trained_on: environment ids; they are left out.
-        levels: environment ids; the domain's :attr:`.Domain.source_levels` if ``None``.
+        levels: environment ids; the domain's :attr:`hier.envs.domain.Domain.source_levels` if
+            ``None``.
         states: how many questions in all, shared out evenly.
 
     Returns:

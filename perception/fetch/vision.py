@@ -44,7 +44,7 @@ _TARGET_AREA = np.full(len(VIEWS), np.pi * 0.02**2 / _METERS**2)
 
 
 def see_block(frame: NDArray[np.uint8]) -> Sight:
-    """The yellow block in a picture of :class:`.Camera`, ``(128, 384, 3)``."""
+    """The yellow block in a :class:`hier.envs.fetch.camera.Camera` picture, ``(128, 384, 3)``."""
     return _see(frame, _YELLOW, _BLOCK_AREA)
 
 

@@ -1,4 +1,4 @@
-"""Pictures of the agent's view and of its map, for :mod:`.drawing`."""
+"""Pictures of the agent's view and of its map, for :mod:`hier.perception.gridworld.drawing`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def first_person(percept: GridPercept, targets: NDArray[np.bool_]) -> Image.Imag
 
     Args:
         percept: what to draw.
-        targets: bool over the percept's map, as :meth:`SubgoalSpace.target_mask` gives it.
+        targets: bool over the percept's map, as
+            :meth:`hier.envs.subgoal.SubgoalSpace.target_mask` gives it.
 
     Returns:
         An RGB picture of ``SIDE`` by ``SIDE`` pixels.

@@ -194,8 +194,9 @@ class LanguagePlanner:
         Args:
             queries: one per environment; their candidates are not used.
             subgoals: the subgoal that is pursued, one per query.
-            actions: names of all the controller's actions, in its order. MiniGrid's are
-                :data:`.ACTIONS` and ``done``, which no demonstration takes.
+            actions: names of all the controller's actions, in its order. A domain gives
+                them as :attr:`hier.envs.domain.Domain.action_names`. MiniGrid's ``done`` is among
+                them, which no demonstration takes.
 
         Returns:
             Per query ``(len(actions),)`` float32, normalized natural logarithms.

@@ -9,7 +9,7 @@ name             what it does                                          paper
 ===============  ====================================================  =================
 ``improve``      learns the choice of guidance, over all candidates    arXiv 1806.06920, 2402.16181
 ``awr``          imitates what turned out well, the more the better    arXiv 1910.00177, 2405.14314
-``archer``       policy gradient with an off-policy critic's advantage arXiv 2402.19446
+``archer``       policy gradient with the critic's advantage           arXiv 2402.19446
 ``grpo``         clipped ratio, advantages relative to a group         arXiv 2402.03300
 ``step_dpo``     prefers the better of two subgoals of one state       arXiv 2411.03817
 ``inverse_rl``   rewards what looks like a successful episode          arXiv 2411.03817
