@@ -34,7 +34,7 @@ RIDGES = 300.0 * 10.0 ** np.arange(0, 3.5, 0.5)
 WINDOW = 5000  # closed subgoals that it learns from: planner and controller change
 FIRST_EPISODES = 20  # before it has an opinion
 SIGNIFICANT = 2.0  # standard errors of the slope
-NEGLIGIBLE = 1e-3  # of the returns' standard deviation: advantages that say nothing
+NEGLIGIBLE = 1e-2  # of the returns' standard deviation: advantages that say nothing
 
 
 class Features(NamedTuple):
