@@ -80,16 +80,25 @@ def pretrain(
     return _run(config, RunFolder.create(config, folder), progress)
 
 
-def resume_pretraining(folder: str | Path, *, progress: bool = True) -> PretrainResult:
+def resume_pretraining(
+    folder: str | Path, *, progress: bool = True, trust_code: bool = False
+) -> PretrainResult:
     """Go on with an interrupted pre-training, from its last checkpoint.
 
     Stored demonstrations are used again. The order of the examples is drawn anew.
 
+    Args:
+        folder: the run.
+        progress: show bars.
+        trust_code: run code that the run's configuration names.
+
     Raises:
         RunFolderError: if the folder is not that of a pre-training.
+        UntrustedCodeError: if it names code that is not trusted.
     """
     run = RunFolder.open(folder)
-    return _run(PretrainConfig.load(run.config_file), run, progress)
+    config = PretrainConfig.of_run(run.config_file, trust_code=trust_code)
+    return _run(config, run, progress)
 
 
 def _check(config: PretrainConfig) -> None:
