@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from pathlib import Path
 from typing import Any
 
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
 from hier.controllers.features import INPUTS, SubgoalFeatures
 from hier.controllers.guided import FORMS, Guidance, GuidedPolicy, GuidedRolloutBuffer
 from hier.controllers.hindsight import Hindsight, HindsightReplayBuffer
-from hier.controllers.old_names import moved_objects
-from hier.envs.errors import ConfigError, RunFolderError, UnknownNameError
+from hier.envs.errors import ConfigError, UnknownNameError
 
 # Name to (module, class, policy); imported when asked for.
 ALGORITHMS: dict[str, tuple[str, str, str]] = {
@@ -179,39 +176,3 @@ def build_controller(
         policy_kwargs=policy_kwargs,
         **{option: as_schedule(value, option) for option, value in wanted.items()},
     )
-
-
-def load_controller(
-    name: str, file: Path, env: VecEnv | None = None, device: str = "auto"
-) -> BaseAlgorithm:
-    """Load a saved controller.
-
-    Raises:
-        RunFolderError: if the file is missing or damaged.
-    """
-    try:
-        cls, moved = algorithm_class(name), moved_objects(file)
-        return cls.load(file, env=env, device=device, custom_objects=moved)
-    except UnknownNameError:
-        raise
-    except Exception as error:
-        raise RunFolderError(
-            f"{file} is not a readable {name} checkpoint ({type(error).__name__}: {error}); "
-            "use an older one from the same folder"
-        ) from error
-
-
-def load_networks(model: BaseAlgorithm, file: Path) -> None:
-    """Give a new controller the networks of a saved one; its optimizer starts anew.
-
-    Raises:
-        RunFolderError: if the file is damaged or its networks have another shape.
-    """
-    try:
-        _, saved, _ = load_from_zip_file(file, device=model.device, load_data=False)
-        model.set_parameters({"policy": saved["policy"]}, exact_match=False)
-    except (RuntimeError, KeyError, ValueError) as error:
-        raise RunFolderError(
-            f"the controller in {file} does not fit this configuration ({str(error)[:200]}); "
-            "choose the algorithm, domain and sizes it was trained with"
-        ) from error

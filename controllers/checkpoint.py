@@ -1,10 +1,19 @@
-"""Files of our own in an SB3 checkpoint, beside SB3's."""
+"""The files in a checkpoint, which is a zip archive: the controller's, and what learns beside it.
+
+Everything in it is data. Stable-Baselines3's own zip files hold pickles, which can run code when
+they are read; they are told apart here and refused.
+"""
 
 from __future__ import annotations
 
 import warnings
 import zipfile
 from pathlib import Path
+
+from hier.envs.errors import RunFolderError
+from hier.envs.files import check_member
+
+_LINK = 0o12  # type of a Unix file, in the top bits of a member's attributes
 
 
 def add_member(checkpoint: Path, name: str, content: bytes) -> None:
@@ -17,12 +26,42 @@ def read_member(checkpoint: Path, name: str, missing: str) -> bytes | None:
     """A file that :func:`add_member` put there; ``None`` with a warning if there is none.
 
     Args:
-        checkpoint: SB3's zip file.
+        checkpoint: the archive.
         name: of the file in it.
         missing: what was not saved and what follows from that, for the warning.
+
+    Raises:
+        RunFolderError: if the archive has links, or names that lead out of it.
     """
+    content = find_member(checkpoint, name)
+    if content is None:
+        warnings.warn(f"{checkpoint} was saved without {missing}", stacklevel=3)
+    return content
+
+
+def find_member(checkpoint: Path, name: str) -> bytes | None:
+    """A file in a checkpoint; ``None`` if there is none. Raises like :func:`read_member`."""
     with zipfile.ZipFile(checkpoint) as archive:
-        if name in archive.namelist():
-            return archive.read(name)
-    warnings.warn(f"{checkpoint} was saved without {missing}", stacklevel=3)
-    return None
+        for member in archive.infolist():
+            linked = member.external_attr >> 28 == _LINK
+            check_member(checkpoint, member.filename, plain=not (linked or member.is_dir()))
+        return archive.read(name) if name in archive.namelist() else None
+
+
+def is_sb3_zip(file: Path) -> bool:
+    """Whether Stable-Baselines3 itself wrote this archive, with pickles in it."""
+    with zipfile.ZipFile(file) as archive:
+        return {"data", "policy.pth"} <= set(archive.namelist())
+
+
+def refuse_sb3_zip(file: Path) -> None:
+    """Refuse to unpickle.
+
+    Raises:
+        RunFolderError: if Stable-Baselines3 itself wrote ``file``.
+    """
+    if is_sb3_zip(file):
+        raise RunFolderError(
+            f"{file} is in Stable-Baselines3's own format, whose pickles can run code; if you "
+            f"trust its origin, convert it once: hier import {file.parent.parent} --unpickle"
+        )

@@ -50,3 +50,7 @@ class NotFiniteError(UserError, FloatingPointError):
 
 class RunFolderError(UserError, RuntimeError):
     """A run folder is missing, incomplete or damaged."""
+
+
+class UntrustedCodeError(RunFolderError):
+    """A run folder names code to be run, and nobody has said that it may be."""

@@ -7,7 +7,9 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from hier.envs.errors import RunFolderError
 
 
 @contextmanager
@@ -50,3 +52,24 @@ def recover_folder(folder: Path) -> None:
     old = folder.with_name(f".{folder.name}-old")
     if old.is_dir() and not folder.exists():
         old.rename(folder)
+
+
+def check_member(archive: Path, name: str, *, plain: bool) -> None:
+    """Refuse a member of an archive that no archive of ours has.
+
+    Args:
+        archive: the file.
+        name: of the member.
+        plain: whether it is an ordinary file: no link, folder or device.
+
+    Raises:
+        RunFolderError: if it is not, or its name leads out of the archive.
+    """
+    ways = PurePosixPath(name), PureWindowsPath(name)
+    if plain and not any(way.is_absolute() or way.drive or ".." in way.parts for way in ways):
+        return
+    fault = "whose name leads out of the archive" if plain else "which is no ordinary file"
+    raise RunFolderError(
+        f"{archive} holds {name!r}, {fault}; it was not written by this package, so leave it alone "
+        "and ask for another copy"
+    )

@@ -68,6 +68,9 @@ NewRun = Annotated[str | None, Parameter(help="Run folder to make (runs/NAME-sSE
 Resume = Annotated[str | None, Parameter(help="Run folder to continue.", completer=_runs)]
 Keys = Annotated[bool, Parameter(help="List every key of the configuration, and stop.")]
 Quiet = Annotated[bool, Parameter(help="Show no progress bar.")]
+TrustCode = Annotated[
+    bool, Parameter(help="Run the code that the run folder names (docs/security.md).")
+]
 Level = Annotated[str | None, Parameter(help="Play another level.", completer=_ids)]
 FirstSeed = Annotated[NonNegativeInt | None, Parameter(help="First level seed (eval.first_seed).")]
 
@@ -75,7 +78,8 @@ FirstSeed = Annotated[NonNegativeInt | None, Parameter(help="First level seed (e
 @app.command(name="train")
 def _train(
     preset: Preset = "", /, *overrides: Overrides,
-    run: NewRun = None, resume: Resume = None, keys: Keys = False, quiet: Quiet = False,
+    run: NewRun = None, resume: Resume = None, trust_code: TrustCode = False, keys: Keys = False,
+    quiet: Quiet = False,
 ) -> int:  # fmt: skip
     """Train a controller under a planner."""
     if keys:
@@ -84,7 +88,7 @@ def _train(
     from hier.run import training
 
     if resume:
-        result = training.resume(resume, progress=not quiet)
+        result = training.resume(resume, progress=not quiet, trust_code=trust_code)
     else:
         result = training.train(config, folder=run, progress=not quiet)
     if result.interrupted:
@@ -101,7 +105,8 @@ def _train(
 @app.command(name="pretrain")
 def _pretrain(
     domain: Domain = "", /, *overrides: Annotated[str, _keys("pretrain")],
-    run: NewRun = None, resume: Resume = None, keys: Keys = False, quiet: Quiet = False,
+    run: NewRun = None, resume: Resume = None, trust_code: TrustCode = False, keys: Keys = False,
+    quiet: Quiet = False,
 ) -> int:  # fmt: skip
     """Make a small planner from the demonstrations of a domain's expert."""
     if keys:
@@ -110,7 +115,7 @@ def _pretrain(
     from hier.pretraining.run import pretrain, resume_pretraining
 
     if resume:
-        result = resume_pretraining(resume, progress=not quiet)
+        result = resume_pretraining(resume, progress=not quiet, trust_code=trust_code)
     else:
         result = pretrain(config, folder=run, progress=not quiet)
     if result.accuracy is None:
@@ -129,7 +134,7 @@ def _pretrain(
 def _evaluate(
     run: Run, /, *overrides: Overrides,
     env: Level = None, episodes: PositiveInt | None = None, first_seed: FirstSeed = None,
-    out: str | None = None, quiet: Quiet = False,
+    out: str | None = None, trust_code: TrustCode = False, quiet: Quiet = False,
 ) -> int:  # fmt: skip
     """Evaluate a trained run on levels that it has not seen.
 
@@ -143,7 +148,7 @@ def _evaluate(
 
     evaluation = evaluate(
         run, env_id=env, episodes=episodes, first_seed=first_seed, overrides=changes,
-        progress=not quiet,
+        progress=not quiet, trust_code=trust_code,
     )  # fmt: skip
     _print_summary(evaluation.summary())
     if out:
@@ -157,7 +162,7 @@ def _evaluate(
 def _record(
     run: Run, /, *overrides: Overrides,
     env: Level = None, episodes: PositiveInt = 3, first_seed: FirstSeed = None,
-    fps: PositiveInt = 6, out: str | None = None,
+    fps: PositiveInt = 6, out: str | None = None, trust_code: TrustCode = False,
 ) -> int:  # fmt: skip
     """Record episodes of a trained run as GIF and MP4.
 
@@ -172,7 +177,7 @@ def _record(
 
     for path in record(
         run, env_id=env, episodes=episodes, first_seed=first_seed, overrides=changes,
-        out=out, fps=fps,
+        out=out, fps=fps, trust_code=trust_code,
     ):  # fmt: skip
         print(path)
     return 0
@@ -182,7 +187,7 @@ def _record(
 def _plan(
     preset: Preset = "demo", /, *overrides: Overrides,
     seed: NonNegativeInt = 0, steps: NonNegativeInt = 0, out: str = "plan.png",
-    compare: list[str] | None = None,
+    compare: list[str] | None = None, trust_code: TrustCode = False,
 ) -> int:  # fmt: skip
     """Show what the planner of a preset or of a run folder sees and proposes.
 
@@ -200,7 +205,7 @@ def _plan(
         from hier.run.setup import open_config, open_guidance
 
         run = RunFolder(name)
-        config = open_config(run, changes)
+        config = open_config(run, changes, trust_code=trust_code)
         guidance = None if compare else open_guidance(run, config)
     else:
         config = _settings("plan").load(name or "demo", changes)
@@ -233,7 +238,8 @@ def _plan(
 @app.command(name="tune-planner")
 def _tune(
     *runs: Annotated[str, Parameter(completer=_runs)],
-    updates: PositiveInt | None = None, out: str | None = None, quiet: Quiet = False,
+    updates: PositiveInt | None = None, out: str | None = None, trust_code: TrustCode = False,
+    quiet: Quiet = False,
 ) -> int:  # fmt: skip
     """Fine-tune a planner on the feedback that runs have stored.
 
@@ -248,13 +254,51 @@ def _tune(
     _check_out(out, folder=True)
     from hier.run.tuning import tune_planner
 
-    result = tune_planner(names, overrides, out=out, updates=updates, progress=not quiet)
+    result = tune_planner(
+        names, overrides, out=out, updates=updates, progress=not quiet, trust_code=trust_code
+    )
     if result.main:
         columns = list(result.reports[0]) if result.reports else []
         _print_table(columns, [[f"{r[name]:.4g}" for name in columns] for r in result.reports])
         print(f"lessons         {result.lessons}")
         print(f"planner         {result.planner}")
         print(f"use it          hier train demo planner.model={result.planner}")
+    return 0
+
+
+@app.command(name="export")
+def _export(
+    run: Run, /, *overrides: Overrides, out: str = "controller.zip", trust_code: TrustCode = False,
+) -> int:  # fmt: skip
+    """Write a run's controller in Stable-Baselines3's own format.
+
+    Args:
+        out: Zip file to write; controller.zip by default.
+    """
+    run, changes = _split(run, *overrides)
+    _check_out(out)
+    from hier.run.sb3_zip import export_controller
+
+    print(export_controller(run, out, changes, trust_code=trust_code))
+    return 0
+
+
+@app.command(name="import")
+def _import(run: Run, /, *, unpickle: bool = False, trust_code: TrustCode = False) -> int:
+    """Convert the checkpoints of an old run, which are in Stable-Baselines3's own format.
+
+    Args:
+        unpickle: Read their pickles, which can run code: only from those whom you trust.
+    """
+    if not unpickle:
+        raise UserError(
+            f"checkpoints of Stable-Baselines3 are pickles, which can run code; if you trust the "
+            f"origin of {run}, add --unpickle"
+        )
+    from hier.run.sb3_zip import import_controllers
+
+    for file in import_controllers(run, trust_code=trust_code):
+        print(file)
     return 0
 
 

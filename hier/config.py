@@ -320,6 +320,7 @@ class HierConfig(Settings):
     """A whole run."""
 
     keys_command: ClassVar[str] = "hier train --keys"
+    code_keys: ClassVar[tuple[str, ...]] = ("planner.type", "env.id", "feedback.anchor_levels")
 
     total_timesteps: int = Field(
         100_000, ge=1, description="environment steps of training, over all environments"
@@ -336,13 +337,8 @@ class HierConfig(Settings):
     eval: EvalConfig = EvalConfig()
 
     @classmethod
-    def of_run(cls, file: Path) -> HierConfig:
-        """The configuration that a run wrote, also one of an older version.
-
-        Raises:
-            ConfigError: see :meth:`.Settings.load`.
-        """
-        return cls.from_dict(_without_retired_keys(cls._read_yaml(file)), source=str(file))
+    def _of_now(cls, data: dict[str, Any]) -> dict[str, Any]:
+        return _without_retired_keys(data)
 
     def with_planner(self, folder: Path) -> HierConfig:
         """The same with the planner saved in ``folder``."""

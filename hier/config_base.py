@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -18,7 +18,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from yaml.constructor import ConstructorError
 
-from hier.envs.errors import ConfigError, UnknownNameError
+from hier.envs.errors import ConfigError, UnknownNameError, UntrustedCodeError
 
 
 class _Yaml(yaml.SafeLoader):
@@ -55,10 +55,12 @@ class Settings(Section):
     Attributes:
         presets: folder of the package with this kind's presets.
         keys_command: what prints every key.
+        code_keys: dotted keys whose values may name modules of the user's, to be imported.
     """
 
     presets: ClassVar[str] = "presets"
     keys_command: ClassVar[str] = ""
+    code_keys: ClassVar[tuple[str, ...]] = ()
 
     name: str = Field("run", min_length=1, description="prefix of the run folder")
     seed: int = Field(0, ge=0, description="random seed of the whole run")
@@ -95,6 +97,56 @@ class Settings(Section):
         for override in overrides:
             _apply(data, override)
         return cls.from_dict(data, source=str(preset))
+
+    @classmethod
+    def of_run(cls, file: Path, overrides: Sequence[str] = (), *, trust_code: bool = False) -> Self:
+        """The configuration that a run wrote, also one of an older version, with overrides.
+
+        A run folder may come from elsewhere. So the modules that its configuration names are
+        imported only where the user trusts them, or names them too.
+
+        Args:
+            file: its ``config.yaml``.
+            overrides: see :meth:`load`; what they name is the user's own.
+            trust_code: whether to import what the file names.
+
+        Raises:
+            UntrustedCodeError: if it names modules that neither of the two permits.
+            ConfigError: see :meth:`load`.
+        """
+        data = cls._of_now(cls._read_yaml(file))
+        own: dict[str, Any] = {}
+        for override in overrides:
+            _apply(data, override)
+            _apply(own, override)
+        own_code = {path for _, path in cls._code_in(own)}
+        foreign = [(key, path) for key, path in cls._code_in(data) if path not in own_code]
+        if foreign and not trust_code:
+            key, path = foreign[0]
+            raise UntrustedCodeError(
+                f"{file} names code to be run, {path!r} under {key}; if you trust it, add "
+                f"--trust-code (in Python, trust_code=True), or choose another {key}"
+            )
+        return cls.from_dict(data, source=str(file))
+
+    @classmethod
+    def _of_now(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """What an older version wrote, in the keys of this one."""
+        return data
+
+    @classmethod
+    def _code_in(cls, data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """``(key, dotted path)`` of everything in ``data`` that would be imported.
+
+        Names that come with the package hold neither a dot nor a colon; a path may be followed by
+        the level of its domain.
+        """
+        for key, value in _flatten(data):
+            if key in cls.code_keys:
+                for name in value if isinstance(value, list) else [value]:
+                    path = str(name).partition("/")[0]
+                    if "." in path or ":" in path:
+                        yield key, path
 
     def override(self, *overrides: str) -> Self:
         """A copy with ``dotted.key=value`` overrides; raises like :meth:`load`."""

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hier.envs.errors import ConfigError, RunFolderError
-from hier.envs.files import atomic_write
+from hier.envs.files import atomic_write, check_member
 from hier.guidance.critic import Features
 from hier.hierarchy.records import discounted_returns
 from hier.planners.language.prompts import Prompt
 
 SHARD = 1000  # lessons in a file
+_PNG = b"\x89PNG\r\n\x1a\n"  # how a PNG file begins
 
 
 @dataclass(slots=True)
@@ -75,7 +76,9 @@ class Lesson:
     @property
     def prompt(self) -> Prompt:
         """The question with its pictures unpacked."""
-        images = tuple(np.asarray(Image.open(io.BytesIO(png))) for png in self.pictures)
+        # Of the other formats that Pillow knows, one is a program that it hands to Ghostscript.
+        files = (Image.open(io.BytesIO(png), formats=["PNG"]) for png in self.pictures)
+        images = tuple(np.asarray(file) for file in files)
         return Prompt.single(self.question, images)
 
 
@@ -163,7 +166,8 @@ def read_lessons(folder: str | Path) -> list[Lesson]:
     """Lessons that :func:`write_lessons` wrote.
 
     Raises:
-        RunFolderError: if there are none, or a file is damaged.
+        RunFolderError: if there are none, or a file is damaged, or holds links or names that lead
+            out of it.
     """
     files = _shards(Path(folder))
     if not files:
@@ -172,6 +176,8 @@ def read_lessons(folder: str | Path) -> list[Lesson]:
     for file in files:
         try:
             with tarfile.open(file) as archive:
+                for member in archive:
+                    check_member(file, member.name, plain=member.isreg())
                 lessons += _lessons_of(archive)
         except (tarfile.TarError, ValueError, KeyError, TypeError, EOFError) as error:
             raise RunFolderError(
@@ -194,7 +200,10 @@ def _lessons_of(archive: tarfile.TarFile) -> list[Lesson]:
         if kind == "json":
             about[key] = json.loads(opened.read())
         else:
-            pictures.setdefault(key, []).append(opened.read())
+            png = opened.read()
+            if not png.startswith(_PNG):
+                raise ValueError(f"{member.name} is no PNG file")
+            pictures.setdefault(key, []).append(png)
     return [
         Lesson(**_restored(values), pictures=tuple(pictures.get(key, ())))
         for key, values in about.items()

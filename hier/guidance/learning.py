@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ from hier.controllers.callbacks import PeriodicCallback
 from hier.controllers.checkpoint import add_member, read_member
 from hier.controllers.logs import TENSORBOARD_ONLY
 from hier.envs.errors import RunFolderError
+from hier.envs.tensors import pack, unpack
 from hier.guidance.critic import Step, SubgoalCritic, centered, half_of
 from hier.guidance.features import FeatureReader
 from hier.guidance.selector import GuidedSelector
@@ -26,7 +26,7 @@ from hier.hierarchy.vec_env import HierarchicalVecEnv
 if TYPE_CHECKING:
     from hier.run.folder import RunFolder
 
-MEMBER = "guidance.pt"  # in a checkpoint, beside SB3's own files
+MEMBER = "guidance.safetensors"  # in a checkpoint, beside the controller
 
 
 class SubgoalGuidance:
@@ -63,9 +63,7 @@ class SubgoalGuidance:
     def save(self, run: RunFolder, checkpoint: Path) -> None:
         """Add what was learned to a controller's checkpoint, with all that it was learned from."""
         state = {name: torch.from_numpy(value) for name, value in self.critic.state_dict().items()}
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
-        add_member(checkpoint, MEMBER, buffer.getvalue())
+        add_member(checkpoint, MEMBER, pack(state))
 
     def load(self, run: RunFolder, checkpoint: Path) -> None:
         """Go on from :meth:`save`; a checkpoint without it leaves all as it is, with a warning.
@@ -77,11 +75,9 @@ class SubgoalGuidance:
         if content is None:
             return
         try:
-            state = torch.load(io.BytesIO(content), weights_only=True)
-            if "twins" in state.get("critic", {}):
-                return  # the network of an older run
+            state = unpack(content)
             self.critic.load_state_dict({name: value.numpy() for name, value in state.items()})
-        except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+        except Exception as error:  # whatever a damaged file makes of the reader
             raise RunFolderError(
                 f"the guidance in {checkpoint} cannot be read ({type(error).__name__}: {error}); "
                 "delete that checkpoint to go on from the one before"

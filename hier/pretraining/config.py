@@ -33,6 +33,7 @@ class PretrainConfig(Settings):
 
     presets: ClassVar[str] = "presets/pretrain"
     keys_command: ClassVar[str] = "hier pretrain --keys"
+    code_keys: ClassVar[tuple[str, ...]] = ("levels", "held_out")
 
     levels: list[str] = Field(
         min_length=1, description="ids of the levels whose expert gives the demonstrations"

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from hier.envs.errors import ConfigError, RunFolderError
 from hier.envs.files import atomic_write
+from hier.envs.tensors import pack, unpack
 from hier.planners.accuracy import Accuracy, measure_accuracy, success_rate
 from hier.planners.language.models import PlannerModel, load_model
 from hier.planners.language.pictures import check_images
@@ -31,7 +32,7 @@ from hier.planners.pretraining.demonstrations import (
     load_demonstrations,
 )
 from hier.planners.pretraining.examples import Examples, labeled_questions
-from hier.planners.pretraining.learner import Learner, load_state
+from hier.planners.pretraining.learner import Learner
 from hier.planners.pretraining.sight import MapReader, tokens_a_side
 from hier.planners.pretraining.tiny_vlm import TinyVLM, build_tiny_vlm
 from hier.planners.scripted import OraclePlanner
@@ -40,7 +41,8 @@ from hier.pretraining.model_card import model_card
 from hier.run.folder import RunFolder
 from hier.run.saving import StopOnSignal
 
-STATE = "training.pt"
+STATE = "training.safetensors"
+_PICKLED = "training.pt"  # what it was once
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +82,25 @@ def pretrain(
     return _run(config, RunFolder.create(config, folder), progress)
 
 
-def resume_pretraining(folder: str | Path, *, progress: bool = True) -> PretrainResult:
+def resume_pretraining(
+    folder: str | Path, *, progress: bool = True, trust_code: bool = False
+) -> PretrainResult:
     """Go on with an interrupted pre-training, from its last checkpoint.
 
     Stored demonstrations are used again. The order of the examples is drawn anew.
 
+    Args:
+        folder: the run.
+        progress: show bars.
+        trust_code: run code that the run's configuration names.
+
     Raises:
         RunFolderError: if the folder is not that of a pre-training.
+        UntrustedCodeError: if it names code that is not trusted.
     """
     run = RunFolder.open(folder)
-    return _run(PretrainConfig.load(run.config_file), run, progress)
+    config = PretrainConfig.of_run(run.config_file, trust_code=trust_code)
+    return _run(config, run, progress)
 
 
 def _check(config: PretrainConfig) -> None:
@@ -221,6 +232,11 @@ class _Training:
         }
         if (run.path / STATE).is_file():
             self.learner.load_state_dict(_whole_state(run.path / STATE))
+        elif (run.path / _PICKLED).is_file():
+            raise RunFolderError(
+                f"{run.path / _PICKLED} is a pickle of an older version, which is not read any "
+                "more; delete it to train anew on the demonstrations already played"
+            )
 
     def learn(self, progress: bool) -> bool:
         """Train to the end or until a signal; returns whether a signal came."""
@@ -275,7 +291,7 @@ class _Training:
     def checkpoint(self) -> None:
         """Save the state that training resumes from, and the present planner."""
         with atomic_write(self.run.path / STATE) as file:
-            torch.save(self.learner.state_dict(), file)
+            file.write_bytes(pack(self.learner.state_dict()))
         self.save()
 
     def save(self, card: str = "") -> None:
@@ -343,7 +359,7 @@ def _means(reports: list[dict[str, float]]) -> dict[str, float]:
 
 def _whole_state(file: Path) -> dict[str, Any]:
     try:
-        return load_state(file)
+        return unpack(file.read_bytes())
     except Exception as error:
         raise RunFolderError(
             f"{file} is damaged ({type(error).__name__}); delete it to train anew on the "

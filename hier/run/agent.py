@@ -132,6 +132,7 @@ def load(
     *,
     env: gym.Env | VecEnv | None = None,
     overrides: Sequence[str] = (),
+    trust_code: bool = False,
 ) -> Agent:
     """Load a trained run as an :class:`Agent`.
 
@@ -139,9 +140,11 @@ def load(
         run: its folder.
         env: what it will act in; needed by privileged planners (oracle, noisy) alone.
         overrides: change the configuration, e.g. ``planner.type=random``.
+        trust_code: run code that the run's configuration names, such as a planner of your own.
 
     Raises:
         RunFolderError: if the folder is no run or has no readable checkpoint.
+        UntrustedCodeError: if it names code that is not trusted.
         ConfigError: for a wrong override, or a privileged planner without ``env``.
 
     >>> from hier.envs import make_env
@@ -150,6 +153,6 @@ def load(
     >>> observation, _ = env.reset(seed=1)  # doctest: +SKIP
     >>> action, state = agent.predict(observation)  # doctest: +SKIP
     """
-    trained = open_trained(run, overrides)
+    trained = open_trained(run, overrides, trust_code=trust_code)
     planner = build_planner_of(trained.config)
     return Agent(trained.model, trained.config, planner, env, trained.guidance)

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -13,10 +14,11 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from hier.config import HierConfig
-from hier.controllers.build import build_controller, load_networks
+from hier.controllers.build import build_controller
 from hier.controllers.guided import Guidance
 from hier.controllers.hindsight import Hindsight
 from hier.controllers.rewards import RewardWeights
+from hier.controllers.saved import SavedController
 from hier.envs.domain import Domain
 from hier.envs.errors import ConfigError, UnknownNameError
 from hier.envs.registry import domain_of, make_env
@@ -196,12 +198,20 @@ def build_hindsight(config: HierConfig) -> Hindsight | None:
     )
 
 
-def build_model(config: HierConfig, env: VecEnv) -> BaseAlgorithm:
+def build_model(
+    config: HierConfig, env: VecEnv, saved: SavedController | None = None
+) -> BaseAlgorithm:
     """The configured SB3 algorithm, untrained unless it begins as another run's.
+
+    Args:
+        config: of the run.
+        env: the environment it acts in.
+        saved: its own state to go on from, instead of ``controller.start``.
 
     Raises:
         ConfigError: if algorithm or domain cannot do what is asked.
-        RunFolderError: if ``controller.start`` is no run, or of another shape.
+        RunFolderError: if ``saved`` does not fit the configuration; if ``controller.start`` is no
+            run, or of another shape.
     """
     controller, guided = config.controller, config.effective_guidance
     model = build_controller(
@@ -216,6 +226,20 @@ def build_model(config: HierConfig, env: VecEnv) -> BaseAlgorithm:
         guidance=Guidance(guided.actions, guided.action_coef) if guided.actions != "none" else None,
         hindsight=build_hindsight(config),
     )
-    if controller.start is not None:
-        load_networks(model, RunFolder.open(controller.start).latest_checkpoint())
+    if saved is not None:
+        saved.restore(model)
+    elif controller.start is not None:
+        SavedController(RunFolder.open(controller.start).latest_checkpoint()).give_networks(model)
     return model
+
+
+def open_model(config: HierConfig, checkpoint: Path) -> BaseAlgorithm:
+    """A saved controller that acts, but learns no more: it has no environment.
+
+    Raises:
+        RunFolderError: if the checkpoint is damaged or does not fit the configuration.
+    """
+    saved = SavedController(checkpoint)
+    controller = config.controller.model_copy(update={"hindsight": 0.0})  # only for learning
+    config = config.model_copy(update={"controller": controller})
+    return build_model(config, saved.spaces_alone(config.env.n_envs), saved)

@@ -177,6 +177,7 @@ def evaluate(
     first_seed: int | None = None,
     overrides: Sequence[str] = (),
     progress: bool = True,
+    trust_code: bool = False,
 ) -> Evaluation:
     """Judge a trained run.
 
@@ -187,12 +188,14 @@ def evaluate(
         first_seed: of consecutive level seeds; ``eval.first_seed`` when omitted.
         overrides: change the configuration for this evaluation, e.g. ``planner.type=random``.
         progress: show a bar.
+        trust_code: run code that the run's configuration names.
 
     Raises:
         RunFolderError: if the folder is no run or has no readable checkpoint.
+        UntrustedCodeError: if it names code that is not trusted.
         ConfigError: for a wrong override.
     """
     if episodes is not None and episodes < 1:
         raise ConfigError(f"episodes is {episodes}; play at least 1")
-    trained = open_trained(run, overrides, env_id)
+    trained = open_trained(run, overrides, env_id, trust_code=trust_code)
     return evaluate_model(trained, episodes=episodes, first_seed=first_seed, progress=progress)

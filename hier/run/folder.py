@@ -139,13 +139,18 @@ class RunFolder:
             raise RunFolderError(f"{run.path} is not a run folder ({state}); newest runs: {hint}")
         return run
 
-    def config(self) -> HierConfig:
-        """The configuration the run was started with.
+    def config(self, overrides: Sequence[str] = (), *, trust_code: bool = False) -> HierConfig:
+        """The configuration the run was started with, with ``overrides``.
+
+        Args:
+            overrides: dotted.
+            trust_code: run code that the configuration names.
 
         Raises:
-            ConfigError: if the file was damaged.
+            ConfigError: if the file was damaged, or for a wrong override.
+            UntrustedCodeError: if it names code that is not trusted.
         """
-        return HierConfig.of_run(self.config_file)
+        return HierConfig.of_run(self.config_file, overrides, trust_code=trust_code)
 
     def checkpoint_files(self) -> list[Path]:
         """Checkpoints, oldest first."""
@@ -168,9 +173,11 @@ class RunFolder:
                     f"{self.checkpoints} is the last good one: hier train --resume {self.path}, or "
                     "start anew with a lower controller.options.learning_rate"
                 )
+        from hier.controllers.saved import save_controller  # which imports torch
+
         try:
             with atomic_write(path) as file:
-                model.save(file)
+                save_controller(model, file)
                 for part in parts:
                     part.save(self, file)
         except OSError as error:
@@ -213,5 +220,5 @@ def _is_whole(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
-    except (OSError, zipfile.BadZipFile):
+    except Exception:  # zipfile passes on what its decompressors raise
         return False

@@ -78,6 +78,7 @@ def record(
     out: str | Path | None = None,
     fps: int = 6,
     overrides: Sequence[str] = (),
+    trust_code: bool = False,
 ) -> list[Path]:
     """Write episodes of a trained run as GIF and MP4.
 
@@ -88,14 +89,16 @@ def record(
         out: folder to write to; the run's ``videos`` when omitted.
         fps: frames per second.
         overrides: change the configuration, e.g. ``planner.type=random``.
+        trust_code: run code that the run's configuration names.
 
     Returns:
         The files written.
 
     Raises:
         RunFolderError: if the folder is no run or has no readable checkpoint.
+        UntrustedCodeError: if it names code that is not trusted.
     """
-    trained = open_trained(run, overrides, env_id)
+    trained = open_trained(run, overrides, env_id, trust_code=trust_code)
     config = trained.config
     first = config.eval.first_seed if first_seed is None else first_seed
     target = Path(out) if out else trained.folder.videos

@@ -11,14 +11,14 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
 from hier.config import HierConfig
-from hier.controllers.build import load_controller
 from hier.controllers.guided import AnnealGuidance
+from hier.controllers.saved import SavedController
 from hier.feedback.loop import FeedbackLearning, build_feedback
 from hier.guidance.actions import ActionDistillation, build_action_distillation
 from hier.guidance.learning import GuidanceLearning, SubgoalGuidance, build_guidance
 from hier.hierarchy.vec_env import HierarchicalVecEnv
 from hier.planners.protocol import Planner
-from hier.run.build import build_env, build_model, build_planner_of
+from hier.run.build import build_env, build_model, build_planner_of, open_model
 from hier.run.folder import Checkpointed, RunFolder
 
 
@@ -55,30 +55,33 @@ class Setup:
         Raises:
             ConfigError: if algorithm or planner do not take their options.
             SimulatorError: if an environment cannot be built.
+            RunFolderError: if the checkpoint is damaged or does not fit the configuration.
         """
         torch.set_num_threads(config.torch_threads)  # before the networks: it decides their bits
         planner, guidance = build_planner_of(config), build_guidance(config)
         env = build_env(config, planner, guidance=guidance)
         distillation = build_action_distillation(config, env, planner)
-        controller = config.controller
-        if checkpoint is None:
-            model = build_model(config, env)
-        else:
-            model = load_controller(controller.algorithm, checkpoint, env, controller.device)
+        saved = None if checkpoint is None else SavedController(checkpoint)
+        model = build_model(config, env, saved)
         feedback = build_feedback(config, env, planner, guidance)
         return cls(config, planner, env, model, guidance, distillation, feedback)
 
     @classmethod
-    def resume(cls, run: RunFolder) -> Setup:
+    def resume(cls, run: RunFolder, *, trust_code: bool = False) -> Setup:
         """The objects of a run as they were at its newest whole checkpoint.
 
         Levels are drawn anew, from a seed derived from the run's and the step.
 
+        Args:
+            run: its folder.
+            trust_code: run code that its configuration names.
+
         Raises:
             RunFolderError: if it has no readable checkpoint.
+            UntrustedCodeError: if it names code that is not trusted.
         """
-        checkpoint = run.latest_checkpoint()
-        setup = cls.build(run.config(), checkpoint)
+        config, checkpoint = run.config(trust_code=trust_code), run.latest_checkpoint()
+        setup = cls.build(config, checkpoint)
         for part in setup.checkpointed:
             part.load(run, checkpoint)
         setup.model.set_random_seed(setup.config.seed + setup.model.num_timesteps)
@@ -123,7 +126,11 @@ class Trained:
 
 
 def open_trained(
-    run: str | Path, overrides: Sequence[str] = (), env_id: str | None = None
+    run: str | Path,
+    overrides: Sequence[str] = (),
+    env_id: str | None = None,
+    *,
+    trust_code: bool = False,
 ) -> Trained:
     """A run with ``overrides`` of its configuration, at its newest checkpoint.
 
@@ -133,26 +140,30 @@ def open_trained(
         run: its folder.
         overrides: dotted.
         env_id: a level to play instead of its own; its domain decides what planners see.
+        trust_code: run code that its configuration names, besides what ``overrides`` and
+            ``env_id`` name.
 
     Raises:
         RunFolderError: if the folder is no run or has no readable checkpoint.
+        UntrustedCodeError: if it names code that is not trusted.
         ConfigError: for a wrong override.
     """
     folder = RunFolder.open(run)
-    config = open_config(folder, overrides, env_id)
-    controller = config.controller
-    checkpoint = folder.latest_checkpoint()
-    model = load_controller(controller.algorithm, checkpoint, device=controller.device)
+    config = open_config(folder, overrides, env_id, trust_code=trust_code)
+    model = open_model(config, folder.latest_checkpoint())
     return Trained(folder, config, model, open_guidance(folder, config))
 
 
 def open_config(
-    run: RunFolder, overrides: Sequence[str] = (), env_id: str | None = None
+    run: RunFolder,
+    overrides: Sequence[str] = (),
+    env_id: str | None = None,
+    *,
+    trust_code: bool = False,
 ) -> HierConfig:
     """A run's configuration with the planner that it learned; see :func:`open_trained`."""
-    config = run.config().override(*overrides)
-    if env_id is not None:
-        config = config.override(f"env.id={env_id}")
+    level = [] if env_id is None else [f"env.id={env_id}"]
+    config = run.config([*overrides, *level], trust_code=trust_code)
     if run.planner.exists() and not any(line.startswith("planner.") for line in overrides):
         config = config.with_planner(run.planner)
     return config

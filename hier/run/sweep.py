@@ -47,7 +47,7 @@ def train_job(job: tuple[HierConfig, str, Path]) -> Row:
     warnings.simplefilter("ignore")
     config, variant, folder = job
     kept = folder / _ROW
-    if (folder / "config.yaml").is_file() and RunFolder.open(folder).config() == config:
+    if (folder / "config.yaml").is_file() and _own_config(RunFolder.open(folder)) == config:
         if kept.exists():
             return json.loads(kept.read_text())
         shutil.rmtree(folder)  # a run that was cut off
@@ -81,6 +81,11 @@ def train_job(job: tuple[HierConfig, str, Path]) -> Row:
     return row
 
 
+def _own_config(run: RunFolder) -> HierConfig:
+    """The configuration of a run of a sweep, which named its code itself."""
+    return run.config(trust_code=True)
+
+
 def keep_row(folder: Path, row: Row) -> None:
     """Write a run's row into its folder, where :func:`train_job` finds it again."""
     with atomic_write(folder / _ROW) as file:
@@ -104,7 +109,7 @@ def training_curve(run: RunFolder) -> list[list[float]]:
     Every training episode is a level of its own, so no level was seen before. Before an episode
     could have ended in every environment only short ones, successes, have; that is left out.
     """
-    config = run.config()
+    config = _own_config(run)
     limits = (config.env.max_steps or max_steps_of(level) or 0 for level in config.env.ids)
     first = config.env.n_envs * max(limits)
     points = read_scalar(run, "rollout/success_rate")

@@ -72,17 +72,23 @@ def train(
     return _learn(setup, RunFolder.create(config, folder), progress)
 
 
-def resume(folder: str | Path, *, progress: bool = True) -> TrainResult:
+def resume(folder: str | Path, *, progress: bool = True, trust_code: bool = False) -> TrainResult:
     """Continue a run from its newest whole checkpoint, with the configuration it started with.
 
     Steps after that checkpoint are lost; the step count, the TensorBoard curve and the optimizer
     go on from it. Levels are drawn anew, from a seed derived from the run's and the step.
 
+    Args:
+        folder: the run.
+        progress: show a bar.
+        trust_code: run code that the run's configuration names.
+
     Raises:
         RunFolderError: if the folder is no run or has no readable checkpoint.
+        UntrustedCodeError: if it names code that is not trusted.
     """
     run = RunFolder.open(folder)
-    return _learn(Setup.resume(run), run, progress)
+    return _learn(Setup.resume(run, trust_code=trust_code), run, progress)
 
 
 def _learn(setup: Setup, run: RunFolder, progress: bool) -> TrainResult:

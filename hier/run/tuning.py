@@ -48,6 +48,7 @@ def tune_planner(
     out: str | Path | None = None,
     updates: int | None = None,
     progress: bool = True,
+    trust_code: bool = False,
 ) -> TuneResult:
     """Fine-tune a planner on the lessons that runs with ``feedback.store=true`` have kept.
 
@@ -61,12 +62,14 @@ def tune_planner(
         out: the planner's folder; ``tuned`` in the first run when omitted. It is replaced.
         updates: gradient steps; twice through the lessons when omitted.
         progress: show a bar.
+        trust_code: run code that the first run's configuration names.
 
     Raises:
         RunFolderError: if a folder is no run, or has no lessons.
+        UntrustedCodeError: if the first one names code that is not trusted.
         ConfigError: if the planner has no weights, or the objective cannot learn from files.
     """
-    config = RunFolder.open(runs[0]).config().override(*overrides)
+    config = RunFolder.open(runs[0]).config(overrides, trust_code=trust_code)
     settings = config.feedback
     name = "awr" if settings.objective == "none" else settings.objective
     lessons: list[Lesson] = []

@@ -28,12 +28,14 @@ from hier.planners.language.processors import (
     load_processor,
     load_tokenizer,
     quiet,
+    refuse_kernels,
     translate_errors,
 )
 from hier.planners.protocol import PlannerError
 
 VALUE_HEAD = "value_head.safetensors"
 ADAPTER = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
 BUILT_IN = Path(__file__).parent.parent / "checkpoints"  # one folder per built-in planner
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -120,7 +122,7 @@ class PlannerModel:
             from peft import set_peft_model_state_dict
 
             with translate_errors(str(folder)):
-                state = load_file(Path(folder) / "adapter_model.safetensors", str(self.device))
+                state = load_file(Path(folder) / ADAPTER_WEIGHTS, str(self.device))
                 set_peft_model_state_dict(self.module, state)
             return
         images = hasattr(self.processor, "image_processor")
@@ -272,6 +274,7 @@ def load_model(
                 name,
                 dtype=dtype,
                 use_safetensors=True,
+                trust_remote_code=False,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # reported below, together with missing weights
                 **options,
@@ -333,7 +336,9 @@ def _load_config(name: str) -> Any:
             "give a folder saved by save_pretrained"
         )
     with translate_errors(name):
-        return transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
+        config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
+    refuse_kernels(name, config)
+    return config
 
 
 def _auto_class(name: str, config: Any, images: bool) -> Any:
@@ -365,6 +370,11 @@ def add_adapter(network: Any, lora: int | str | Mapping[str, Any]) -> Any:
     except ImportError:
         raise PlannerError("planner.options.lora needs peft; pip install peft") from None
     if isinstance(lora, str):
+        if Path(lora).is_dir() and not (Path(lora) / ADAPTER_WEIGHTS).is_file():
+            raise PlannerError(
+                f"the adapter {lora} holds no {ADAPTER_WEIGHTS}; save it as safetensors, for "
+                "pickled weights are not read"
+            )
         with translate_errors(lora):
             return peft.PeftModel.from_pretrained(network, lora, is_trainable=True)
     options: dict[str, Any] = (

@@ -42,12 +42,31 @@ def load_processor(name: str, config: Any) -> Any:
         if "torchvision" not in str(error).lower() or sorted(parts) != sorted(_WITH_VIDEO):
             raise
     found = {
-        "image_processor": transformers.AutoImageProcessor.from_pretrained(name),
+        "image_processor": transformers.AutoImageProcessor.from_pretrained(
+            name, trust_remote_code=False
+        ),
         "tokenizer": load_tokenizer(name),
         "video_processor": VideoStandIn(),
     }
     settings, _ = cls.get_processor_dict(name)
     return stills_only(cls).from_args_and_dict([found[part] for part in parts], settings)
+
+
+def refuse_kernels(name: str, config: Any) -> None:
+    """Refuse a model whose configuration names compiled code on the hub for its attention.
+
+    Raises:
+        PlannerError: if transformers would download and run it.
+    """
+    parts = [config, *(getattr(config, part, None) for part in config.sub_configs)]
+    for part in parts:
+        attention = getattr(part, "_attn_implementation", None)
+        if attention is not None and "/" in str(attention):
+            raise PlannerError(
+                f"the config.json of planner model {name!r} names code to download, "
+                f"attn_implementation={str(attention)!r}; take that entry out, or choose another "
+                "model"
+            )
 
 
 def _class_of(config: Any) -> Any:

@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -191,8 +190,3 @@ class Learner:
 def _up_and_down(step: int, steps: int) -> float:
     warm = max(1, steps // 50)
     return min((step + 1) / warm, 0.5 + 0.5 * math.cos(math.pi * min(1.0, step / steps)))
-
-
-def load_state(file: Path) -> dict[str, Any]:
-    """Read a saved :meth:`Learner.state_dict`; it holds tensors and plain values, never code."""
-    return torch.load(file, map_location="cpu", weights_only=True)

@@ -7,8 +7,8 @@ import pytest
 
 from hier import envs
 from hier.config import HierConfig
-from hier.controllers.build import load_controller
 from hier.controllers.hindsight import HindsightReplayBuffer
+from hier.controllers.saved import SavedController, save_controller
 from hier.envs import ConfigError, PerceptionError, SimulatorError, batched
 from hier.envs.fetch.percept import CARRY_TASK, MISSION_CODEC, PUSH_TASK, REACH_TASK
 from hier.envs.fetch.subgoals import CARRY, GRASP, NEAR, PUSH, REACH_TARGET, FetchSubgoals
@@ -209,8 +209,8 @@ def test_a_controller_trains_at_the_table_with_hindsight(tmp_path):
     assert any((a != b).any() for a, b in zip(before, model.policy.parameters(), strict=True))
     observation = env.reset()
     assert env.observation_space.contains({key: value[0] for key, value in observation.items()})
-    model.save(tmp_path / "model.zip")
-    again = load_controller("sac", tmp_path / "model.zip", env)
+    save_controller(model, tmp_path / "model.zip")
+    again = build_model(config, env, SavedController(tmp_path / "model.zip"))
     assert isinstance(again.replay_buffer, HindsightReplayBuffer)
     assert again.replay_buffer.hindsight.share == config.controller.hindsight
     again.learn(40)

@@ -66,7 +66,7 @@ def test_it_leaves_a_planner_that_plain_transformers_loads(made):
 @pytest.mark.slow
 def test_an_interrupted_run_goes_on(tmp_path):
     process = start(tmp_path / "run", "steps=100000")
-    state = tmp_path / "run" / "training.pt"
+    state = tmp_path / "run" / "training.safetensors"
     while not state.exists() and process.poll() is None:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
@@ -84,8 +84,8 @@ def test_a_damaged_state_is_named(made, tmp_path):
     import shutil
 
     shutil.copytree(made.folder, tmp_path / "run")
-    (tmp_path / "run" / "training.pt").write_bytes(b"no")
-    with pytest.raises(RunFolderError, match=r"training\.pt is damaged"):
+    (tmp_path / "run" / "training.safetensors").write_bytes(b"no")
+    with pytest.raises(RunFolderError, match=r"training\.safetensors is damaged"):
         resume_pretraining(tmp_path / "run", progress=False)
 
 

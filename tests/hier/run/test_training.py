@@ -281,7 +281,7 @@ def test_a_whole_zip_that_is_no_controller_is_named(copied):
     newest = copied.checkpoint_files()[-1]
     with zipfile.ZipFile(newest, "w") as archive:
         archive.writestr("hello", "world")
-    with pytest.raises(RunFolderError, match=r"is not a readable ppo checkpoint"):
+    with pytest.raises(RunFolderError, match=r"is not a readable checkpoint"):
         evaluate(copied.path, progress=False)
 
 
