@@ -268,12 +268,12 @@ def _tune(
 
 @app.command(name="export")
 def _export(
-    run: Run, /, *overrides: Overrides, out: str = "controller.zip", trust_code: TrustCode = False,
+    run: Run, /, *overrides: Overrides, out: str = "exported.zip", trust_code: TrustCode = False,
 ) -> int:  # fmt: skip
     """Write a run's controller in Stable-Baselines3's own format.
 
     Args:
-        out: Zip file to write; controller.zip by default.
+        out: Zip file to write; exported.zip by default.
     """
     run, changes = _split(run, *overrides)
     _check_out(out)

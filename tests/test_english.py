@@ -39,8 +39,8 @@ BRITISH = re.compile(
     r"|^(towards|afterwards|learnt|spelt|artefacts?|ageing|catalogue|mould|plough|manoeuvre|sceptic"
     r"|skilful|wilful|fulfil|instalment|distils?)$"
 )
-# Must not change: what a built-in planner learned to read, and names in old checkpoints.
-LITERALS = ("square metres of floor", "fulfil its mission", "FetchRelabelling", "MazeRelabelling")
+# Must not change: what a built-in planner learned to read.
+LITERALS = ("square metres of floor", "fulfil its mission")
 # Phrases that a reader has to read twice.
 UNCLEAR = re.compile(
     r"\b(told|obeyed|that ships|which ships|the same (two|three)|ha(s|ve|d) (a|its|their) say"

@@ -69,7 +69,7 @@ def commands(run, tmp_path):
     """Every command that opens a checkpoint."""
     yield "eval", run.path, "--quiet"
     yield "record", run.path, "--out", tmp_path / "videos"
-    yield "export", run.path, "--out", tmp_path / "controller.zip"
+    yield "export", run.path, "--out", tmp_path / "exported.zip"
     yield "train", "--resume", run.path, "--quiet"
     yield "train", "demo", *SMALL, f"controller.start={run.path}", "--run", tmp_path / "n"
 
