@@ -31,7 +31,7 @@ RIDGE = 300.0  # precision of the prior of V, in observations of features of sca
 # Of these precisions of the prior of A, the one is taken with which each half of the episodes
 # predicts the other best. Where nothing was learned yet, that is the highest: A is nearly 0.
 RIDGES = 300.0 * 10.0 ** np.arange(0, 3.5, 0.5)
-WINDOW = 5000  # closed subgoals that it learns from: planner and controller change
+WINDOW = 10_000  # closed subgoals that it learns from: planner and controller change
 FIRST_EPISODES = 20  # before it has an opinion
 SIGNIFICANT = 2.0  # standard errors of the slope
 NEGLIGIBLE = 1e-2  # of the returns' standard deviation: advantages that say nothing
@@ -108,9 +108,11 @@ class SubgoalCritic:
 
     @property
     def say(self) -> float:
-        """1 once its advantages come true in episodes that it did not see, else 0: to act or not.
+        """1 once its advantages come true in episodes that it did not see, else 0.
 
-        That is when the slope is positive by :data:`SIGNIFICANT` standard errors.
+        That is when the slope is positive by :data:`SIGNIFICANT` standard errors. The planner
+        learns from it only then. Choices follow it all the time: once they do, they vary little,
+        and what varies little has no significant slope.
         """
         return float(self.slope > SIGNIFICANT * self.slope_error)
 

@@ -16,7 +16,7 @@ from hier.guidance.soft_choice import divergence, smoothed_prior, soft_choice
 from hier.hierarchy.selection import Decision, draw
 from hier.planners.protocol import Planner, PlannerQuery, ask
 
-DOUBT = 0.05  # share of chance mixed into the planner's distribution, so that it can be overruled
+DOUBT = 0.02  # share of chance mixed into the planner's distribution, so that it can be overruled
 REJECTED = 1.0  # standard errors below the planner's mean at which a proposal is questioned
 
 
@@ -26,8 +26,7 @@ class GuidedSelector:
     A subgoal is drawn from ``π ∝ p exp(A / λ)``, λ in standard deviations of the return. A is the
     posterior's mean, which is near 0 while the critic has seen little. (Drawing A from the
     posterior, Thompson sampling, was tried: while a controller still learns to walk it replaced up
-    to half of the planner's choices by chance.) In evaluation the planner decides alone unless the
-    critic's advantages come true in episodes that it did not see.
+    to half of the planner's choices by chance.)
 
     If the advantage of the subgoal drawn is negative by a standard error, the planner is asked anew
     without it; after the last round the best seen is taken (ReAd). Before the critic is ready
@@ -39,8 +38,7 @@ class GuidedSelector:
         kl_coef: λ; infinite leaves the first proposal to the planner.
         rounds: most further questions of one choice; 0 for none.
         seed: of the draws.
-        training: follow the critic before it has proven itself, and leave the features with each
-            decision.
+        training: leave the features with each decision.
     """
 
     def __init__(
@@ -65,8 +63,7 @@ class GuidedSelector:
         replies = ask(planner, queries)
         seen = self.reader.read(planner, queries, replies)
         states = []
-        acts = self.critic.ready and (self.training or self.critic.say > 0)
-        decides = acts and not math.isinf(self.kl_coef)
+        decides = self.critic.ready and not math.isinf(self.kl_coef)
         for query, reply, features in zip(queries, replies, seen, strict=True):
             prior = np.asarray(reply.log_probs, np.float64)
             if decides:
@@ -84,7 +81,7 @@ class GuidedSelector:
                 policy=policy,
             )
             states.append(_Deliberation(query, decision, known))
-        if acts:
+        if self.critic.ready:
             self._ask_again(planner, states)
         return [state.decided() for state in states]
 

@@ -102,13 +102,6 @@ class TestChoice:
             assert d.log_probs == pytest.approx(LOG_P, abs=1e-5)
             assert (d.features is not None) == training
 
-    def test_in_evaluation_the_planner_decides_alone_until_the_critic_has_a_say(self):
-        choice = selector([0, 0, 0, 9.0], kl_coef=0.2)
-        choice.critic.say = 0.0
-        decisions = decide(choice, FixedPlanner(), 20_000)
-        share = np.bincount([d.choice for d in decisions], minlength=4) / len(decisions)
-        assert share == pytest.approx(np.exp(LOG_P), abs=0.015)
-
 
 class TestRequery:
     def read(self, values, rounds, n=1, error=0.01):
