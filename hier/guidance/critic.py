@@ -220,9 +220,10 @@ class SubgoalCritic:
     ) -> None:
         """Regress ``G - V`` of each half's choices on the advantages that the other half gives."""
         self.slope, self.slope_error = 0.0, math.inf
-        if None in self._halves or len(lengths) < FIRST_EPISODES:
+        one, other = self._halves
+        if one is None or other is None or len(lengths) < FIRST_EPISODES:
             return
-        stated = np.where(half == 0, *(chosen @ found.weights for found in self._halves[::-1]))
+        stated: NDArray = np.where(half == 0, chosen @ other.weights, chosen @ one.weights)
         starts = np.cumsum([0, *lengths[:-1]])
         squares = np.add.reduceat(stated**2, starts)
         if squares.sum() < len(chosen) * (NEGLIGIBLE * self.unit) ** 2:
