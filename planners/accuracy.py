@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ class LevelAccuracy:
     states: int
     accuracy: float
     probability: float
-    confidence: NDArray[np.float64]
+    confidence: NDArray[np.float64] = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
