@@ -68,7 +68,6 @@ class FeedbackLearning(BaseCallback):
         self.learner = None if settings.objective == "none" else self._learner(config, critic)
         ids, share = config.env.ids, settings.levels_shared_by
         self._levels = [ids[(i // share) % len(ids)] for i in range(env.num_envs)]
-        self._episodes = np.zeros(env.num_envs, int)
         self._learned_at, self._seconds, self._last = 0, 0.0, 0.0
         self._began = time.perf_counter()
         self._unwritten: list[Lesson] = []
@@ -101,7 +100,6 @@ class FeedbackLearning(BaseCallback):
                 lesson = self._lesson(i, record)
                 success = bool(info["is_success"]) if record.terminal else None
                 ended = self.buffer.add(i, lesson, success=success)
-                self._episodes[i] += record.terminal
                 if self.settings.store:
                     self._unwritten += ended
         return True
@@ -122,10 +120,10 @@ class FeedbackLearning(BaseCallback):
             outcome=record.outcome,
             version=record.planner_version,
             level=self._levels[i],
-            group=f"{self._levels[i]} {i // size} {self._episodes[i]}" if size > 1 else "",
+            group=f"{self._levels[i]} {i // size} {record.episode}" if size > 1 else "",
             advantage=record.decision.advantage,
             features=record.decision.features,
-            half=half_of(i, self._episodes[i]),
+            half=half_of(i, record.episode),
         )
 
     def _on_rollout_end(self) -> None:

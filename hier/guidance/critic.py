@@ -180,17 +180,19 @@ class SubgoalCritic:
         x = (x - center) / scale
         gram = RIDGE * np.eye(x.shape[1]) + x.T @ x
         self._state = center, scale, np.linalg.solve(gram, x.T @ (returns - mean)), mean
-        self.unit = float((returns - self._values(states)).std())
+        values = self._values(states)
+        self.unit = float((returns - values).std())
         if self.unit == 0:  # nothing was ever earned, or everything always
             return {}
         chosen = np.stack([step.chosen for episode in self._kept for step in episode])
-        targets = np.concatenate([self._targets(episode) for episode in self._kept])
         lengths = [len(episode) for episode in self._kept]
+        by_episode = np.split(values, np.cumsum(lengths)[:-1])
+        targets = np.concatenate(list(map(_targets, self._kept, by_episode)))
         half = np.repeat(self._half, lengths)
         ridge = _best_ridge(chosen, targets, half)
         self._all = _Posterior.of(chosen, targets, ridge)
         self._halves = [_Posterior.of(chosen[half == h], targets[half == h], ridge) for h in (0, 1)]
-        self._judge(chosen, returns - self._values(states), half, lengths)
+        self._judge(chosen, returns - values, half, lengths)
         explained = 1 - self.unit**2 / max(float(returns.var()), 1e-12)
         return {
             "explained": explained,
@@ -204,16 +206,6 @@ class SubgoalCritic:
     def _values(self, states: NDArray) -> NDArray[np.float64]:
         center, scale, weights, mean = self._state
         return mean + (states - center) / scale @ weights
-
-    def _targets(self, episode: Sequence[Step]) -> NDArray[np.float64]:
-        values = self._values(np.stack([step.state for step in episode]))
-        found, later, after = np.zeros(len(episode)), 0.0, 0.0
-        for k in range(len(episode) - 1, -1, -1):
-            step = episode[k]
-            error = step.reward + step.discount * after - values[k]
-            found[k] = later = error + step.discount * GAE * later
-            after = values[k]
-        return found
 
     def _judge(
         self, chosen: NDArray, after: NDArray, half: NDArray, lengths: Sequence[int]
@@ -307,8 +299,19 @@ def centered(candidates: NDArray, log_probs: NDArray) -> NDArray[np.float64]:
 
 def half_of(env: int, episode: int) -> int:
     """The half, 0 or 1, to which an environment's episode belongs; they take turns."""
-    return int(env + episode) % 2
+    return (env + episode) % 2
 
 
 def _returns(episode: Sequence[Step]) -> NDArray[np.float64]:
     return np.array(discounted_returns([(step.reward, step.discount) for step in episode]))
+
+
+def _targets(episode: Sequence[Step], values: NDArray) -> NDArray[np.float64]:
+    """Generalized advantage estimates of an episode, given V of its states; both ``(n,)``."""
+    found, later, after = np.zeros(len(episode)), 0.0, 0.0
+    for k in range(len(episode) - 1, -1, -1):
+        step = episode[k]
+        error = step.reward + step.discount * after - values[k]
+        found[k] = later = error + step.discount * GAE * later
+        after = values[k]
+    return found

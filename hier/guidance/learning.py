@@ -119,7 +119,6 @@ class GuidanceLearning(PeriodicCallback):
         self._report: dict[str, float] = {}
         self._records: list[SubgoalRecord] = []
         self._episodes = [list[Step]() for _ in range(env.num_envs)]
-        self._ended = [0] * env.num_envs
 
     def _on_step(self) -> bool:
         for i, info in enumerate(self.locals["infos"]):
@@ -134,9 +133,8 @@ class GuidanceLearning(PeriodicCallback):
             self._episodes[i].append(step)
         if record.terminal:
             if self._episodes[i]:
-                self.guidance.critic.add(self._episodes[i], half=half_of(i, self._ended[i]))
+                self.guidance.critic.add(self._episodes[i], half=half_of(i, record.episode))
             self._episodes[i] = []
-            self._ended[i] += 1
 
     def _on_rollout_end(self) -> None:
         started = time.perf_counter()

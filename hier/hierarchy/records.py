@@ -34,6 +34,7 @@ class SubgoalRecord:
         outcome: ``done``, ``failed``, ``timeout`` or ``episode end``.
         terminal: whether the episode ended with it.
         planner_version: the planner's version at the start.
+        episode: how many episodes of its environment had ended before its own.
     """
 
     subgoal: Subgoal
@@ -46,6 +47,7 @@ class SubgoalRecord:
     outcome: Outcome
     terminal: bool
     planner_version: int
+    episode: int
 
     @property
     def log_probs(self) -> NDArray[np.float32]:

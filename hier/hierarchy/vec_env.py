@@ -82,6 +82,7 @@ class HierarchicalVecEnv(VecEnvWrapper):
         self.upper_gamma = gamma if upper_gamma is None else upper_gamma
         self.seconds = {"env": 0.0}
         self._accounts = [_Account() for _ in range(self.num_envs)]
+        self._ended = [0] * self.num_envs  # episodes
         self._values = np.zeros(self.num_envs)  # the planner's, where its shaping is on
         self._started = time.time()
 
@@ -139,6 +140,7 @@ class HierarchicalVecEnv(VecEnvWrapper):
                 infos[i]["terminal_observation"] = {key: value[i] for key, value in final.items()}
                 infos[i].update(self._episode_info(i))
                 self._accounts[i] = _Account()
+                self._ended[i] += 1
             self.hierarchy.begin(observation, ended)
         again = [i for i in closed if not dones[i]]
         self.hierarchy.plan(again)
@@ -223,6 +225,7 @@ class HierarchicalVecEnv(VecEnvWrapper):
             outcome=outcome,
             terminal=terminal,
             planner_version=self.hierarchy.planner.version,
+            episode=self._ended[i],
         )
         account.subgoal_reward, account.discount = 0.0, 1.0
         return record
