@@ -75,12 +75,7 @@ def guidance(
         lines = [f"env.id={level}", "planner.type=vlm", *budget(steps, quick)]
         tasks[short_name(level)] = plain_config(preset, *lines)
     variants = {OBEYED: [], GUIDED: [*LINVIT, *READ]}
-    rows = _learned("guidance", tasks, variants, quick, seeds)
-    figures: dict[str, Any] = {}
-    for key, some in by_variant(rows, levels, variants):
-        figures |= learning_figures(some, key)
-        figures[f"{key}.planner_share"] = median(row["planner_share"] for row in some)
-    return figures, rows
+    return _learned("guidance", levels, tasks, variants, quick, seeds)
 
 
 def actions_and_value(
@@ -97,29 +92,31 @@ def actions_and_value(
         short_name(level): plain_config("demo", f"env.id={level}", *budget(LEVELS[level], quick))
         for level in levels
     }
-    rows = _learned("actions-and-value", tasks, VARIANTS, quick, seeds)
+    return _learned("actions-and-value", levels, tasks, VARIANTS, quick, seeds)
+
+
+def _learned(
+    suite: str,
+    levels: Sequence[str],
+    tasks: Mapping[str, HierConfig],
+    variants: Mapping[str, list[str]],
+    quick: bool,
+    seeds: Sequence[int],
+) -> tuple[dict[str, Any], list[Row]]:
+    """Train each task's variants, on a level that is far from controllers of the source levels."""
+    jobs = jobs_of(kept_parent(suite, quick), tasks, variants, seeds)
+    if any(_starts(config) for config, *_ in jobs):
+        starts = source_controllers(quick, seeds)
+        jobs = [(_started(*job[:2], starts), *job[1:]) for job in jobs]
+    rows = train_all(jobs)
     figures: dict[str, Any] = {}
-    for key, some in by_variant(rows, levels, VARIANTS):
+    for key, some in by_variant(rows, levels, variants):
         figures |= learning_figures(some, key)
         figures[f"{key}.queries_per_episode"] = round(
             median(row["planner_queries"] / max(row["episodes"], 1) for row in some), 1
         )
         figures[f"{key}.planner_share"] = median(row["planner_share"] for row in some)
     return figures, rows
-
-
-def _learned(
-    suite: str,
-    tasks: Mapping[str, HierConfig],
-    variants: Mapping[str, list[str]],
-    quick: bool,
-    seeds: Sequence[int],
-) -> list[Row]:
-    jobs = jobs_of(kept_parent(suite, quick), tasks, variants, seeds)
-    if any(_starts(config) for config, *_ in jobs):
-        starts = source_controllers(quick, seeds)
-        jobs = [(_started(*job[:2], starts), *job[1:]) for job in jobs]
-    return train_all(jobs)
 
 
 def _starts(config: HierConfig) -> bool:

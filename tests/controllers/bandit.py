@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 from gymnasium import spaces
-from stable_baselines3.common.vec_env import VecEnv
 
 from hier.controllers.guided import REFERENCE, reference_space
+from tests.controllers.toy_vec_env import ToyVecEnv
 
 REWARDS = np.array([[1.0, 0.0, -0.5], [0.0, 0.5, 1.0]])  # (contexts, actions)
 PI_REF = np.array([[0.2, 0.5, 0.3], [0.6, 0.3, 0.1]])
 
 
-class ContextualBandit(VecEnv):
+class ContextualBandit(ToyVecEnv):
     """Every step ends an episode; the context is drawn anew and shown as one-hot."""
 
     def __init__(self, n_envs=64, guided=True, reference=PI_REF):
@@ -34,24 +34,6 @@ class ContextualBandit(VecEnv):
     def reset(self):
         return self._observe()
 
-    def step_async(self, actions):
-        self.actions = actions
-
     def step_wait(self):
         rewards = REWARDS[self.context, self.actions].astype(np.float32)
         return self._observe(), rewards, np.ones(self.num_envs, bool), [{}] * self.num_envs
-
-    def close(self):
-        pass
-
-    def get_attr(self, name, indices=None):
-        return [getattr(self, name, None)] * self.num_envs
-
-    def set_attr(self, name, value, indices=None):
-        setattr(self, name, value)
-
-    def env_method(self, name, *args, indices=None, **kwargs):
-        raise NotImplementedError(name)
-
-    def env_is_wrapped(self, wrapper, indices=None):
-        return [False] * self.num_envs

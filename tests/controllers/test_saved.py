@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.vec_env import VecEnv
 
 from hier.controllers.build import ACTIONS, ALGORITHMS, build_controller
 from hier.controllers.checkpoint import add_member
@@ -12,6 +11,7 @@ from hier.controllers.saved import COUNTERS, MEMBER, SavedController, save_contr
 from hier.controllers.spaces import describe_space, described_space
 from hier.envs.errors import RunFolderError
 from hier.envs.tensors import pack, unpack
+from tests.controllers.toy_vec_env import ToyVecEnv
 
 OPTIONS = {
     "ppo": {"n_steps": 8, "batch_size": 16, "n_epochs": 2, "learning_rate": "lin_1e-3"},
@@ -23,7 +23,7 @@ OPTIONS = {
 }
 
 
-class Drift(VecEnv):
+class Drift(ToyVecEnv):
     """Two numbers drift; an episode takes five steps. What it shows depends on its steps alone."""
 
     def __init__(self, action_space, wide=False):
@@ -40,9 +40,6 @@ class Drift(VecEnv):
         self.steps = 0
         return self._observe()
 
-    def step_async(self, actions):
-        self.actions = actions
-
     def step_wait(self):
         self.steps += 1
         observation, ended = self._observe(), self.steps % 5 == 0
@@ -51,21 +48,6 @@ class Drift(VecEnv):
         if ended:
             infos[0] |= {"episode": {"r": 1.5, "l": 5, "t": 0.1}, "is_success": True}
         return observation, observation["a"][:, 0].copy(), np.full(2, ended), infos
-
-    def close(self):
-        pass
-
-    def get_attr(self, name, indices=None):
-        return [getattr(self, name, None)] * 2
-
-    def set_attr(self, name, value, indices=None):
-        setattr(self, name, value)
-
-    def env_method(self, name, *args, indices=None, **kwargs):
-        raise NotImplementedError(name)
-
-    def env_is_wrapped(self, wrapper, indices=None):
-        return [False] * 2
 
 
 def drift(name, **kwargs):
