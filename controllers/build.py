@@ -35,7 +35,7 @@ REPLAYING = ("dqn", "sac", "td3")  # they keep transitions, which hindsight can 
 # Settings found to work on the gridworld (docs/results), and for continuous actions SB3's own with
 # a smaller buffer and fewer gradient steps; anything in ``controller.options`` wins.
 _PPO = {
-    "learning_rate": 7e-4, "n_steps": 128, "batch_size": 256, "n_epochs": 6, "ent_coef": 0.01,
+    "learning_rate": 1e-3, "n_steps": 128, "batch_size": 512, "n_epochs": 6, "ent_coef": 0.01,
 }  # fmt: skip
 _CONTINUOUS = {
     "learning_rate": 3e-4, "buffer_size": 200_000, "learning_starts": 2_000, "batch_size": 256,
@@ -107,7 +107,7 @@ def build_controller(
         seed: of networks, exploration and environments.
         device: ``auto``, ``cpu`` or ``cuda``.
         features: keyword arguments of :class:`.SubgoalFeatures`, which reads
-            pictures and map planes; where there are none, SB3's own extractor joins the vectors.
+            cells and map planes; where there are none, SB3's own extractor joins the vectors.
         net_arch: hidden layers of policy and value heads after the features.
         options: further keyword arguments of the algorithm; they win over the defaults. A
             learning rate or clip range may be RL Zoo's ``lin_VALUE``, falling to zero.

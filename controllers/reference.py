@@ -14,13 +14,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from stable_baselines3.common.preprocessing import (
-    is_image_space,
-    is_image_space_channels_first,
-    maybe_transpose,
     preprocess_obs,
 )
 from stable_baselines3.common.utils import get_device
-from stable_baselines3.common.vec_env import VecTransposeImage
 from torch import nn
 
 from hier.controllers.features import INPUTS, SubgoalFeatures
@@ -56,10 +52,9 @@ class ReferencePolicy(nn.Module):
     1011.0686). Until the first :meth:`fit` it is near uniform.
 
     Args:
-        observation_space: of the controller; only :data:`.INPUTS` are read,
-            images with channels first or last.
+        observation_space: of the controller; only :data:`.INPUTS` are read.
         n_actions: of the controller.
-        budget: most answers it takes, at least 2. About 10 kB of memory each.
+        budget: most answers it takes, at least 2. About 1 kB of memory each.
         features: keyword arguments of :class:`hier.controllers.features.SubgoalFeatures`.
         seed: of weights and of the order of training.
         device: ``auto``, ``cpu`` or ``cuda``.
@@ -87,7 +82,7 @@ class ReferencePolicy(nn.Module):
         self.n_actions, self.budget, self.seed = n_actions, budget, seed
         self.fitted = 0
         self.options = dict(features or {})
-        self._space = spaces.Dict({key: _as_sb3_sees(observation_space[key]) for key in INPUTS})
+        self._space = spaces.Dict({key: observation_space[key] for key in INPUTS})
         self._kept: dict[str, list[NDArray]] = {key: [] for key in (*INPUTS, _TARGETS)}
         with torch.random.fork_rng():
             torch.manual_seed(seed)
@@ -201,10 +196,7 @@ class ReferencePolicy(nn.Module):
         return self.head(self.features(observation)).log_softmax(dim=-1)
 
     def _inputs(self, observation: Mapping[str, NDArray]) -> dict[str, NDArray]:
-        return {
-            key: np.ascontiguousarray(maybe_transpose(observation[key], self._space[key]))
-            for key in INPUTS
-        }
+        return {key: np.ascontiguousarray(observation[key]) for key in INPUTS}
 
     def _kl(
         self, data: dict[str, torch.Tensor], rows: torch.Tensor
@@ -271,11 +263,3 @@ class ReferencePolicy(nn.Module):
         for key, kept in policy._kept.items():
             kept.extend(tensors.get(f"answers.{key}", torch.empty(0)).numpy())
         return policy
-
-
-def _as_sb3_sees(space: spaces.Space) -> spaces.Box:
-    """Images with channels first, as SB3 hands them to networks; anything else unchanged."""
-    assert isinstance(space, spaces.Box)
-    if is_image_space(space) and not is_image_space_channels_first(space):
-        return VecTransposeImage.transpose_space(space)
-    return space

@@ -275,7 +275,9 @@ class ControllerConfig(Section):
     )
     reward_scale: float = Field(2.0, gt=0, description="factor on the environment's own reward")
     features_dim: int = Field(128, ge=1, description="width of the features extractor's output")
-    channels: int = Field(32, ge=1, description="channels of the convolutions")
+    channels: int = Field(
+        16, ge=1, description="width of the cells' embeddings and of the convolutions"
+    )
     net_arch: list[int] = Field([64], description="hidden layers of policy and value")
     hindsight: float = Field(
         0.0, ge=0, le=1,

@@ -57,6 +57,12 @@ STATE_OF = np.array(
     [DOOR_STATES.index(cell.state) if cell.state else NOTHING for cell in CELLS], np.uint8
 )
 
+# Per code, for networks: kind, color and state, 0 where there is none.
+ATTRIBUTES = np.stack(
+    [KIND_OF, *(np.where(of == NOTHING, 0, of + 1) for of in (COLOR_OF, STATE_OF))], axis=1
+).astype(np.uint8)
+ATTRIBUTE_MAX = ATTRIBUTES.max(axis=0)
+
 
 def _is(*kinds: str) -> NDArray[np.bool_]:
     """Per code, whether it is one of these kinds."""

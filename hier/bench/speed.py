@@ -8,14 +8,20 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
 from gymnasium import spaces
 from minigrid.wrappers import RGBImgPartialObsWrapper
+from stable_baselines3 import PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv
+from torch import nn
 
 from hier.bench.figures import rows_of, spread
 from hier.config import HierConfig
+from hier.controllers.build import DEFAULTS
+from hier.controllers.features import SubgoalFeatures
 from hier.envs.gridworld.missions import MISSION_CODEC
 from hier.envs.registry import make_env
 from hier.run.build import build_env, build_model
@@ -102,7 +108,7 @@ def _steps_per_second(env: gym.Env, steps: int, seed: int) -> float:
 
 
 class OfficialObservation(gym.ObservationWrapper):
-    """The official frames in the dict that our network reads, its planner inputs empty.
+    """The official frames and the mission, and as zeros what a planner would set.
 
     Args:
         env: :func:`official_env`.
@@ -111,7 +117,9 @@ class OfficialObservation(gym.ObservationWrapper):
 
     def __init__(self, env: gym.Env, space: spaces.Dict):
         super().__init__(env)
-        self.observation_space = space
+        assert isinstance(env.observation_space, spaces.Dict)
+        kept = {key: space[key] for key in ("mission", "target", "subgoal")}
+        self.observation_space = spaces.Dict({"image": env.observation_space["image"], **kept})
         self._empty = {
             key: np.zeros(space[key].shape or (), np.float32) for key in ("target", "subgoal")
         }
@@ -125,13 +133,33 @@ class OfficialObservation(gym.ObservationWrapper):
         }
 
 
+class FrameFeatures(SubgoalFeatures):
+    """Our network on frames, which the peer does not decode: a convolution reads each tile.
+
+    Args:
+        observation_space: Dict of ``image`` ``(3, 56, 56)`` and the inputs of
+            :class:`.SubgoalFeatures` other than ``cells``.
+        channels: width of all convolutions.
+    """
+
+    def __init__(self, observation_space: spaces.Dict, channels: int):
+        without = spaces.Dict({**observation_space.spaces, "cells": spaces.Box(0, 1, (7, 7, 1))})
+        super().__init__(without, channels=channels)
+        self.cells = nn.Conv2d(3, channels, 8, stride=8)  # type: ignore[assignment]
+
+    def look(self, observations: dict[str, torch.Tensor]) -> torch.Tensor:
+        """``(batch, channels, 7, 7)``: the tiles, each by itself."""
+        return self.cells(observations["image"])
+
+
 PLAIN = "plain SB3 PPO"
 GUIDED = ["guidance.soft_choice=true", "guidance.requery_rounds=3"]
 SPEED_VARIANTS: dict[str, list[str]] = {
     "hierarchical": ["planner.type=oracle"],
     "with LINVIT and ReAd": ["planner.type=oracle", *GUIDED],
-    "with the built-in planner and all guidance": [
-        *GUIDED, "guidance.actions=loss", "guidance.value_shaping=0.5",
+    "with the built-in planner": [],
+    "with the built-in planner, LINVIT, ReAd and feedback": [
+        *GUIDED, "feedback.objective=improve",
     ],
 }  # fmt: skip
 
@@ -139,8 +167,8 @@ SPEED_VARIANTS: dict[str, list[str]] = {
 def train_speed(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:
     """Training steps per second: the whole hierarchical loop against plain SB3 PPO.
 
-    Same level, network, ``n_envs`` and update settings; the peer has no planner and takes its
-    frames from MiniGrid's own wrapper. All take turns; medians over the repeats.
+    Same level, ``n_envs``, width of the network and update settings; the peer has no planner and
+    convolves the frames of MiniGrid's own wrapper. All take turns; medians over the repeats.
     """
     steps, repeats = (2_048, 1) if quick else (8_192, 3)
     rows: list[Row] = []
@@ -149,8 +177,8 @@ def train_speed(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list
         for repeat in range(repeats):
             for variant, lines in {**SPEED_VARIANTS, PLAIN: ["planner.type=none"]}.items():
                 config = base.override(*lines)
-                env, callbacks = _plain(config) if variant == PLAIN else _ours(config)
-                rate = _training_rate(config, env, callbacks, steps)
+                model, callbacks = _plain(config) if variant == PLAIN else _ours(config)
+                rate = _training_rate(model, callbacks, steps, config.torch_threads)
                 rows.append(
                     {
                         "level": config.env.ids[0],
@@ -179,28 +207,31 @@ def _pairs(rows: Sequence[Row], level: str, variant: str) -> list[float]:
     return [a["steps_per_s"] / b["steps_per_s"] for a, b in zip(ours, peer, strict=True)]
 
 
-def _ours(config: HierConfig) -> tuple[VecEnv, list[BaseCallback]]:
+def _ours(config: HierConfig) -> tuple[BaseAlgorithm, list[BaseCallback]]:
     setup = Setup.build(config)
-    return setup.env, setup.callbacks(every=2048)
+    return build_model(config, setup.env), setup.callbacks(every=2048)
 
 
-def _plain(config: HierConfig) -> tuple[DummyVecEnv, list[BaseCallback]]:
+def _plain(config: HierConfig) -> tuple[BaseAlgorithm, list[BaseCallback]]:
     space = build_env(config, None).observation_space
     assert isinstance(space, spaces.Dict)
-    env_id = config.env.ids[0]
+    env_id, controller = config.env.ids[0], config.controller
     make = lambda: Monitor(OfficialObservation(official_env(env_id), space))  # noqa: E731
-    return DummyVecEnv([make] * config.env.n_envs), []
+    network = {
+        "net_arch": controller.net_arch,
+        "features_extractor_class": FrameFeatures,
+        "features_extractor_kwargs": {"channels": controller.channels},
+    }
+    env, options = DummyVecEnv([make] * config.env.n_envs), DEFAULTS[controller.algorithm]
+    return PPO("MultiInputPolicy", env, policy_kwargs=network, seed=config.seed, **options), []
 
 
 def _training_rate(
-    config: HierConfig, env: Any, callbacks: list[BaseCallback], steps: int
+    model: BaseAlgorithm, callbacks: list[BaseCallback], steps: int, threads: int
 ) -> float:
-    import torch
-
-    torch.set_num_threads(config.torch_threads)
-    model = build_model(config, env)
+    torch.set_num_threads(threads)
     # Warm up: compiled code, caches, allocator, and the critic, which then has its say.
-    model.learn(config.env.n_envs * 128, callback=CallbackList(callbacks))
+    model.learn(model.n_envs * 128, callback=CallbackList(callbacks))
     started = time.perf_counter()
     model.learn(steps, callback=CallbackList(callbacks), reset_num_timesteps=False)
     return steps / (time.perf_counter() - started)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hier.envs.compiled import compiled
 from hier.envs.domain import FAR, Imagined
 from hier.envs.errors import PerceptionError
-from hier.envs.gridworld.cells import KIND_OF, KINDS
+from hier.envs.gridworld.cells import ATTRIBUTE_MAX, ATTRIBUTES, KIND_OF, KINDS
 from hier.envs.gridworld.missions import MISSION_CODEC
 from hier.envs.gridworld.percept import GridPercept
 from hier.envs.gridworld.subgoals import GridworldSubgoals
@@ -217,9 +217,11 @@ class GridTracker:
         return g
 
     def controller_spaces(self, observation_space: spaces.Dict) -> dict[str, spaces.Space]:
-        """``image`` and ``mission`` as observed, and ``target``, the grounding's planes."""
+        """``cells``, ``(7, 7, 3)`` kind, color and state as decoded; ``mission`` as observed; and
+        ``target``, the grounding's planes.
+        """
         return {
-            "image": observation_space["image"],
+            "cells": spaces.Box(0, np.broadcast_to(ATTRIBUTE_MAX, (VIEW, VIEW, 3)), dtype=np.uint8),
             "mission": observation_space["mission"],
             "target": spaces.Box(-1.0, 1.0, self.grounding.planes.shape[1:], np.float32),
         }
@@ -227,7 +229,7 @@ class GridTracker:
     def controller_entries(self, observation: dict[str, NDArray]) -> dict[str, NDArray]:
         """The entries that :meth:`controller_spaces` names, batched."""
         return {
-            "image": observation["image"],
+            "cells": ATTRIBUTES[self.views],
             "mission": observation["mission"],
             "target": self.grounding.planes.copy(),
         }

@@ -34,9 +34,10 @@ def test_every_input_reaches_the_features_and_gets_a_gradient(batch):
     network = SubgoalFeatures(space, features_dim=24, channels=8)
     features = network(observation)
     assert features.shape == (4, 24)
-    for key in ("image", "target", "subgoal", "mission"):
+    for key in ("cells", "target", "subgoal", "mission"):
         changed = dict(observation)
-        changed[key] = observation[key] + 1
+        turned = torch.as_tensor(space[key].high) - observation[key]  # as far within its range
+        changed[key] = turned if key == "cells" else observation[key] + 1
         assert not torch.allclose(network(changed), features), key
     features.sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
@@ -51,10 +52,14 @@ def test_rows_of_a_batch_do_not_touch_each_other(batch):
         torch.testing.assert_close(alone[0], together[i], atol=1e-5, rtol=1e-4)
 
 
-def test_the_tile_convolution_sees_each_tile_once(batch):
+def test_a_cell_is_the_sum_of_the_embeddings_of_its_attributes(batch):
     space, observation = batch
     network = SubgoalFeatures(space)
-    assert network.tiles(observation["image"]).shape[-2:] == (7, 7)
+    kinds, colors, _ = space["cells"].high.max(axis=(0, 1)) + 1
+    kind, color, state = observation["cells"][2, 4, 3].long()
+    rows = torch.stack([kind, kinds + color, int(kinds) + int(colors) + state])
+    expected = network.cells.weight[rows.long()].sum(0)
+    torch.testing.assert_close(network.look(observation)[2, :, 4, 3], expected)
 
 
 DISCRETE = [name for name in ALGORITHMS if ACTIONS.get(name) is not spaces.Box]

@@ -506,7 +506,7 @@ def test_grpo_plays_equal_levels_in_groups():
     lines = ["feedback.objective=grpo", "feedback.group=4", "env.n_envs=8", "planner.type=none"]
     config = HierConfig.load("demo", lines)
     env = build_env(config, None)
-    starts = env.reset()["image"]
+    starts = env.reset()["cells"]
     assert all(np.array_equal(starts[0], starts[i]) for i in (1, 2, 3))
     assert all(np.array_equal(starts[4], starts[i]) for i in (5, 6, 7))
     assert not np.array_equal(starts[0], starts[4])

@@ -258,7 +258,7 @@ def test_the_same_seed_gives_the_same_rollout():
         config = HierConfig.load("demo", ["env.n_envs=3", "planner.type=noisy", "seed=5"])
         env = build_env(config, build_planner_of(config))
         env.seed(5)
-        rng, trace = np.random.default_rng(0), [env.reset()["image"].copy()]
+        rng, trace = np.random.default_rng(0), [env.reset()["cells"].copy()]
         for _ in range(120):
             observation, rewards, _, _ = env.step(rng.integers(6, size=3))
             trace += [rewards.copy(), observation["subgoal"].copy()]
