@@ -1,0 +1,112 @@
+"""Commands that learn: ``train``, ``pretrain`` and ``tune-planner``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.types import PositiveInt
+
+from hier.cli.app import (
+    EXIT_INTERRUPTED,
+    Domain,
+    Keys,
+    NewRun,
+    Overrides,
+    Preset,
+    Quiet,
+    Resume,
+    TrustCode,
+    app,
+    keys_of,
+    run_folders,
+)
+from hier.cli.arguments import check_out, configuration, sort_words
+from hier.cli.output import print_keys, print_summary, print_table
+from hier.envs.errors import UserError
+
+
+@app.command(name="train")
+def _train(
+    preset: Preset = "", /, *overrides: Overrides,
+    run: NewRun = None, resume: Resume = None, trust_code: TrustCode = False, keys: Keys = False,
+    quiet: Quiet = False,
+) -> int:  # fmt: skip
+    """Train a controller under a planner."""
+    if keys:
+        return print_keys("train")
+    config = configuration("train", run, resume, preset, *overrides)
+    from hier.run import training
+
+    if resume:
+        result = training.resume(resume, progress=not quiet, trust_code=trust_code)
+    else:
+        result = training.train(config, folder=run, progress=not quiet)
+    if result.interrupted:
+        print(f"stopped at step {result.env_steps}; go on: hier train --resume {result.folder}")
+        return EXIT_INTERRUPTED
+    assert result.evaluation is not None
+    print_summary(result.evaluation.summary())
+    print(f"run folder      {result.folder}  ({result.env_steps} steps, {result.seconds:.0f} s)")
+    print(f"TensorBoard     tensorboard --logdir {result.folder}/tensorboard")
+    print(f"videos          {result.folder}/videos   more: hier record {result.folder}")
+    return 0
+
+
+@app.command(name="pretrain")
+def _pretrain(
+    domain: Domain = "", /, *overrides: Annotated[str, keys_of("pretrain")],
+    run: NewRun = None, resume: Resume = None, trust_code: TrustCode = False, keys: Keys = False,
+    quiet: Quiet = False,
+) -> int:  # fmt: skip
+    """Make a small planner from the demonstrations of a domain's expert."""
+    if keys:
+        return print_keys("pretrain")
+    config = configuration("pretrain", run, resume, domain, *overrides)
+    from hier.pretraining.run import pretrain, resume_pretraining
+
+    if resume:
+        result = resume_pretraining(resume, progress=not quiet, trust_code=trust_code)
+    else:
+        result = pretrain(config, folder=run, progress=not quiet)
+    if result.accuracy is None:
+        print(f"stopped at step {result.steps}; go on: hier pretrain --resume {result.folder}")
+        return EXIT_INTERRUPTED
+    found = result.accuracy.levels
+    rows = [(x.level, x.states, f"{x.accuracy:.3f}", f"{x.probability:.3f}") for x in found]
+    print_table(["level", "states", "accuracy", "probability"], rows)
+    print(f"mean accuracy   {result.accuracy.mean:.3f} after {result.steps} steps")
+    print(f"planner         {result.planner}  ({result.seconds:.0f} s)")
+    print(f"use it          hier train PRESET planner.type=vlm planner.model={result.planner}")
+    return 0
+
+
+@app.command(name="tune-planner")
+def _tune(
+    *runs: Annotated[str, Parameter(completer=run_folders)],
+    updates: PositiveInt | None = None, out: str | None = None, trust_code: TrustCode = False,
+    quiet: Quiet = False,
+) -> int:  # fmt: skip
+    """Fine-tune a planner on the feedback that runs have stored.
+
+    Args:
+        runs: Run folders that hier train made with feedback.store=true, and dotted.key=value.
+        updates: Gradient steps; twice through the lessons by default.
+        out: Folder of the tuned planner; the first run's folder tuned by default.
+    """
+    names, overrides = sort_words(runs)
+    if not names:
+        raise UserError("name at least one run folder")
+    check_out(out, folder=True)
+    from hier.run.tuning import tune_planner
+
+    result = tune_planner(
+        names, overrides, out=out, updates=updates, progress=not quiet, trust_code=trust_code
+    )
+    if result.main:
+        columns = list(result.reports[0]) if result.reports else []
+        print_table(columns, [[f"{r[name]:.4g}" for name in columns] for r in result.reports])
+        print(f"lessons         {result.lessons}")
+        print(f"planner         {result.planner}")
+        print(f"use it          hier train demo planner.model={result.planner}")
+    return 0
