@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
 import json
 import os
 import platform
@@ -19,6 +20,7 @@ from hier.config import HierConfig
 from hier.config_base import Settings
 from hier.envs.errors import NotFiniteError, RunFolderError
 from hier.envs.files import atomic_write, recover_folder
+from hier.run.lock import locked
 
 PACKAGES = (
     "torch", "stable_baselines3", "sb3_contrib", "gymnasium", "minigrid", "numpy", "numba",
@@ -95,18 +97,18 @@ class RunFolder:
             path: where; ``runs/NAME-DATE-TIME`` when omitted.
 
         Raises:
-            RunFolderError: if the folder already holds a run.
+            RunFolderError: if the folder already holds a run, or another process trains in it.
         """
-        if path is None:
-            stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-            path = Path("runs") / f"{config.name}-s{config.seed}-{stamp}"
-        run = cls(path)
-        if run.config_file.exists():
-            raise RunFolderError(
-                f"{run.path} already holds a run; continue it with hier train --resume {run.path} "
-                "or choose another --run folder"
-            )
+        run = cls(_new_folder(f"{config.name}-s{config.seed}") if path is None else path)
         run.path.mkdir(parents=True, exist_ok=True)
+        with locked(run.path):  # of two that start here at once, one finds the other's run
+            if run.config_file.exists():
+                raise RunFolderError(
+                    f"{run.path} already holds a run; continue it with hier train --resume "
+                    f"{run.path} or choose another --run folder"
+                )
+            with atomic_write(run.config_file) as file:
+                file.write_text(config.to_yaml())
         about = {
             "command": " ".join(sys.argv),
             "started": datetime.now().isoformat(timespec="seconds"),
@@ -117,8 +119,6 @@ class RunFolder:
         }
         with atomic_write(run.path / "run.json") as file:
             file.write_text(json.dumps(about, indent=1) + "\n")
-        with atomic_write(run.config_file) as file:
-            file.write_text(config.to_yaml())
         return run
 
     @classmethod
@@ -214,6 +214,19 @@ class RunFolder:
         if not self.evaluations_file.exists():
             return []
         return [json.loads(line) for line in self.evaluations_file.read_text().splitlines()]
+
+
+def _new_folder(name: str) -> Path:
+    """Make ``runs/NAME-DATE-TIME``; of runs that start in the same second, each gets its own."""
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    for number in itertools.count(1):
+        path = Path("runs") / f"{name}-{stamp}{f'-{number}' if number > 1 else ''}"
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return path
+    raise AssertionError  # the count does not end
 
 
 def _is_whole(path: Path) -> bool:

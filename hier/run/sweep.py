@@ -22,6 +22,7 @@ from hier.config import HierConfig
 from hier.envs.files import atomic_write
 from hier.envs.registry import max_steps_of
 from hier.run.folder import RunFolder, commit
+from hier.run.lock import locked
 
 if TYPE_CHECKING:
     from hier.run.evaluation import Evaluation  # which imports torch
@@ -50,7 +51,8 @@ def train_job(job: tuple[HierConfig, str, Path]) -> Row:
     if (folder / "config.yaml").is_file() and _own_config(RunFolder.open(folder)) == config:
         if kept.exists():
             return json.loads(kept.read_text())
-        shutil.rmtree(folder)  # a run that was cut off
+        with locked(folder):
+            shutil.rmtree(folder)  # a run that was cut off
     result = train(config, folder=folder, progress=False)
     assert result.evaluation is not None
     run = RunFolder.open(folder)

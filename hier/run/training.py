@@ -13,6 +13,7 @@ from hier.config import HierConfig
 from hier.envs.errors import UserError
 from hier.run.evaluation import Evaluation
 from hier.run.folder import RunFolder
+from hier.run.lock import locked
 from hier.run.logging import HierarchyLogger
 from hier.run.periodic_evaluation import Evaluations
 from hier.run.saving import Checkpoints, StopOnSignal
@@ -69,7 +70,9 @@ def train(
         TrainingError: if a planner or simulator breaks on the way; a checkpoint was saved.
     """
     setup = Setup.build(config)
-    return _learn(setup, RunFolder.create(config, folder), progress)
+    run = RunFolder.create(config, folder)
+    with locked(run.path):
+        return _learn(setup, run, progress)
 
 
 def resume(folder: str | Path, *, progress: bool = True, trust_code: bool = False) -> TrainResult:
@@ -84,11 +87,12 @@ def resume(folder: str | Path, *, progress: bool = True, trust_code: bool = Fals
         trust_code: run code that the run's configuration names.
 
     Raises:
-        RunFolderError: if the folder is no run or has no readable checkpoint.
+        RunFolderError: if the folder is no run, has no readable checkpoint, or is being trained.
         UntrustedCodeError: if it names code that is not trusted.
     """
     run = RunFolder.open(folder)
-    return _learn(Setup.resume(run, trust_code=trust_code), run, progress)
+    with locked(run.path):
+        return _learn(Setup.resume(run, trust_code=trust_code), run, progress)
 
 
 def _learn(setup: Setup, run: RunFolder, progress: bool) -> TrainResult:
