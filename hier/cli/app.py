@@ -65,7 +65,9 @@ Domain = Annotated[str, presets("pretrain", "A domain such as gridworld, or a YA
 Overrides = Annotated[str, keys_of("train")]
 Run = Annotated[str, Parameter(help="A run folder, which hier train made.", completer=run_folders)]
 NewRun = Annotated[str | None, Parameter(help="Run folder to make (runs/NAME-sSEED-TIME).")]
-Resume = Annotated[str | None, Parameter(help="Run folder to continue.", completer=run_folders)]
+Resume = Annotated[
+    str | None, Parameter(help="Run folder to continue, or to extend.", completer=run_folders)
+]
 Keys = Annotated[bool, Parameter(help="List every key of the configuration, and stop.")]
 Quiet = Annotated[bool, Parameter(help="Show no progress bar.")]
 TrustCode = Annotated[

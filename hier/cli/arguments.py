@@ -25,13 +25,15 @@ def split_words(*words: str) -> tuple[str, list[str]]:
     return "".join(names), overrides
 
 
-def configuration(command: str, run: str | None, resume: str | None, *words: str) -> Any:
-    """What a new run is made from; ``None`` where one is resumed."""
+def refuse_with_resume(*words: str | None) -> None:
+    """Refuse what cannot stand beside ``--resume``."""
+    if any(words):
+        raise UserError("--resume takes the saved configuration; drop the other arguments")
+
+
+def configuration(command: str, *words: str) -> Any:
+    """What a new run is made from: a preset and overrides, in any order."""
     preset, overrides = split_words(*words)
-    if resume:
-        if preset or overrides or run:
-            raise UserError("--resume takes the saved configuration; drop the other arguments")
-        return None
     settings = settings_of(command)
     if not preset:
         names = ", ".join(settings.preset_names())

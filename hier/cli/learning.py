@@ -21,7 +21,7 @@ from hier.cli.app import (
     keys_of,
     run_folders,
 )
-from hier.cli.arguments import check_out, configuration, sort_words
+from hier.cli.arguments import check_out, configuration, refuse_with_resume, sort_words, split_words
 from hier.cli.output import print_keys, print_summary, print_table
 from hier.envs.errors import UserError
 
@@ -35,12 +35,16 @@ def _train(
     """Train a controller under a planner."""
     if keys:
         return print_keys("train")
-    config = configuration("train", run, resume, preset, *overrides)
-    from hier.run import training
-
     if resume:
-        result = training.resume(resume, progress=not quiet, trust_code=trust_code)
+        name, changes = split_words(preset, *overrides)
+        refuse_with_resume(name, run)
+        from hier.run import training
+
+        result = training.resume(resume, changes, progress=not quiet, trust_code=trust_code)
     else:
+        config = configuration("train", preset, *overrides)
+        from hier.run import training
+
         result = training.train(config, folder=run, progress=not quiet)
     if result.interrupted:
         print(f"stopped at step {result.env_steps}; go on: hier train --resume {result.folder}")
@@ -62,12 +66,15 @@ def _pretrain(
     """Make a small planner from the demonstrations of a domain's expert."""
     if keys:
         return print_keys("pretrain")
-    config = configuration("pretrain", run, resume, domain, *overrides)
-    from hier.pretraining.run import pretrain, resume_pretraining
-
     if resume:
+        refuse_with_resume(domain, run, *overrides)
+        from hier.pretraining.run import resume_pretraining
+
         result = resume_pretraining(resume, progress=not quiet, trust_code=trust_code)
     else:
+        config = configuration("pretrain", domain, *overrides)
+        from hier.pretraining.run import pretrain
+
         result = pretrain(config, folder=run, progress=not quiet)
     if result.accuracy is None:
         print(f"stopped at step {result.steps}; go on: hier pretrain --resume {result.folder}")

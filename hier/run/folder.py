@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import itertools
 import json
@@ -210,10 +211,19 @@ class RunFolder:
             file.write(json.dumps(entry) + "\n")
 
     def evaluations(self) -> list[dict[str, Any]]:
-        """All evaluations so far, oldest first."""
+        """All evaluations so far, oldest first; a line that a kill cut off is left out."""
         if not self.evaluations_file.exists():
             return []
-        return [json.loads(line) for line in self.evaluations_file.read_text().splitlines()]
+        found = []
+        for line in self.evaluations_file.read_text().splitlines():
+            with contextlib.suppress(json.JSONDecodeError):
+                found.append(json.loads(line))
+        return found
+
+
+def step_of(checkpoint: Path) -> int:
+    """The environment step at which a checkpoint was saved."""
+    return int(checkpoint.stem.removeprefix("step-"))
 
 
 def _new_folder(name: str) -> Path:

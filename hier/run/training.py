@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +12,13 @@ from stable_baselines3.common.logger import configure
 
 from hier.config import HierConfig
 from hier.envs.errors import UserError
+from hier.envs.files import atomic_write
 from hier.run.evaluation import Evaluation
-from hier.run.folder import RunFolder
+from hier.run.folder import RunFolder, step_of
 from hier.run.lock import locked
 from hier.run.logging import HierarchyLogger
 from hier.run.periodic_evaluation import Evaluations
+from hier.run.resuming import resumed_config, rewind
 from hier.run.saving import Checkpoints, StopOnSignal
 from hier.run.setup import Setup
 
@@ -75,24 +78,41 @@ def train(
         return _learn(setup, run, progress)
 
 
-def resume(folder: str | Path, *, progress: bool = True, trust_code: bool = False) -> TrainResult:
-    """Continue a run from its newest whole checkpoint, with the configuration it started with.
+def resume(
+    folder: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    progress: bool = True,
+    trust_code: bool = False,
+) -> TrainResult:
+    """Continue a run from its newest whole checkpoint, or extend a finished one.
 
     Steps after that checkpoint are lost; the step count, the TensorBoard curve and the optimizer
-    go on from it. Levels are drawn anew, from a seed derived from the run's and the step.
+    go on from it. Levels are drawn anew, from a seed derived from the run's and the step. What was
+    logged after the checkpoint is dropped. SB3's schedules run to the new end of an extended run.
 
     Args:
         folder: the run.
+        overrides: ``total_timesteps=N`` extends it; keys that change what is learned are refused.
         progress: show a bar.
         trust_code: run code that the run's configuration names.
 
     Raises:
-        RunFolderError: if the folder is no run, has no readable checkpoint, or is being trained.
+        RunFolderError: if the folder is no run, has no readable checkpoint, is being trained, or is
+            finished.
+        ConfigError: for an override that is refused.
         UntrustedCodeError: if it names code that is not trusted.
     """
     run = RunFolder.open(folder)
     with locked(run.path):
-        return _learn(Setup.resume(run, trust_code=trust_code), run, progress)
+        checkpoint = run.latest_checkpoint()
+        config = resumed_config(run, checkpoint, overrides, trust_code=trust_code)
+        setup = Setup.resume(run, config, checkpoint)
+        rewind(run, step_of(checkpoint))
+        if overrides:
+            with atomic_write(run.config_file) as file:
+                file.write_text(config.to_yaml())
+        return _learn(setup, run, progress)
 
 
 def _learn(setup: Setup, run: RunFolder, progress: bool) -> TrainResult:
