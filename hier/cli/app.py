@@ -69,7 +69,7 @@ Resume = Annotated[
     str | None, Parameter(help="Run folder to continue, or to extend.", completer=run_folders)
 ]
 Keys = Annotated[bool, Parameter(help="List every key of the configuration, and stop.")]
-Quiet = Annotated[bool, Parameter(help="Show no progress bar.")]
+Quiet = Annotated[bool, Parameter(help="Show no progress.")]
 TrustCode = Annotated[
     bool, Parameter(help="Run the code that the run folder names (docs/security.md).")
 ]

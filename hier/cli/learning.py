@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import shlex
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from cyclopts.types import PositiveInt
@@ -22,8 +23,11 @@ from hier.cli.app import (
     run_folders,
 )
 from hier.cli.arguments import check_out, configuration, refuse_with_resume, sort_words, split_words
-from hier.cli.output import print_keys, print_summary, print_table
+from hier.cli.output import print_keys, print_table
 from hier.envs.errors import UserError
+
+if TYPE_CHECKING:
+    from hier.run.training import TrainResult
 
 
 @app.command(name="train")
@@ -49,12 +53,26 @@ def _train(
     if result.interrupted:
         print(f"stopped at step {result.env_steps}; go on: hier train --resume {result.folder}")
         return EXIT_INTERRUPTED
-    assert result.evaluation is not None
-    print_summary(result.evaluation.summary())
-    print(f"run folder      {result.folder}  ({result.env_steps} steps, {result.seconds:.0f} s)")
-    print(f"TensorBoard     tensorboard --logdir {result.folder}/tensorboard")
-    print(f"videos          {result.folder}/videos   more: hier record {result.folder}")
+    _print_result(result)
     return 0
+
+
+def _print_result(result: TrainResult) -> None:
+    """What came of a training, to be read in ten seconds."""
+    assert result.evaluation is not None
+    summary, run = result.evaluation.summary(), shlex.quote(str(result.folder))
+    minutes, seconds = divmod(round(result.seconds), 60)
+    success = f"{summary['success_rate']:.0%} of {summary['episodes']:.0f} episodes"
+    print(f"success         {success} on levels that training never drew")
+    print(
+        f"per episode     return {summary['mean_return']:.2f}, {summary['mean_length']:.0f} steps, "
+        f"{summary['queries_per_episode']:.1f} planner queries"
+    )
+    print(f"training        {result.env_steps:,} steps in {minutes} min {seconds} s")
+    print(f"run folder      {result.folder}")
+    print(f"curves          tensorboard --logdir {run}")
+    print(f"videos          hier record {run}")
+    print(f"more steps      hier train --resume {run} total_timesteps={2 * result.env_steps}")
 
 
 @app.command(name="pretrain")

@@ -88,6 +88,7 @@ class RunFolder:
         self.planner = self.path / "planner"  # as feedback has left it
         self.lessons = self.path / "lessons"
         self.evaluations_file = self.path / "evaluations.jsonl"
+        self.progress_file = self.path / "progress.json"  # while it trains, and as it ended
 
     @classmethod
     def create(cls, config: Settings, path: str | Path | None = None) -> RunFolder:

@@ -18,6 +18,7 @@ from hier.run.folder import RunFolder, step_of
 from hier.run.lock import locked
 from hier.run.logging import HierarchyLogger
 from hier.run.periodic_evaluation import Evaluations
+from hier.run.progress import ProgressReports
 from hier.run.resuming import resumed_config, rewind
 from hier.run.saving import Checkpoints, StopOnSignal
 from hier.run.setup import Setup
@@ -61,7 +62,7 @@ def train(
     Args:
         config: of the run.
         folder: where the run goes; ``runs/NAME-sSEED-DATE-TIME`` when omitted.
-        progress: show a bar.
+        progress: show how far it is, on stderr.
 
     Returns:
         The folder and the final evaluation.
@@ -94,7 +95,7 @@ def resume(
     Args:
         folder: the run.
         overrides: ``total_timesteps=N`` extends it; keys that change what is learned are refused.
-        progress: show a bar.
+        progress: show how far it is, on stderr.
         trust_code: run code that the run's configuration names.
 
     Raises:
@@ -124,7 +125,8 @@ def _learn(setup: Setup, run: RunFolder, progress: bool) -> TrainResult:
     log = HierarchyLogger(env, config, every=every)
     checkpoints = Checkpoints(run, config.checkpoint_every, setup.checkpointed)
     evaluations = Evaluations(run, setup)
-    callbacks = [stop, log, checkpoints, *setup.callbacks(every), evaluations]
+    reports = ProgressReports(run, config.total_timesteps, shown=progress)
+    callbacks = [stop, log, checkpoints, *setup.callbacks(every), evaluations, reports]
     remaining = config.total_timesteps - model.num_timesteps
     began = time.perf_counter()
     with stop.listening():
@@ -134,7 +136,6 @@ def _learn(setup: Setup, run: RunFolder, progress: bool) -> TrainResult:
                     remaining,
                     callback=CallbackList(callbacks),
                     reset_num_timesteps=False,
-                    progress_bar=progress,
                 )
             else:
                 evaluations.init_callback(model)
@@ -144,6 +145,7 @@ def _learn(setup: Setup, run: RunFolder, progress: bool) -> TrainResult:
                 f"hier train --resume {run.path})"
             ) from error
         finally:
+            reports.line.close()
             run.save_checkpoint(model, setup.checkpointed)
         learning = time.perf_counter() - began
         evaluation = None
@@ -161,5 +163,5 @@ def _learn(setup: Setup, run: RunFolder, progress: bool) -> TrainResult:
         violations=log.violations,
         evaluation=evaluation,
         seconds=time.perf_counter() - started,
-        interrupted=stop.stopped,
+        interrupted=evaluation is None,
     )
