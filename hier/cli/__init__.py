@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 from cyclopts import CycloptsError
 
-from hier.cli import checkpoints, learning, listing, playing  # which register their commands
+from hier.cli import checkpoints, learning, listing, playing, runs  # which register their commands
 from hier.cli.app import EXIT_INTERRUPTED, app
 from hier.envs.errors import UserError
 
-__all__ = ["app", "checkpoints", "learning", "listing", "main", "playing"]
+__all__ = ["app", "checkpoints", "learning", "listing", "main", "playing", "runs"]
 
 EXIT_WRONG_INPUT = 2
 
