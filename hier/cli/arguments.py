@@ -25,6 +25,17 @@ def split_words(*words: str) -> tuple[str, list[str]]:
     return "".join(names), overrides
 
 
+def several_seeds(*words: str) -> tuple[list[int], list[str]]:
+    """The seeds of ``seed=0,1,2``, none where there is at most one, and the other words."""
+    named = [word for word in words if word.startswith("seed=") and "," in word]
+    if not named:
+        return [], list(words)
+    texts = named[-1].removeprefix("seed=").split(",")
+    if not all(text.strip().isdecimal() for text in texts) or len(set(texts)) < len(texts):
+        raise UserError(f"{named[-1]!r} does not list seeds; write different ones, as seed=0,1,2")
+    return [int(text) for text in texts], [word for word in words if word not in named]
+
+
 def refuse_with_resume(*words: str | None) -> None:
     """Refuse what cannot stand beside ``--resume``."""
     if any(words):

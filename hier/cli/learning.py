@@ -22,11 +22,20 @@ from hier.cli.app import (
     keys_of,
     run_folders,
 )
-from hier.cli.arguments import check_out, configuration, refuse_with_resume, sort_words, split_words
+from hier.cli.arguments import (
+    check_out,
+    configuration,
+    refuse_with_resume,
+    several_seeds,
+    sort_words,
+    split_words,
+)
 from hier.cli.output import print_keys, print_table
+from hier.cli.runs import print_comparison
 from hier.envs.errors import UserError
 
 if TYPE_CHECKING:
+    from hier.config import HierConfig
     from hier.run.training import TrainResult
 
 
@@ -36,7 +45,7 @@ def _train(
     run: NewRun = None, resume: Resume = None, trust_code: TrustCode = False, keys: Keys = False,
     quiet: Quiet = False,
 ) -> int:  # fmt: skip
-    """Train a controller under a planner."""
+    """Train a controller under a planner; with seed=0,1,2, one for each seed."""
     if keys:
         return print_keys("train")
     if resume:
@@ -46,7 +55,10 @@ def _train(
 
         result = training.resume(resume, changes, progress=not quiet, trust_code=trust_code)
     else:
-        config = configuration("train", preset, *overrides)
+        seeds, others = several_seeds(preset, *overrides)
+        config = configuration("train", *others)
+        if seeds:
+            return _train_seeds(config, seeds, run, progress=not quiet)
         from hier.run import training
 
         result = training.train(config, folder=run, progress=not quiet)
@@ -54,6 +66,29 @@ def _train(
         print(f"stopped at step {result.env_steps}; go on: hier train --resume {result.folder}")
         return EXIT_INTERRUPTED
     _print_result(result)
+    return 0
+
+
+def _train_seeds(config: HierConfig, seeds: list[int], run: str | None, progress: bool) -> int:
+    """Train the seeds side by side; what is finished is compared, also if some are not."""
+    from hier.run.folder import RunFolder
+    from hier.run.seeds import seed_folders, train_seeds
+
+    folders = seed_folders(config.name, seeds, run)
+    try:
+        train_seeds(config, seeds, folders, progress=progress)
+    except KeyboardInterrupt:
+        for folder in folders:
+            if RunFolder(folder).checkpoint_files():
+                print(f"stopped; go on: hier train --resume {folder}")
+        return EXIT_INTERRUPTED
+    finally:
+        finished = [folder for folder in folders if RunFolder(folder).evaluations()]
+        if finished:
+            print_comparison(finished, trust_code=True)
+    print(f"run folders     {' '.join(map(str, folders))}")
+    print(f"curves          tensorboard --logdir {folders[0].parent}")
+    print(f"picture         hier plot {' '.join(map(str, folders))}")
     return 0
 
 

@@ -101,14 +101,10 @@ class RunFolder:
         Raises:
             RunFolderError: if the folder already holds a run, or another process trains in it.
         """
-        run = cls(_new_folder(f"{config.name}-s{config.seed}") if path is None else path)
+        run = cls(new_folder(f"{config.name}-s{config.seed}") if path is None else path)
         run.path.mkdir(parents=True, exist_ok=True)
         with locked(run.path):  # of two that start here at once, one finds the other's run
-            if run.config_file.exists():
-                raise RunFolderError(
-                    f"{run.path} already holds a run; continue it with hier train --resume "
-                    f"{run.path} or choose another --run folder"
-                )
+            run.require_new()
             with atomic_write(run.config_file) as file:
                 file.write_text(config.to_yaml())
         about = {
@@ -122,6 +118,14 @@ class RunFolder:
         with atomic_write(run.path / "run.json") as file:
             file.write_text(json.dumps(about, indent=1) + "\n")
         return run
+
+    def require_new(self) -> None:
+        """Raise RunFolderError if the folder already holds a run."""
+        if self.config_file.exists():
+            raise RunFolderError(
+                f"{self.path} already holds a run; continue it with hier train --resume "
+                f"{self.path} or choose another --run folder"
+            )
 
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:
@@ -227,11 +231,16 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.stem.removeprefix("step-"))
 
 
-def _new_folder(name: str) -> Path:
-    """Make ``runs/NAME-DATE-TIME``; of runs that start in the same second, each gets its own."""
+def new_folder(name: str, end: str = "") -> Path:
+    """Make ``runs/NAME-DATE-TIME``; of runs that start in the same second, each gets its own.
+
+    Args:
+        name: how its name begins.
+        end: how its name ends.
+    """
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     for number in itertools.count(1):
-        path = Path("runs") / f"{name}-{stamp}{f'-{number}' if number > 1 else ''}"
+        path = Path("runs") / f"{name}-{stamp}{f'-{number}' if number > 1 else ''}{end}"
         try:
             path.mkdir(parents=True)
         except FileExistsError:
