@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stable_baselines3.common.callbacks import CallbackList
-from stable_baselines3.common.logger import configure
 
 from hier.config import HierConfig
 from hier.envs.errors import UserError
 from hier.envs.files import atomic_write
+from hier.run.dashboard import run_logger
 from hier.run.evaluation import Evaluation
 from hier.run.folder import RunFolder, step_of
 from hier.run.lock import locked
@@ -119,7 +119,7 @@ def resume(
 def _learn(setup: Setup, run: RunFolder, progress: bool) -> TrainResult:
     started = time.perf_counter()
     config, env, model = setup.config, setup.env, setup.model
-    model.set_logger(configure(str(run.tensorboard), ["tensorboard"]))
+    model.set_logger(run_logger(run.tensorboard, config))
     every = max(1, min(2048, config.total_timesteps // 20))
     stop = StopOnSignal()
     log = HierarchyLogger(env, config, every=every)

@@ -23,7 +23,7 @@ SMALL = [
 
 
 def logged(run):
-    """``(tag, step)`` of everything in the event files, as any reader of them finds it."""
+    """``(tag, step)`` of what the event files hold, as any reader finds it."""
     files = sorted(run.tensorboard.glob("events*"))
     return [
         (value.tag, event.step)
@@ -75,6 +75,8 @@ def test_a_finished_run_is_extended(run):
     after = logged(run)
     assert after[: len(before)] == before
     assert {step for _, step in after[len(before) :]} == {320, 384}
+    events = b"".join(file.read_bytes() for file in run.tensorboard.glob("events*"))
+    assert events.count(b"custom_scalars__config__") == 1
     with pytest.raises(RunFolderError, match="is finished after 384 steps"):
         resume(run.path, progress=False)
 
