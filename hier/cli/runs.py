@@ -25,7 +25,7 @@ def _list(folder: str = "runs", /, *, sort: Order = "name", as_json: Json = Fals
 
     Args:
         folder: Where to look; runs by default.
-        sort: Column to sort by; ages and successes begin with the newest and the best.
+        sort: Column to sort by; the newest, the best and the longest come first.
     """
     from dataclasses import asdict
 
@@ -70,14 +70,14 @@ def _percent(share: float | None) -> str:
 
 @app.command(name="compare")
 def _compare(*runs: Runs, as_json: Json = False, trust_code: TrustCode = False) -> int:
-    """Compare the final success of runs, which are grouped by all but their seed."""
+    """Compare the success of runs, grouped by all but the seed."""
     print_comparison(_named(runs), as_json=as_json, trust_code=trust_code)
     return 0
 
 
 @app.command(name="plot")
 def _plot(*runs: Runs, out: str = "success.png", trust_code: TrustCode = False) -> int:
-    """Draw success against environment steps of runs, which are grouped by all but their seed.
+    """Draw the success of runs, grouped by all but the seed.
 
     Args:
         out: Picture to write; success.png by default.

@@ -8,7 +8,7 @@ from hier.run.dashboard import layout
 from hier.run.folder import RunFolder
 
 GUIDED = [
-    "env.id=BabyAI-GoToObjS4-v0", "env.n_envs=4", "total_timesteps=512", "eval.episodes=2",
+    "env.id=BabyAI-GoToObjS4-v0", "env.n_envs=4", "total_timesteps=1024", "eval.episodes=2",
     "eval.every=0", "eval.videos=0", "torch_threads=1", "controller.options.n_steps=64",
     "guidance.soft_choice=true", "feedback.objective=grpo", "feedback.group=2", "feedback.every=64",
     "feedback.warmup=8", "feedback.max_share=1.0", "feedback.updates=1",
