@@ -83,7 +83,9 @@ def _train_seeds(config: HierConfig, seeds: list[int], run: str | None, progress
                 print(f"stopped; go on: hier train --resume {folder}")
         return EXIT_INTERRUPTED
     finally:
-        finished = [folder for folder in folders if RunFolder(folder).evaluations()]
+        done = [(folder, RunFolder(folder).evaluations()) for folder in folders]
+        total = config.total_timesteps
+        finished = [folder for folder, found in done if found and found[-1]["env_steps"] >= total]
         if finished:
             print_comparison(finished, trust_code=True)
     print(f"run folders     {' '.join(map(str, folders))}")

@@ -104,6 +104,8 @@ def print_comparison(
         return
     header = ["group", "runs", "steps", "IQM", "95% interval", "median", "worst", "steps to 90%"]
     print_table(header, [_line(row) for row in rows])
+    for run in (run for row in rows for run in row["unfinished"]):
+        print(f"{run} is not finished: its last evaluation so far counts")
 
 
 def _line(row: dict[str, Any]) -> list[str]:

@@ -45,6 +45,12 @@ class Group:
         """``(runs,)`` success rates of the last evaluations, in [0, 1]."""
         return np.array([run.evaluations()[-1]["success_rate"] for run in self.runs])
 
+    @property
+    def unfinished(self) -> list[RunFolder]:
+        """Runs whose last evaluation is not that of the end."""
+        total = self.config.total_timesteps
+        return [run for run in self.runs if run.evaluations()[-1]["env_steps"] < total]
+
     @cached_property
     def training_curves(self) -> list[list[list[float]]]:
         """Each run's ``[env_steps, success]`` of the last 100 training episodes."""
@@ -58,6 +64,7 @@ class Group:
         return {
             "group": self.label,
             "runs": [str(run.path) for run in self.runs],
+            "unfinished": [str(run.path) for run in self.unfinished],
             "steps": max(run.evaluations()[-1]["env_steps"] for run in self.runs),
             "iqm": float(interquartile_mean(self.success)),
             "low": float(low) if several else None,

@@ -11,6 +11,8 @@ from hier.envs.errors import ConfigError, RunFolderError
 from hier.envs.files import atomic_write
 from hier.run.folder import RunFolder, step_of
 
+_FRAME = 16  # bytes around each record of an event file: its length and two checksums
+
 
 def resumed_config(
     run: RunFolder, checkpoint: Path, overrides: Sequence[str] = (), *, trust_code: bool = False
@@ -71,9 +73,11 @@ def _drop_events(events: Path, step: int) -> None:
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.summary.writer.record_writer import RecordWriter
 
-    records = list(RawEventFileLoader(str(events)).Load())  # up to one that was cut off
+    records = RawEventFileLoader(str(events)).Load()  # up to one that was cut off
+    kept = [record for record in records if Event.FromString(record).step <= step]
+    if sum(len(record) + _FRAME for record in kept) == events.stat().st_size:
+        return
     with atomic_write(events) as file, open(file, "wb") as target:
         writer = RecordWriter(target)
-        for record in records:
-            if Event.FromString(record).step <= step:
-                writer.write(record)
+        for record in kept:
+            writer.write(record)

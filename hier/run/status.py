@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 from tqdm import tqdm
@@ -39,8 +40,8 @@ class Progress:
         return "  ".join(parts)
 
     def save(self, run: RunFolder) -> None:
-        """Write it into the run's folder."""
-        with atomic_write(run.progress_file) as file:
+        """Write it into the run's folder, if that can be written: nothing is lost otherwise."""
+        with suppress(OSError), atomic_write(run.progress_file) as file:
             file.write_text(json.dumps(asdict(self)) + "\n")
 
     @classmethod

@@ -15,9 +15,15 @@ from hier.run.folder import RunFolder
 from hier.run.plotting import common_points
 
 
-def made(path, seed, final, planner="vlm", speed=1.0, label="demo"):
+def made(path, seed, final, planner="vlm", speed=1.0, label="demo", total=1000):
     """A run whose training success rises in a straight line to ``final``."""
-    lines = [f"seed={seed}", f"planner.type={planner}", "env.max_steps=8", "env.n_envs=4"]
+    lines = [
+        f"seed={seed}",
+        f"total_timesteps={total}",
+        f"planner.type={planner}",
+        "env.max_steps=8",
+        "env.n_envs=4",
+    ]
     config = HierConfig.load("demo", [*lines, f"name={label}", f"eval.every={seed}"])
     run = RunFolder.create(config, path)
     with SummaryWriter(run.tensorboard) as writer:
@@ -77,6 +83,13 @@ def test_runs_that_differ_in_the_seed_alone_are_one_group(tmp_path, capsys):
 def test_groups_with_names_of_their_own_are_called_by_them(tmp_path):
     runs = [made(tmp_path / "a", 0, 0.5, label="mine"), made(tmp_path / "b", 0, 0.5, "none")]
     assert [group.label for group in groups_of(runs)] == ["mine", "demo"]
+
+
+def test_a_run_that_goes_on_is_named(tmp_path, capsys):
+    run = made(tmp_path / "a", 0, 0.5, total=2000)
+    assert main(["compare", run]) == 0
+    assert capsys.readouterr().out.endswith(f"\n{run} is not finished: its last evaluation so far "
+                                            "counts\n")  # fmt: skip
 
 
 def test_a_run_without_an_evaluation_is_named(tmp_path, capsys):
