@@ -101,9 +101,10 @@ def _print_result(result: TrainResult) -> None:
     minutes, seconds = divmod(round(result.seconds), 60)
     success = f"{summary['success_rate']:.0%} of {summary['episodes']:.0f} episodes"
     print(f"success         {success} on levels that training never drew")
+    asked = summary["queries_per_episode"]  # by flat control never
     print(
-        f"per episode     return {summary['mean_return']:.2f}, {summary['mean_length']:.0f} steps, "
-        f"{summary['queries_per_episode']:.1f} planner queries"
+        f"per episode     return {summary['mean_return']:.2f}, {summary['mean_length']:.0f} steps"
+        + (f", {asked:.1f} planner queries" if asked else "")
     )
     print(f"training        {result.env_steps:,} steps in {minutes} min {seconds} s")
     print(f"run folder      {result.folder}")
