@@ -69,10 +69,14 @@ def train(
 
     Raises:
         ConfigError: if algorithm or planner do not take their options.
-        RunFolderError: if the folder already holds a run.
+        RunFolderError: if the folder already holds a run, or another process trains in it.
         SimulatorError: if an environment cannot be built.
         TrainingError: if a planner or simulator breaks on the way; a checkpoint was saved.
     """
+    used = None if folder is None else RunFolder(folder)
+    if used is not None and used.config_file.exists():
+        with locked(used.path):  # say so before models are loaded
+            used.require_new()
     setup = Setup.build(config)
     run = RunFolder.create(config, folder)
     with locked(run.path):
