@@ -323,6 +323,11 @@ class HierConfig(Settings):
 
     keys_command: ClassVar[str] = "hier train --keys"
     code_keys: ClassVar[tuple[str, ...]] = ("planner.type", "env.id", "feedback.anchor_levels")
+    # What decides how a run is watched and stored, not what it learns.
+    bookkeeping_keys: ClassVar[tuple[str, ...]] = (
+        *("checkpoint_every", "torch_threads"),
+        *("eval.every", "eval.episodes", "eval.episodes_during", "eval.videos"),
+    )
 
     total_timesteps: int = Field(
         100_000, ge=1, description="environment steps of training, over all environments"

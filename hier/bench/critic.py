@@ -16,7 +16,8 @@ import numpy as np
 from hier.bench.figures import check_levels, short_name
 from hier.config import HierConfig
 from hier.planners.protocol import Planner, PlannerQuery, PlannerReply
-from hier.run.sweep import Row, side_by_side
+from hier.run.pool import side_by_side
+from hier.run.sweep import Row
 
 LEVELS = (
     "BabyAI-KeyCorridorS3R3-v0",

@@ -24,8 +24,9 @@ from hier.planners.protocol import (
 )
 from hier.run.agent import Agent
 from hier.run.build import build_planner_of
+from hier.run.pool import side_by_side
 from hier.run.setup import Trained, open_trained
-from hier.run.sweep import Row, kept_parent, side_by_side, train_all
+from hier.run.sweep import Row, kept_parent, train_all
 
 NONE = "none"
 RE_PLANNING, PLAN_FIXED = "re-planning", "plan fixed"

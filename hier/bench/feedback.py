@@ -23,17 +23,11 @@ from hier.config import HierConfig
 from hier.envs.registry import domain_of
 from hier.planners.accuracy import measure_accuracy
 from hier.planners.language.planner import VLMPlanner
+from hier.run.curves import read_scalar
 from hier.run.evaluation import evaluate
 from hier.run.folder import RunFolder
-from hier.run.sweep import (
-    Row,
-    keep_row,
-    kept_parent,
-    read_scalar,
-    side_by_side,
-    train_all,
-    train_job,
-)
+from hier.run.pool import side_by_side
+from hier.run.sweep import Row, keep_row, kept_parent, train_all, train_job
 
 BEST, OTHERS = "improve", ("awr", "archer", "grpo", "step_dpo", "inverse_rl")
 # Levels that neither planner nor controller learned on, and the steps that both are given there.

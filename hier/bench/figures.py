@@ -8,6 +8,7 @@ from statistics import median
 from typing import Any
 
 from hier.envs.errors import UnknownNameError
+from hier.run.curves import steps_to
 from hier.run.sweep import Row
 
 
@@ -50,11 +51,6 @@ def learning_figures(rows: Sequence[Row], key: str) -> dict[str, Any]:
         # JSON has no infinity.
         f"{key}.steps_to_90": None if steps == float("inf") else int(steps),
     }
-
-
-def steps_to(success: float, curve: Sequence[Sequence[float]]) -> float:
-    """Environment steps at which a curve first reached ``success``; infinite if it never did."""
-    return min((steps for steps, value in curve if value >= success), default=float("inf"))
 
 
 def short_name(env_id: str) -> str:

@@ -11,7 +11,8 @@ from hier.bench.figures import by_variant, short_name
 from hier.bench.jobs import jobs_of, plain_config
 from hier.config import HierConfig
 from hier.run.evaluation import evaluate
-from hier.run.sweep import Row, evaluation_row, kept_parent, side_by_side, train_all
+from hier.run.pool import side_by_side
+from hier.run.sweep import Row, evaluation_row, kept_parent, train_all
 
 LEVELS = ("MiniGrid-LavaGapS7-v0", "MiniGrid-LavaCrossingS9N2-v0")
 STEPS = 40_960

@@ -10,10 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from hier.envs.files import atomic_write
-
-# Okabe and Ito's, which all eyes tell apart; black last.
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+from hier.run.plotting import COLORS, common_points, dress, new_axes, pyplot, write_figure
 
 
 def plot_curves(result: dict[str, Any], path: Path) -> None:
@@ -24,7 +21,7 @@ def plot_curves(result: dict[str, Any], path: Path) -> None:
             ``[env_steps, success]``.
         path: PNG to write.
     """
-    figure, axes = _axes(result["name"], "environment steps", "success on unseen levels")
+    figure, axes = new_axes(result["name"], "environment steps", "success on unseen levels")
     variants = list(dict.fromkeys(row["variant"] for row in result["rows"]))
     for variant, color in zip(variants, COLORS, strict=False):
         curves = np.array([row["curve"] for row in result["rows"] if row["variant"] == variant])
@@ -43,7 +40,7 @@ def plot_accuracy(result: dict[str, Any], path: Path) -> None:
         result: of the ``planner-quality`` suite.
         path: PNG to write.
     """
-    figure, axes = _axes(result["name"], "planner accuracy", "success on unseen levels")
+    figure, axes = new_axes(result["name"], "planner accuracy", "success on unseen levels")
     found: dict[float, list[float]] = defaultdict(list)
     chance = [row["success"] for row in result["rows"] if row["variant"] == "random"]
     for row in result["rows"]:
@@ -75,12 +72,12 @@ def plot_panels(result: dict[str, Any], path: Path) -> None:
     variants = list(dict.fromkeys(row["variant"] for row in rows))
     columns = min(len(tasks), 3 if len(tasks) % 2 else 2)
     lines = -(-len(tasks) // columns)
-    figure, grid = _pyplot().subplots(
+    figure, grid = pyplot().subplots(
         lines, columns, figsize=(4.6 * columns, 3.4 * lines), dpi=130, squeeze=False, sharey=True
     )
     for axes, (level, mistake) in zip(grid.flat, tasks, strict=False):
         name = level.removeprefix("BabyAI-").removesuffix("-v0")
-        _dress(axes, f"{name}, {mistake}" if mistake else name, "thousand environment steps", "")
+        dress(axes, f"{name}, {mistake}" if mistake else name, "thousand environment steps", "")
         for variant, color in zip(variants, COLORS, strict=False):
             curves = [
                 row["training_curve"]
@@ -94,21 +91,17 @@ def plot_panels(result: dict[str, Any], path: Path) -> None:
     handles, labels = grid[0, 0].get_legend_handles_labels()
     wide = min(len(variants), 2 if columns == 1 else 3 * columns)
     figure.legend(handles, labels, frameon=False, loc="lower center", ncols=wide)
-    _write(figure, path, bottom=-(-len(variants) // wide) * 0.24 / (3.4 * lines))
+    write_figure(figure, path, bottom=-(-len(variants) // wide) * 0.24 / (3.4 * lines))
 
 
 def _band(axes: Any, curves: list[Any], color: str, label: str) -> None:
-    curves = [np.array(curve) for curve in curves if curve]
+    curves = [curve for curve in curves if curve]
     if not curves:
         return
-    # Off-policy algorithms log at other steps in each seed; between its points a curve is a line.
-    first, last = max(curve[0, 0] for curve in curves), min(curve[-1, 0] for curve in curves)
-    steps = np.unique(np.concatenate([curve[:, 0] for curve in curves]))
-    steps = steps[(first <= steps) & (steps <= last)]
-    values = np.stack([np.interp(steps, *curve.T) for curve in curves])
-    axes.plot(steps / 1000, np.median(values, axis=0), color=color, linewidth=2, label=label)
+    steps, values = common_points(curves)
+    axes.plot(steps / 1000, np.median(values, axis=1), color=color, linewidth=2, label=label)
     axes.fill_between(
-        steps / 1000, values.min(axis=0), values.max(axis=0), color=color, alpha=0.15, lw=0
+        steps / 1000, values.min(axis=1), values.max(axis=1), color=color, alpha=0.15, lw=0
     )
 
 
@@ -119,7 +112,7 @@ def plot_disturbance(result: dict[str, Any], path: Path) -> None:
         result: of the ``disturbance`` suite.
         path: PNG to write.
     """
-    figure, axes = _axes(result["name"], "", "success where it took place")
+    figure, axes = new_axes(result["name"], "", "success where it took place")
     _bars(axes, [(r["disturbance"], r["variant"], r["success"]) for r in result["rows"]])
     _save(figure, axes, path, below=True)
 
@@ -131,7 +124,7 @@ def plot_lava(result: dict[str, Any], path: Path) -> None:
         result: of the ``lava`` suite.
         path: PNG to write.
     """
-    figure, axes = _axes(result["name"], "", "share of episodes")  # lava ends an episode
+    figure, axes = new_axes(result["name"], "", "share of episodes")  # lava ends an episode
     measures = {
         "success": "success",
         "violations": "violations",
@@ -164,39 +157,10 @@ def _bars(axes: Any, values: Sequence[tuple[str, str, float | None]]) -> None:
     axes.set_xticks(range(len(groups)), groups)
 
 
-def _axes(title: str, x: str, y: str) -> tuple[Any, Any]:
-    figure, axes = _pyplot().subplots(figsize=(6.4, 4.0), dpi=130)
-    _dress(axes, title, x, y)
-    return figure, axes
-
-
-def _dress(axes: Any, title: str, x: str, y: str) -> None:
-    axes.set(title=title, xlabel=x, ylabel=y, ylim=(-0.02, 1.02))
-    axes.grid(alpha=0.3)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-
-
 def _save(figure: Any, axes: Any, path: Path, below: bool = False) -> None:
     if below:
         handles, labels = axes.get_legend_handles_labels()
         figure.legend(handles, labels, frameon=False, loc="lower center", ncols=len(labels))
     else:
         axes.legend(frameon=False, loc="best")
-    _write(figure, path, bottom=0.07 if below else 0.0)
-
-
-def _write(figure: Any, path: Path, bottom: float = 0.0) -> None:
-    figure.tight_layout(rect=(0, bottom, 1, 1))
-    with atomic_write(path) as file:
-        figure.savefig(file)
-    _pyplot().close(figure)
-
-
-def _pyplot() -> Any:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    return pyplot
+    write_figure(figure, path, bottom=0.07 if below else 0.0)

@@ -17,7 +17,8 @@ from hier.bench.figures import (
 from hier.config import HierConfig
 from hier.envs.registry import domain_of
 from hier.run.evaluation import evaluate
-from hier.run.sweep import Row, keep_row, kept_parent, side_by_side, train_job
+from hier.run.pool import side_by_side
+from hier.run.sweep import Row, keep_row, kept_parent, train_job
 
 
 class Task(NamedTuple):

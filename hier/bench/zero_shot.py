@@ -14,7 +14,8 @@ from hier.planners.language.planner import VLMPlanner
 from hier.planners.play import Mistakes
 from hier.pretraining.config import PretrainConfig
 from hier.run.evaluation import evaluate
-from hier.run.sweep import Row, evaluation_row, side_by_side
+from hier.run.pool import side_by_side
+from hier.run.sweep import Row, evaluation_row
 
 PLANNERS = ("vlm", "oracle")
 

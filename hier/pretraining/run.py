@@ -39,6 +39,7 @@ from hier.planners.scripted import OraclePlanner
 from hier.pretraining.config import ON_THE_WAY, PretrainConfig
 from hier.pretraining.model_card import model_card
 from hier.run.folder import RunFolder
+from hier.run.lock import locked
 from hier.run.saving import StopOnSignal
 
 STATE = "training.safetensors"
@@ -79,7 +80,9 @@ def pretrain(
         ConfigError: for sizes that do not fit together.
     """
     _check(config)
-    return _run(config, RunFolder.create(config, folder), progress)
+    run = RunFolder.create(config, folder)
+    with locked(run.path):
+        return _run(config, run, progress)
 
 
 def resume_pretraining(
@@ -100,7 +103,8 @@ def resume_pretraining(
     """
     run = RunFolder.open(folder)
     config = PretrainConfig.of_run(run.config_file, trust_code=trust_code)
-    return _run(config, run, progress)
+    with locked(run.path):
+        return _run(config, run, progress)
 
 
 def _check(config: PretrainConfig) -> None:

@@ -91,7 +91,7 @@ def play_episodes(
         planner: proposes subgoals; ``None`` for flat control.
         env_id: the level.
         seeds: of the episodes.
-        progress: show a bar.
+        progress: show a bar on a terminal.
 
     Returns:
         Results in the order of ``seeds``. They depend on the seeds and the model alone.
@@ -104,7 +104,9 @@ def play_episodes(
     observation = env.reset()
     state: Any = None
     starts = np.ones(lanes, bool)
-    with tqdm(total=len(seeds), desc=f"evaluate {env_id}", disable=not progress) as bar:
+    with tqdm(
+        total=len(seeds), desc=f"evaluate {env_id}", disable=None if progress else True
+    ) as bar:
         while len(found) < len(seeds):
             actions, state = run.model.predict(
                 observation,

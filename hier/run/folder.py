@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
+import itertools
 import json
 import os
 import platform
@@ -19,6 +21,7 @@ from hier.config import HierConfig
 from hier.config_base import Settings
 from hier.envs.errors import NotFiniteError, RunFolderError
 from hier.envs.files import atomic_write, recover_folder
+from hier.run.lock import locked
 
 PACKAGES = (
     "torch", "stable_baselines3", "sb3_contrib", "gymnasium", "minigrid", "numpy", "numba",
@@ -85,6 +88,7 @@ class RunFolder:
         self.planner = self.path / "planner"  # as feedback has left it
         self.lessons = self.path / "lessons"
         self.evaluations_file = self.path / "evaluations.jsonl"
+        self.progress_file = self.path / "progress.json"  # while it trains, and as it ended
 
     @classmethod
     def create(cls, config: Settings, path: str | Path | None = None) -> RunFolder:
@@ -95,18 +99,14 @@ class RunFolder:
             path: where; ``runs/NAME-DATE-TIME`` when omitted.
 
         Raises:
-            RunFolderError: if the folder already holds a run.
+            RunFolderError: if the folder already holds a run, or another process trains in it.
         """
-        if path is None:
-            stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-            path = Path("runs") / f"{config.name}-s{config.seed}-{stamp}"
-        run = cls(path)
-        if run.config_file.exists():
-            raise RunFolderError(
-                f"{run.path} already holds a run; continue it with hier train --resume {run.path} "
-                "or choose another --run folder"
-            )
+        run = cls(new_folder(f"{config.name}-s{config.seed}") if path is None else path)
         run.path.mkdir(parents=True, exist_ok=True)
+        with locked(run.path):  # of two that start here at once, one finds the other's run
+            run.require_new()
+            with atomic_write(run.config_file) as file:
+                file.write_text(config.to_yaml())
         about = {
             "command": " ".join(sys.argv),
             "started": datetime.now().isoformat(timespec="seconds"),
@@ -117,9 +117,15 @@ class RunFolder:
         }
         with atomic_write(run.path / "run.json") as file:
             file.write_text(json.dumps(about, indent=1) + "\n")
-        with atomic_write(run.config_file) as file:
-            file.write_text(config.to_yaml())
         return run
+
+    def require_new(self) -> None:
+        """Raise RunFolderError if the folder already holds a run."""
+        if self.config_file.exists():
+            raise RunFolderError(
+                f"{self.path} already holds a run; continue it with hier train --resume "
+                f"{self.path} or choose another --run folder"
+            )
 
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:
@@ -210,10 +216,37 @@ class RunFolder:
             file.write(json.dumps(entry) + "\n")
 
     def evaluations(self) -> list[dict[str, Any]]:
-        """All evaluations so far, oldest first."""
+        """All evaluations so far, oldest first; a line that a kill cut off is left out."""
         if not self.evaluations_file.exists():
             return []
-        return [json.loads(line) for line in self.evaluations_file.read_text().splitlines()]
+        found = []
+        for line in self.evaluations_file.read_text().splitlines():
+            with contextlib.suppress(json.JSONDecodeError):
+                found.append(json.loads(line))
+        return found
+
+
+def step_of(checkpoint: Path) -> int:
+    """The environment step at which a checkpoint was saved."""
+    return int(checkpoint.stem.removeprefix("step-"))
+
+
+def new_folder(name: str, end: str = "") -> Path:
+    """Make ``runs/NAME-DATE-TIME``; of runs that start in the same second, each gets its own.
+
+    Args:
+        name: how its name begins.
+        end: how its name ends.
+    """
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    for number in itertools.count(1):
+        path = Path("runs") / f"{name}-{stamp}{f'-{number}' if number > 1 else ''}{end}"
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return path
+    raise AssertionError  # the count does not end
 
 
 def _is_whole(path: Path) -> bool:

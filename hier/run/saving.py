@@ -53,7 +53,7 @@ class StopOnSignal(BaseCallback):
                 signal.signal(number, handler)
 
     def _note(self, number: int, frame: Any) -> None:
-        if self.stopped:
+        if self.stopped and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.stopped = True
 

@@ -67,20 +67,19 @@ class Setup:
         return cls(config, planner, env, model, guidance, distillation, feedback)
 
     @classmethod
-    def resume(cls, run: RunFolder, *, trust_code: bool = False) -> Setup:
-        """The objects of a run as they were at its newest whole checkpoint.
+    def resume(cls, run: RunFolder, config: HierConfig, checkpoint: Path) -> Setup:
+        """The objects of a run as they were at a checkpoint.
 
         Levels are drawn anew, from a seed derived from the run's and the step.
 
         Args:
             run: its folder.
-            trust_code: run code that its configuration names.
+            config: of the run.
+            checkpoint: one of the run's.
 
         Raises:
-            RunFolderError: if it has no readable checkpoint.
-            UntrustedCodeError: if it names code that is not trusted.
+            RunFolderError: if the checkpoint does not fit the configuration.
         """
-        config, checkpoint = run.config(trust_code=trust_code), run.latest_checkpoint()
         setup = cls.build(config, checkpoint)
         for part in setup.checkpointed:
             part.load(run, checkpoint)

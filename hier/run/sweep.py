@@ -10,28 +10,25 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import shutil
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from hier.config import HierConfig
 from hier.envs.files import atomic_write
-from hier.envs.registry import max_steps_of
+from hier.run.curves import training_curve
 from hier.run.folder import RunFolder, commit
+from hier.run.lock import locked
+from hier.run.pool import side_by_side
 
 if TYPE_CHECKING:
     from hier.run.evaluation import Evaluation  # which imports torch
 
-Job = TypeVar("Job")
-Result = TypeVar("Result")
 Row = dict[str, Any]  # one line of a result file
 
 _ROW = "row.json"
-WORKERS = 2  # trainings at a time, one torch thread each: the best use of two cores
 
 
 def train_job(job: tuple[HierConfig, str, Path]) -> Row:
@@ -42,7 +39,7 @@ def train_job(job: tuple[HierConfig, str, Path]) -> Row:
     """
     import warnings
 
-    from hier.run.training import train
+    from hier.run.training import TrainingError, train
 
     warnings.simplefilter("ignore")
     config, variant, folder = job
@@ -50,9 +47,11 @@ def train_job(job: tuple[HierConfig, str, Path]) -> Row:
     if (folder / "config.yaml").is_file() and _own_config(RunFolder.open(folder)) == config:
         if kept.exists():
             return json.loads(kept.read_text())
-        shutil.rmtree(folder)  # a run that was cut off
+        with locked(folder):
+            shutil.rmtree(folder)  # a run that was cut off
     result = train(config, folder=folder, progress=False)
-    assert result.evaluation is not None
+    if result.evaluation is None:
+        raise TrainingError(f"{folder} was stopped; the same command trains it anew")
     run = RunFolder.open(folder)
     curve = [[entry["env_steps"], entry["success_rate"]] for entry in run.evaluations()]
     row = {
@@ -70,7 +69,7 @@ def train_job(job: tuple[HierConfig, str, Path]) -> Row:
         "seconds": round(result.seconds, 1),
         "commit": commit(),
         "curve": curve,
-        "training_curve": training_curve(run),
+        "training_curve": training_curve(run, _own_config(run)),
     }
     print(
         f"{variant} seed {config.seed}: {row['success']:.0%} of {row['eval_episodes']} unseen "
@@ -103,54 +102,9 @@ def evaluation_row(evaluation: Evaluation) -> Row:
     }
 
 
-def training_curve(run: RunFolder) -> list[list[float]]:
-    """``[env_steps, success]`` over the training: SB3's own mean of the last 100 episodes.
-
-    Every training episode is a level of its own, so no level was seen before. Before an episode
-    could have ended in every environment only short ones, successes, have; that is left out.
-    """
-    config = _own_config(run)
-    limits = (config.env.max_steps or max_steps_of(level) or 0 for level in config.env.ids)
-    first = config.env.n_envs * max(limits)
-    points = read_scalar(run, "rollout/success_rate")
-    return [[step, round(value, 3)] for step, value in points if step >= first]
-
-
-def read_scalar(run: RunFolder, name: str) -> list[tuple[int, float]]:
-    """``(env_steps, value)`` of a TensorBoard scalar; empty if it was never logged."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    log = EventAccumulator(str(run.tensorboard), size_guidance={"scalars": 0})
-    log.Reload()
-    if name not in log.Tags()["scalars"]:
-        return []
-    return [(point.step, point.value) for point in log.Scalars(name)]
-
-
 def train_all(jobs: Sequence[tuple[HierConfig, str, Path]]) -> list[Row]:
-    """Run training jobs, see :func:`side_by_side`."""
-    return side_by_side(train_job, jobs)
-
-
-def side_by_side(function: Callable[[Job], Result], jobs: Sequence[Job]) -> list[Result]:
-    """Run jobs in processes of their own, WORKERS at a time, with one torch thread each.
-
-    Args:
-        function: importable, from a job to its result, such as a row.
-        jobs: what it is called with.
-
-    Returns:
-        The results in the order of the jobs.
-    """
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(WORKERS, mp_context=context, initializer=_one_thread) as pool:
-        return list(pool.map(function, jobs))
-
-
-def _one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
+    """Run training jobs, see :func:`hier.run.pool.side_by_side`."""
+    return side_by_side(train_job, jobs, names=[str(folder) for _, _, folder in jobs])
 
 
 def new_parent(name: str) -> Path:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from stable_baselines3.common.callbacks import CallbackList
-from stable_baselines3.common.logger import configure
 
 from hier.config import HierConfig
 from hier.envs.errors import UserError
+from hier.envs.files import atomic_write
+from hier.run.dashboard import run_logger
 from hier.run.evaluation import Evaluation
-from hier.run.folder import RunFolder
+from hier.run.folder import RunFolder, step_of
+from hier.run.lock import locked
 from hier.run.logging import HierarchyLogger
 from hier.run.periodic_evaluation import Evaluations
+from hier.run.progress import ProgressReports
+from hier.run.resuming import resumed_config, rewind
 from hier.run.saving import Checkpoints, StopOnSignal
 from hier.run.setup import Setup
 
@@ -57,50 +62,75 @@ def train(
     Args:
         config: of the run.
         folder: where the run goes; ``runs/NAME-sSEED-DATE-TIME`` when omitted.
-        progress: show a bar.
+        progress: show how far it is, on stderr.
 
     Returns:
         The folder and the final evaluation.
 
     Raises:
         ConfigError: if algorithm or planner do not take their options.
-        RunFolderError: if the folder already holds a run.
+        RunFolderError: if the folder already holds a run, or another process trains in it.
         SimulatorError: if an environment cannot be built.
         TrainingError: if a planner or simulator breaks on the way; a checkpoint was saved.
     """
+    used = None if folder is None else RunFolder(folder)
+    if used is not None and used.config_file.exists():
+        with locked(used.path):  # say so before models are loaded
+            used.require_new()
     setup = Setup.build(config)
-    return _learn(setup, RunFolder.create(config, folder), progress)
+    run = RunFolder.create(config, folder)
+    with locked(run.path):
+        return _learn(setup, run, progress)
 
 
-def resume(folder: str | Path, *, progress: bool = True, trust_code: bool = False) -> TrainResult:
-    """Continue a run from its newest whole checkpoint, with the configuration it started with.
+def resume(
+    folder: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    progress: bool = True,
+    trust_code: bool = False,
+) -> TrainResult:
+    """Continue a run from its newest whole checkpoint, or extend a finished one.
 
     Steps after that checkpoint are lost; the step count, the TensorBoard curve and the optimizer
-    go on from it. Levels are drawn anew, from a seed derived from the run's and the step.
+    go on from it. Levels are drawn anew, from a seed derived from the run's and the step. What was
+    logged after the checkpoint is dropped. SB3's schedules run to the new end of an extended run.
 
     Args:
         folder: the run.
-        progress: show a bar.
+        overrides: ``total_timesteps=N`` extends it; keys that change what is learned are refused.
+        progress: show how far it is, on stderr.
         trust_code: run code that the run's configuration names.
 
     Raises:
-        RunFolderError: if the folder is no run or has no readable checkpoint.
+        RunFolderError: if the folder is no run, has no readable checkpoint, is being trained, or is
+            finished.
+        ConfigError: for an override that is refused.
         UntrustedCodeError: if it names code that is not trusted.
     """
     run = RunFolder.open(folder)
-    return _learn(Setup.resume(run, trust_code=trust_code), run, progress)
+    with locked(run.path):
+        checkpoint = run.latest_checkpoint()
+        config = resumed_config(run, checkpoint, overrides, trust_code=trust_code)
+        setup = Setup.resume(run, config, checkpoint)
+        rewind(run, step_of(checkpoint))
+        if overrides:
+            with atomic_write(run.config_file) as file:
+                file.write_text(config.to_yaml())
+        return _learn(setup, run, progress)
 
 
 def _learn(setup: Setup, run: RunFolder, progress: bool) -> TrainResult:
     started = time.perf_counter()
     config, env, model = setup.config, setup.env, setup.model
-    model.set_logger(configure(str(run.tensorboard), ["tensorboard"]))
+    model.set_logger(run_logger(run.tensorboard, config))
     every = max(1, min(2048, config.total_timesteps // 20))
     stop = StopOnSignal()
     log = HierarchyLogger(env, config, every=every)
     checkpoints = Checkpoints(run, config.checkpoint_every, setup.checkpointed)
     evaluations = Evaluations(run, setup)
-    callbacks = [stop, log, checkpoints, *setup.callbacks(every), evaluations]
+    reports = ProgressReports(run, config.total_timesteps, shown=progress)
+    callbacks = [stop, log, checkpoints, *setup.callbacks(every), evaluations, reports]
     remaining = config.total_timesteps - model.num_timesteps
     began = time.perf_counter()
     with stop.listening():
@@ -110,7 +140,6 @@ def _learn(setup: Setup, run: RunFolder, progress: bool) -> TrainResult:
                     remaining,
                     callback=CallbackList(callbacks),
                     reset_num_timesteps=False,
-                    progress_bar=progress,
                 )
             else:
                 evaluations.init_callback(model)
@@ -120,6 +149,7 @@ def _learn(setup: Setup, run: RunFolder, progress: bool) -> TrainResult:
                 f"hier train --resume {run.path})"
             ) from error
         finally:
+            reports.line.close()
             run.save_checkpoint(model, setup.checkpointed)
         learning = time.perf_counter() - began
         evaluation = None
@@ -137,5 +167,5 @@ def _learn(setup: Setup, run: RunFolder, progress: bool) -> TrainResult:
         violations=log.violations,
         evaluation=evaluation,
         seconds=time.perf_counter() - started,
-        interrupted=stop.stopped,
+        interrupted=evaluation is None,
     )

@@ -13,7 +13,19 @@ from hier.config import HierConfig
 from hier.envs.errors import ConfigError
 from hier.pretraining.config import PretrainConfig
 
-COMMANDS = ("train", "pretrain", "eval", "record", "plan", "tune-planner", "envs", "bench")
+COMMANDS = (
+    "train",
+    "pretrain",
+    "eval",
+    "record",
+    "plan",
+    "tune-planner",
+    "envs",
+    "bench",
+    "runs",
+    "compare",
+    "plot",
+)
 
 
 @pytest.fixture
@@ -113,6 +125,7 @@ class TestArguments:
             (["pretrain", "gridworld", ""], "sight_steps="),
             (["eval", ""], "runs/mine"),
             (["tune-planner", "a", ""], "runs/mine"),
+            (["compare", "a", ""], "runs/mine"),
             (["bench", ""], "zero-shot"),
             (["bench", "zero-shot", "--levels", ""], "BabyAI-UnlockPickup-v0"),
             (["record", "a", "--env", ""], "BabyAI-UnlockPickup-v0"),

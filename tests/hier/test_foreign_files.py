@@ -70,7 +70,7 @@ def commands(run, tmp_path):
     yield "eval", run.path, "--quiet"
     yield "record", run.path, "--out", tmp_path / "videos"
     yield "export", run.path, "--out", tmp_path / "exported.zip"
-    yield "train", "--resume", run.path, "--quiet"
+    yield "train", "--resume", run.path, "total_timesteps=128", "--quiet"
     yield "train", "demo", *SMALL, f"controller.start={run.path}", "--run", tmp_path / "n"
 
 
@@ -92,7 +92,7 @@ class TestPickles:
         with pytest.raises(RunFolderError, match="not a readable checkpoint"):
             load(run.path)
         with pytest.raises(RunFolderError, match="not a readable checkpoint"):
-            resume(run.path, progress=False)
+            resume(run.path, ["total_timesteps=128"], progress=False)
         assert not (tmp_path / "harm").exists()
 
     def test_sb3s_own_format_is_refused_with_the_remedy(self, run, tmp_path, capsys):
@@ -269,7 +269,8 @@ class TestNamedCode:
         folder = train(config, folder=tmp_path / "own", progress=False).folder
         with pytest.raises(UntrustedCodeError):
             resume(folder, progress=False)
-        assert resume(folder, progress=False, trust_code=True).env_steps == 64
+        longer = ["total_timesteps=128"]
+        assert resume(folder, longer, progress=False, trust_code=True).env_steps == 128
         assert load(folder, trust_code=True).planner is not None
 
     def test_a_pretraining_is_resumed_by_the_same_rule(self, tmp_path, foreign):

@@ -17,6 +17,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar import layout_pb2
 
 from hier import HierConfig, evaluate, load, record, resume, train
 from hier.cli import main
@@ -88,6 +89,12 @@ def test_tensorboard_shows_scalars_text_animation_and_hyperparameters(run):
     assert tag.startswith("eval/seed_")
     assert events.Images(tag)[0].encoded_image_string.startswith(b"GIF8")
     assert "_hparams_/session_start_info" in events.summary_metadata
+    (event,) = events.Tensors("custom_scalars__config__")
+    shown = layout_pb2.Layout.FromString(event.tensor_proto.string_val[0])
+    charts = {chart.title: chart for category in shown.category for chart in category.chart}
+    assert next(iter(charts)) == "success"
+    for chart in charts.values():
+        assert set(chart.multiline.tag) <= scalars, chart.title
 
 
 @pytest.mark.slow

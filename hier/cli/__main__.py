@@ -1,0 +1,5 @@
+import sys
+
+from hier.cli import main
+
+sys.exit(main())

@@ -1,0 +1,37 @@
+"""Success over a run's training, as its logs have it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hier.config import HierConfig
+from hier.envs.registry import max_steps_of
+from hier.run.folder import RunFolder
+
+
+def training_curve(run: RunFolder, config: HierConfig) -> list[list[float]]:
+    """``[env_steps, success]`` over the training: SB3's own mean of the last 100 episodes.
+
+    Every training episode is a level of its own, so no level was seen before. Before an episode
+    could have ended in every environment only short ones, successes, have; that is left out.
+    """
+    limits = (config.env.max_steps or max_steps_of(level) or 0 for level in config.env.ids)
+    first = config.env.n_envs * max(limits)
+    points = read_scalar(run, "rollout/success_rate")
+    return [[step, round(value, 3)] for step, value in points if step >= first]
+
+
+def read_scalar(run: RunFolder, name: str) -> list[tuple[int, float]]:
+    """``(env_steps, value)`` of a TensorBoard scalar; empty if it was never logged."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    log = EventAccumulator(str(run.tensorboard), size_guidance={"scalars": 0})
+    log.Reload()
+    if name not in log.Tags()["scalars"]:
+        return []
+    return [(point.step, point.value) for point in log.Scalars(name)]
+
+
+def steps_to(success: float, curve: Sequence[Sequence[float]]) -> float:
+    """Environment steps at which a curve first reached ``success``; infinite if it never did."""
+    return min((steps for steps, value in curve if value >= success), default=float("inf"))
