@@ -30,6 +30,8 @@ class SubgoalFeatures(BaseFeaturesExtractor):
         channels: width of embeddings and convolutions.
     """
 
+    first: torch.Tensor  # row of each attribute's value 0
+
     def __init__(self, observation_space: spaces.Dict, features_dim: int = 128, channels: int = 16):
         super().__init__(observation_space, features_dim)
         cells, target = observation_space["cells"], observation_space["target"]
@@ -37,8 +39,7 @@ class SubgoalFeatures(BaseFeaturesExtractor):
         assert isinstance(cells, spaces.Box) and isinstance(mission, spaces.Box)
         assert target.shape and subgoal.shape
         sizes = cells.high.max(axis=(0, 1)).astype(int) + 1
-        first = torch.tensor([0, *sizes[:-1].cumsum()])  # row of each attribute's value 0
-        self.register_buffer("first", first, persistent=False)
+        self.register_buffer("first", torch.tensor([0, *sizes[:-1].cumsum()]), persistent=False)
         self.cells = nn.Embedding(int(sizes.sum()), channels)
         nn.init.normal_(self.cells.weight, std=_EMBEDDING_STD)
         self.near = nn.Conv2d(channels + target.shape[0], channels, 3, padding=1)
