@@ -29,6 +29,11 @@ class EnvConfig(Section):
     max_steps: int | None = Field(
         None, ge=1, description="episode limit in environment steps; null = the level's own"
     )
+    variation: float = Field(
+        0.0, ge=0, le=1,
+        description="how much training levels are varied: factor on the probability of clutter, "
+        "locked doors and other missions; 0 = levels as they are; for the gridworld",
+    )  # fmt: skip
 
     @field_validator("id")
     @classmethod
@@ -268,7 +273,9 @@ class ControllerConfig(Section):
         "for continuous actions",
     )
     start: str | None = Field(
-        None, description="run whose controller training starts from; null = new weights"
+        None,
+        description="run whose controller training starts from; shipped = the agent that comes "
+        "with this package; null = new weights",
     )
     gamma: float = Field(
         0.97, gt=0, le=1, description="discount of the controller per environment step"

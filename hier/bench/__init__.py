@@ -41,6 +41,12 @@ class Suite:
 
 
 SUITES: dict[str, Suite] = {
+    "all-levels": Suite(
+        "the shipped agent on every covered level, zero-shot, beside the oracle",
+        "all_levels:all_levels",
+        (0,),
+        plot="plot_levels",
+    ),
     "demo": Suite(
         "UnlockPickup from pixels: planner's subgoals against flat PPO",
         "learning:demo",

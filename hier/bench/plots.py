@@ -105,6 +105,28 @@ def _band(axes: Any, curves: list[Any], color: str, label: str) -> None:
     )
 
 
+def plot_levels(result: dict[str, Any], path: Path) -> None:
+    """Success on every level, sorted, as bars; the oracle's as dots.
+
+    Args:
+        result: of the ``all-levels`` suite.
+        path: PNG to write.
+    """
+    bars, dots = dict.fromkeys(row["variant"] for row in result["rows"])
+    found = {(row["level"], row["variant"]): row["success"] for row in result["rows"]}
+    levels = sorted({level for level, _ in found}, key=lambda level: found[level, bars])
+    figure, axes = pyplot().subplots(figsize=(7.5, 0.14 * len(levels) + 1.2), dpi=110)
+    axes.barh(levels, [found[level, bars] for level in levels], color=COLORS[0], label=bars)
+    axes.plot([found[level, dots] for level in levels], levels, "o", color=COLORS[1],
+              markersize=2.5, label=dots)  # fmt: skip
+    axes.set(title=result["name"], xlabel="success in unseen episodes", xlim=(0, 1.02))
+    axes.tick_params(axis="y", labelsize=5, length=0)
+    axes.margins(y=0.005)
+    axes.grid(axis="x", alpha=0.3)
+    axes.legend(frameon=False, loc="lower right")
+    write_figure(figure, path)
+
+
 def plot_disturbance(result: dict[str, Any], path: Path) -> None:
     """Success by disturbance, with and without re-planning.
 

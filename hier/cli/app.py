@@ -63,7 +63,13 @@ def level_ids(_: Any) -> Iterable[str]:
 Preset = Annotated[str, presets("train", "A preset's name, or a YAML file.")]
 Domain = Annotated[str, presets("pretrain", "A domain such as gridworld, or a YAML file.")]
 Overrides = Annotated[str, keys_of("train")]
-Run = Annotated[str, Parameter(help="A run folder, which hier train made.", completer=run_folders)]
+Run = Annotated[
+    str,
+    Parameter(
+        help="A run folder, which hier train made; or a level, for the agent that is shipped.",
+        completer=run_folders,
+    ),
+]
 NewRun = Annotated[str | None, Parameter(help="Run folder to make (runs/NAME-sSEED-TIME).")]
 Resume = Annotated[
     str | None, Parameter(help="Run folder to continue, or to extend.", completer=run_folders)

@@ -28,8 +28,8 @@ from hier.hierarchy.lanes import Hierarchy, Safety
 from hier.hierarchy.vec_env import HierarchicalVecEnv, experts_of
 from hier.planners.protocol import KeepsStates, Planner
 from hier.planners.registry import build_planner
-from hier.run.folder import RunFolder
-from hier.run.levels import SeededEpisodes, given_seeds, shared_seeds
+from hier.run.levels import SeededEpisodes, VariedEpisodes, given_seeds, shared_seeds
+from hier.run.shipped import find_run
 
 
 def build_planner_of(config: HierConfig, seed: int | None = None) -> Planner | None:
@@ -132,14 +132,18 @@ def build_env(
     Raises:
         UnknownNameError: for patterns of ``subgoal.bonuses`` or ``safety.forbid`` that begin like
             no subgoal of the domain.
+        ConfigError: for ``env.variation`` in a domain whose levels cannot be varied.
     """
     ids = [env_id] if env_id else config.env.ids
     n = config.env.n_envs if seeds is None else len(seeds)
     share = config.feedback.levels_shared_by if seeds is None else 1
+    vary = _variation(config) if seeds is None else None
     makers: list[Any] = []
     for i in range(n):
         level = ids[(i // share) % len(ids)]
         make = partial(make_env, level, max_steps=config.env.max_steps)
+        if vary is not None:
+            make = partial(_varied, make, vary, config.env.variation)
         if seeds is not None:
             make = partial(_seeded, make, given_seeds(seeds[i]))
         elif share > 1:
@@ -169,6 +173,27 @@ def build_env(
     return HierarchicalVecEnv(
         venv, hierarchy, rewards, config.controller.gamma, math.exp(-1 / config.horizon)
     )
+
+
+def _variation(config: HierConfig) -> Callable[..., None] | None:
+    """How training levels are changed; ``None`` if they are not.
+
+    Raises:
+        ConfigError: if the domain cannot change levels.
+    """
+    if not config.env.variation:
+        return None
+    vary = config.domain.variations().vary
+    if vary is None:
+        raise ConfigError(
+            f"env.variation is {config.env.variation}, but levels of the domain "
+            f"{config.domain.name!r} cannot be varied; set it to 0"
+        )
+    return vary
+
+
+def _varied(make: Callable[[], gym.Env], vary: Callable[..., None], share: float) -> gym.Env:
+    return VariedEpisodes(make(), vary, share)
 
 
 def _seeded(make: Callable[[], gym.Env], seeds: Iterator[int]) -> gym.Env:
@@ -229,7 +254,8 @@ def build_model(
     if saved is not None:
         saved.restore(model)
     elif controller.start is not None:
-        SavedController(RunFolder.open(controller.start).latest_checkpoint()).give_networks(model)
+        start, _ = find_run(controller.start, config.env.ids[0])
+        SavedController(start.latest_checkpoint()).give_networks(model)
     return model
 
 

@@ -1,8 +1,9 @@
-"""Which level each episode plays: seeds shared by several environments, or given ones."""
+"""Which level each episode plays: shared or given seeds, and levels that are varied."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain, repeat
 from typing import Any
 
@@ -25,6 +26,28 @@ class SeededEpisodes(gym.Wrapper):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         """Start the next seed's episode; an explicit ``seed`` is ignored."""
         return self.env.reset(seed=next(self._seeds), options=options)
+
+
+class VariedEpisodes(gym.Wrapper):
+    """Changes each level right after its reset, as pre-training does.
+
+    Args:
+        env: of a domain whose :meth:`.Domain.variations` can ``vary`` levels.
+        vary: ``vary(simulator, rng, share)``.
+        share: factor on the probability of each change, in [0, 1].
+    """
+
+    def __init__(self, env: gym.Env, vary: Callable[..., None], share: float):
+        super().__init__(env)
+        self._vary, self._share = vary, share
+        self._rng = np.random.default_rng()
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        """Start an episode; with a ``seed``, it decides the changes of this and later ones."""
+        if seed is not None:
+            self._rng = np.random.default_rng(seed)
+        vary = partial(self._vary, rng=self._rng, share=self._share)
+        return self.env.reset(seed=seed, options={**(options or {}), "vary": vary})
 
 
 def shared_seeds(seed: Sequence[int]) -> Iterator[int]:

@@ -18,6 +18,7 @@ from hier.planners.protocol import Planner
 from hier.run.agent import Agent
 from hier.run.build import build_planner_of
 from hier.run.setup import Setup, Trained, open_trained
+from hier.run.shipped import is_shipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +84,10 @@ def record(
     """Write episodes of a trained run as GIF and MP4.
 
     Args:
-        run: its folder.
+        run: its folder; or, for the agent that is shipped, a level's id, or ``shipped``.
         episodes: how many, from ``first_seed`` on (``eval.first_seed`` when omitted).
         env_id: another level than it was trained on.
-        out: folder to write to; the run's ``videos`` when omitted.
+        out: folder to write to; the run's ``videos`` when omitted, and here for the shipped agent.
         fps: frames per second.
         overrides: change the configuration, e.g. ``planner.type=random``.
         trust_code: run code that the run's configuration names.
@@ -101,7 +102,7 @@ def record(
     trained = open_trained(run, overrides, env_id, trust_code=trust_code)
     config = trained.config
     first = config.eval.first_seed if first_seed is None else first_seed
-    target = Path(out) if out else trained.folder.videos
+    target = Path(out or ("videos" if is_shipped(trained.folder) else trained.folder.videos))
     written = []
     seeds = range(first, first + episodes)
     for video in record_episodes(trained, build_planner_of(config), seeds):

@@ -20,6 +20,7 @@ from hier.hierarchy.vec_env import HierarchicalVecEnv
 from hier.planners.protocol import Planner
 from hier.run.build import build_env, build_model, build_planner_of, open_model
 from hier.run.folder import Checkpointed, RunFolder
+from hier.run.shipped import find_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,7 @@ def open_trained(
     Where its planner learned from feedback, that is the planner, unless ``overrides`` name another.
 
     Args:
-        run: its folder.
+        run: its folder; or, for the agent that is shipped, a level's id, or ``shipped``.
         overrides: dotted.
         env_id: a level to play instead of its own; its domain decides what planners see.
         trust_code: run code that its configuration names, besides what ``overrides`` and
@@ -147,7 +148,7 @@ def open_trained(
         UntrustedCodeError: if it names code that is not trusted.
         ConfigError: for a wrong override.
     """
-    folder = RunFolder.open(run)
+    folder, env_id = find_run(run, env_id)
     config = open_config(folder, overrides, env_id, trust_code=trust_code)
     model = open_model(config, folder.latest_checkpoint())
     return Trained(folder, config, model, open_guidance(folder, config))

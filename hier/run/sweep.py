@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]  # one line of a result file
 
-_ROW = "row.json"
+ROW_FILE = "row.json"
 
 
 def train_job(job: tuple[HierConfig, str, Path]) -> Row:
@@ -43,7 +43,7 @@ def train_job(job: tuple[HierConfig, str, Path]) -> Row:
 
     warnings.simplefilter("ignore")
     config, variant, folder = job
-    kept = folder / _ROW
+    kept = folder / ROW_FILE
     if (folder / "config.yaml").is_file() and _own_config(RunFolder.open(folder)) == config:
         if kept.exists():
             return json.loads(kept.read_text())
@@ -87,7 +87,7 @@ def _own_config(run: RunFolder) -> HierConfig:
 
 def keep_row(folder: Path, row: Row) -> None:
     """Write a run's row into its folder, where :func:`train_job` finds it again."""
-    with atomic_write(folder / _ROW) as file:
+    with atomic_write(folder / ROW_FILE) as file:
         file.write_text(json.dumps(row))
 
 
