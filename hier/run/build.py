@@ -28,7 +28,7 @@ from hier.hierarchy.lanes import Hierarchy, Safety
 from hier.hierarchy.vec_env import HierarchicalVecEnv, experts_of
 from hier.planners.protocol import KeepsStates, Planner
 from hier.planners.registry import build_planner
-from hier.run.levels import SeededEpisodes, VariedEpisodes, given_seeds, shared_seeds
+from hier.run.levels import SeededEpisodes, VariedEpisodes, shared_seeds
 from hier.run.shipped import find_run
 
 
@@ -145,7 +145,7 @@ def build_env(
         if vary is not None:
             make = partial(_varied, make, vary, config.env.variation)
         if seeds is not None:
-            make = partial(_seeded, make, given_seeds(seeds[i]))
+            make = partial(_seeded, make, iter(seeds[i]))
         elif share > 1:
             make = partial(_seeded, make, shared_seeds([config.seed, i // share]))
         makers.append(make)

@@ -16,7 +16,7 @@ from hier.planners.protocol import Planner
 from hier.run.build import build_env, build_planner_of
 from hier.run.setup import Setup, Trained, open_trained
 
-LANES = 16  # evaluation episodes played side by side
+LANES = 50  # evaluation episodes played side by side
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import deepcopy
 from functools import partial
-from itertools import chain, repeat
 from typing import Any
 
 import gymnasium as gym
@@ -12,7 +12,9 @@ import numpy as np
 
 
 class SeededEpisodes(gym.Wrapper):
-    """Plays given seeds, one episode each.
+    """Plays given seeds, one episode each, and then stands still.
+
+    Beside environments that still play, one that has finished costs next to nothing so.
 
     Args:
         env: any environment.
@@ -22,10 +24,25 @@ class SeededEpisodes(gym.Wrapper):
     def __init__(self, env: gym.Env, seeds: Iterable[int]):
         super().__init__(env)
         self._seeds = iter(seeds)
+        self._last = 0
+        self._still: Any = None  # the only observation, once there are no more seeds
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
-        """Start the next seed's episode; an explicit ``seed`` is ignored."""
-        return self.env.reset(seed=next(self._seeds), options=options)
+        """Start the next seed's episode; an explicit ``seed`` is ignored.
+
+        After the last one its level is begun again, and stays as it begins.
+        """
+        following = next(self._seeds, None)
+        self._last = self._last if following is None else following
+        observation, info = self.env.reset(seed=self._last, options=options)
+        self._still = deepcopy(observation) if following is None else None
+        return observation, info
+
+    def step(self, action: Any) -> Any:
+        """A step of the episode, or none where all episodes are over."""
+        if self._still is not None:
+            return deepcopy(self._still), 0.0, False, False, {}
+        return self.env.step(action)
 
 
 class VariedEpisodes(gym.Wrapper):
@@ -58,8 +75,3 @@ def shared_seeds(seed: Sequence[int]) -> Iterator[int]:
     rng = np.random.default_rng(seed)
     while True:
         yield int(rng.integers(10**9, 2**31 - 1))
-
-
-def given_seeds(seeds: Sequence[int]) -> Iterator[int]:
-    """``seeds``, at least one, and the last one again when they run out."""
-    return chain(seeds, repeat(seeds[-1]))
