@@ -23,7 +23,7 @@ from hier.envs.domain import Domain
 from hier.envs.errors import ConfigError
 from hier.envs.registry import default_domain
 from hier.envs.subgoal import Subgoal
-from hier.planners.language.models import built_in_planner, folder_of, load_model
+from hier.planners.language.models import built_in_planner, load_model
 from hier.planners.language.pictures import check_images, enlarged, pictures_of
 from hier.planners.language.prompts import (
     WHICH_ACTION,
@@ -98,7 +98,7 @@ class LanguagePlanner:
                 lora=self.lora,
                 quantization=self.quantization,
             )
-        self.version = _saved_version(folder_of(self.model))
+        self.version = _saved_version(self.loaded.folder)
         self.format = PromptFormat(
             self.loaded.processor, len(pictures), self.loaded.family, plain=self.plain
         )
