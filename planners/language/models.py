@@ -52,6 +52,7 @@ class PlannerModel:
         source: hub id, folder or name that the model was asked for by.
         value_head: linear layer from the prompt's last hidden state to a value; ``None`` without.
         folder: folder or hub id with its files; empty for a model that was made in memory.
+        base: what a saved adapter names as its base model; empty for where PEFT found it.
     """
 
     module: Any
@@ -59,6 +60,7 @@ class PlannerModel:
     source: str
     value_head: nn.Linear | None = None
     folder: str = ""
+    base: str = ""
     _copy: Any = field(default=None, repr=False)
 
     @property
@@ -163,6 +165,10 @@ class PlannerModel:
             with quiet():
                 self.module.save_pretrained(temporary)
                 self.processor.save_pretrained(temporary)
+            if self.adapted and self.base:  # as the user named it, not where it was put
+                config = json.loads((temporary / ADAPTER).read_text())
+                config["base_model_name_or_path"] = self.base
+                (temporary / ADAPTER).write_text(json.dumps(config, indent=2))
             if self.value_head is not None:
                 state = {k: v.detach().cpu() for k, v in self.value_head.state_dict().items()}
                 save_file(state, temporary / VALUE_HEAD)
@@ -307,9 +313,8 @@ def load_model(
             f"sizes, such as {lost[0]!r}; the folder mixes files of different models, copy the "
             "whole checkpoint again"
         )
-    network.name_or_path = asked  # an adapter names its base as the user does
     module = network if lora is None else add_adapter(network, lora)
-    model = PlannerModel(module.eval(), processor, str(source), folder=str(own))
+    model = PlannerModel(module.eval(), processor, str(source), folder=str(own), base=asked)
     _load_value_head(model, Path(lora if isinstance(lora, str) else name))
     return model
 
