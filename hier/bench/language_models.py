@@ -25,7 +25,7 @@ from hier.planners.language.gguf import PACKAGES, package_files
 from hier.planners.language.planner import LanguagePlanner, LLMPlanner, VLMPlanner
 from hier.planners.language.prompts import WHICH_SUBGOAL, Prompt, question_of
 from hier.planners.language.scoring import strategy_for
-from hier.planners.protocol import PlannerError, PlannerQuery, PlannerReply
+from hier.planners.protocol import Planner, PlannerError, PlannerQuery, PlannerReply
 from hier.pretraining.config import PretrainConfig
 from hier.run.sweep import Row
 from hier.run.tuning import teach_planner
@@ -179,7 +179,7 @@ def _measure(name: str, quick: bool, seed: int) -> list[Row]:
         "dtype": str(network.dtype).removeprefix("torch."),
         "strategy": strategy_for(network, planner.encode, prompt, answers),
     }
-    asked = {"as taught": planner}
+    asked: dict[str, Planner] = {"as taught": planner}
     if name in PACKAGES:
         asked = {key: Asked(planner, *how) for key, how in QUESTIONS.items()}
     rows = []
