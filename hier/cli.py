@@ -241,7 +241,7 @@ def _tune(
     demonstrations: PositiveInt | None = None, updates: PositiveInt | None = None,
     out: str | None = None, trust_code: TrustCode = False, quiet: Quiet = False,
 ) -> int:  # fmt: skip
-    """Fine-tune a planner on the feedback that runs have stored, or on demonstrations.
+    """Fine-tune a planner on stored feedback or on demonstrations.
 
     Args:
         runs: Run folders that hier train made with feedback.store=true, and dotted.key=value;

@@ -51,6 +51,11 @@ def _listed(query: PlannerQuery) -> str:
     return question_of(query, scene=True, mission_last=True, ask=f"Options: {options}\n{_ASK}")
 
 
+def _mission_alone(query: PlannerQuery) -> str:
+    """Neither scene nor history: what is likely to be answered without looking."""
+    return f"Mission: {query.percept.mission}\n{_ASK}"
+
+
 def _with_examples(query: PlannerQuery) -> str:
     shown = [
         f"{scene}\nMission: {mission}\n{_ASK}\nAnswer: {answer}\n"
@@ -60,18 +65,17 @@ def _with_examples(query: PlannerQuery) -> str:
 
 
 _LAST = partial(question_of, scene=True, mission_last=True)  # what LLMPlanner asks by default
-_NO_SCENE = partial(question_of, scene=False)
-# Each question, and how much of the score under the question without scene is subtracted: that of
-# half is a pointwise mutual information (PMI; Holtzman et al. 2021, arXiv 2104.08315) in between.
+# Each question, and how much of the score under the mission alone is subtracted: all of it would be
+# pointwise mutual information (Holtzman et al. 2021, arXiv 2104.08315), half of it was better.
 QUESTIONS: dict[str, tuple[Callable[[PlannerQuery], str], float]] = {
     "scene, mission last": (_LAST, 0.0),
     "mission first": (partial(question_of, scene=True), 0.0),
-    "without scene": (_NO_SCENE, 0.0),
+    "mission alone": (_mission_alone, 0.0),
     "candidates listed": (_listed, 0.0),
     "four examples": (_with_examples, 0.0),
-    "less half of the score without scene": (_LAST, 0.5),
+    "less half of the score under mission alone": (_LAST, 0.5),
 }
-HELD_OUT = ("scene, mission last", "without scene")  # asked about held-out levels, too
+HELD_OUT = ("scene, mission last", "mission alone")  # asked about held-out levels, too
 
 
 @dataclass(eq=False)
@@ -81,7 +85,7 @@ class Asked:
     Args:
         planner: scores.
         question: of a query.
-        less: weight of the score under the question without scene, which is subtracted.
+        less: weight of the score under the mission alone, which is subtracted.
     """
 
     planner: LanguagePlanner
@@ -94,7 +98,7 @@ class Asked:
         """See :class:`hier.planners.protocol.Planner`."""
         totals = self._totals(queries, self.question)
         if self.less:
-            without = self._totals(queries, _NO_SCENE)
+            without = self._totals(queries, _mission_alone)
             totals = [a - self.less * b for a, b in zip(totals, without, strict=True)]
         return [PlannerReply(row.double().log_softmax(0).float().numpy()) for row in totals]
 

@@ -258,7 +258,8 @@ def load_model(
             a built-in planner (:func:`built_in_planner`), or weights in GGUF: a file, one on the
             hub, or a name of :data:`hier.planners.language.gguf.PACKAGES`.
         images: whether images will be shown (``vlm``) or text only (``llm``).
-        dtype: ``auto`` (the checkpoint's own), ``float32``, ``bfloat16`` or ``float16``.
+        dtype: ``auto`` (the checkpoint's own, but ``float32`` on a CPU that would have to emulate
+            bfloat16), ``float32``, ``bfloat16`` or ``float16``.
         device: ``auto`` (the GPU if there is one), ``cpu``, ``cuda``, ``cuda:1`` ...
         lora: rank of a new adapter on the language model's linear layers, keyword arguments of
             ``peft.LoraConfig``, or a folder with an adapter.
@@ -273,6 +274,8 @@ def load_model(
     if dtype not in _DTYPES:
         raise UnknownNameError("dtype", dtype, _DTYPES)
     place = _device(device)
+    if dtype == "auto" and quantization is None and place.type == "cpu" and not _has_bfloat16():
+        dtype = "float32"  # emulated bfloat16 takes four times as long
     recover_folder(Path(source))
     asked, name = str(source), folder_of(source)
     own = folder = Path(name)
@@ -334,6 +337,12 @@ def _device(device: str) -> torch.device:
             "use cpu, or install torch with CUDA"
         )
     return place
+
+
+def _has_bfloat16() -> bool:
+    """Whether this CPU multiplies in bfloat16; no where torch is too old to say."""
+    known = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(known.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def _base_of(folder: str) -> str:

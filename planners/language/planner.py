@@ -286,24 +286,14 @@ class LanguagePlanner:
 
 @dataclass(eq=False, repr=False)
 class LLMPlanner(LanguagePlanner):
-    """Any causal language model; it reads the scene in the words of the domain's ``describe``.
-
-    Args:
-        model: as for every language planner.
-        scene: show the scene. Without training, small models name the expert's subgoal more often
-            if they read only the mission (docs/results/language-models.json); what they are to
-            learn, they must see.
-    """
-
-    _: KW_ONLY
-    scene: bool = True
+    """Any causal language model; it reads the scene in the words of the domain's ``describe``."""
 
     def prompt(self, query: PlannerQuery, ask: str = WHICH_SUBGOAL) -> Prompt:
         """What the model is asked; reads the percept at once."""
         return Prompt.single(
             question_of(
                 query,
-                scene=self.scene,
+                scene=True,
                 rejected=self._knows_rejections,
                 ask=ask,
                 mission_last=self._mission_last,

@@ -156,11 +156,6 @@ class TestDemonstrations:
         question = LLMPlanner(str(taught / "after")).prompt(query).question
         assert question.startswith(f"Mission: {query.percept.mission}\n")
 
-    def test_the_scene_can_be_left_out(self, taught):
-        (query, *_), _ = states_of("BabyAI-GoToLocal-v0", 1, 0)
-        planner = LLMPlanner(str(taught / "before"), scene=False)
-        assert "remember" not in planner.prompt(query).question
-
     def test_from_the_command_line(self, taught, capsys):
         words = [*self.CONFIG, f"planner.model={taught / 'before'}", "planner.options.lora=2"]
         out = taught / "lora"

@@ -106,7 +106,7 @@ def refusal(source, kind=PlannerError):
 def test_a_file_is_dequantized_once(tmp_path, cache, capsys):
     path = tmp_path / "tiny.gguf"
     matrix = write_gguf(path)
-    model = load_model(path, images=False)
+    model = load_model(path, images=False, dtype="bfloat16")
     weight = model.network.model.layers[0].mlp.down_proj.weight
     assert weight.dtype == torch.bfloat16 and model.family == "llama"
     torch.testing.assert_close(weight.float(), torch.tensor(matrix), rtol=2**-8, atol=0)
@@ -118,6 +118,13 @@ def test_a_file_is_dequantized_once(tmp_path, cache, capsys):
     assert sorted(file.name for file in cache.iterdir()) == sorted(
         [Path(model.folder).name, Path(model.folder).name + ".lock"]
     )
+
+
+def test_a_cpu_without_bfloat16_gets_float32(tiny, monkeypatch):
+    for known, dtype in ({}, torch.float32), ({"amx_bf16": True}, torch.bfloat16):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda known=known: known)
+        assert load_model(tiny, images=False).network.dtype == dtype
+    assert load_model(tiny, images=False, dtype="float32").network.dtype == torch.float32
 
 
 def test_another_file_of_the_same_name_is_another_model(tiny, tmp_path):
@@ -254,7 +261,7 @@ def real(request, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         root = tmp_path_factory.mktemp("converted")
         patch.setattr(ours, "_cache", lambda: root)
-        yield request.param, load_model(request.param, images=False), root
+        yield request.param, load_model(request.param, images=False, dtype="bfloat16"), root
 
 
 @pytest.mark.slow
