@@ -341,7 +341,7 @@ def _device(device: str) -> torch.device:
 
 def _has_bfloat16() -> bool:
     """Whether this CPU multiplies in bfloat16; no where torch is too old to say."""
-    known = getattr(torch.cpu, "get_capabilities", dict)()
+    known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(known.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
