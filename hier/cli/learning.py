@@ -21,6 +21,7 @@ from hier.cli.app import (
     app,
     keys_of,
     run_folders,
+    settings_of,
 )
 from hier.cli.arguments import (
     check_out,
@@ -147,25 +148,34 @@ def _pretrain(
 @app.command(name="tune-planner")
 def _tune(
     *runs: Annotated[str, Parameter(completer=run_folders)],
-    updates: PositiveInt | None = None, out: str | None = None, trust_code: TrustCode = False,
-    quiet: Quiet = False,
+    demonstrations: PositiveInt | None = None, updates: PositiveInt | None = None,
+    out: str | None = None, trust_code: TrustCode = False, quiet: Quiet = False,
 ) -> int:  # fmt: skip
-    """Fine-tune a planner on the feedback that runs have stored.
+    """Fine-tune a planner on stored feedback or on demonstrations.
 
     Args:
-        runs: Run folders that hier train made with feedback.store=true, and dotted.key=value.
+        runs: Run folders that hier train made with feedback.store=true, and dotted.key=value;
+            with --demonstrations a preset or YAML file.
+        demonstrations: Answers of the expert to learn from, in the levels of the preset.
         updates: Gradient steps; twice through the lessons by default.
         out: Folder of the tuned planner; the first run's folder tuned by default.
     """
     names, overrides = sort_words(runs)
     if not names:
-        raise UserError("name at least one run folder")
+        raise UserError("name at least one run folder, or a preset with --demonstrations N")
+    if demonstrations and (len(names) > 1 or not out):
+        raise UserError("--demonstrations takes one preset and --out FOLDER for the planner")
     check_out(out, folder=True)
-    from hier.run.tuning import tune_planner
+    from hier.run.tuning import teach_planner, tune_planner
 
-    result = tune_planner(
-        names, overrides, out=out, updates=updates, progress=not quiet, trust_code=trust_code
-    )
+    if demonstrations:
+        assert out is not None
+        config = settings_of("train").load(names[0], overrides)
+        result = teach_planner(config, demonstrations, out=out, updates=updates, progress=not quiet)
+    else:
+        result = tune_planner(
+            names, overrides, out=out, updates=updates, progress=not quiet, trust_code=trust_code
+        )
     if result.main:
         columns = list(result.reports[0]) if result.reports else []
         print_table(columns, [[f"{r[name]:.4g}" for name in columns] for r in result.reports])

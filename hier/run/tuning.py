@@ -1,4 +1,4 @@
-"""Fine-tuning after the run: a planner learns from the stored feedback of many runs."""
+"""Fine-tuning outside a run: from the stored feedback of many runs, or from demonstrations."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from typing import Any
 
 from tqdm import tqdm
 
+from hier.config import HierConfig
 from hier.envs.errors import ConfigError
-from hier.feedback.learner import build_learner
+from hier.feedback.learner import PlannerLearner, build_learner
 from hier.feedback.lessons import Lesson, read_lessons
-from hier.feedback.objectives import objective_class
+from hier.feedback.objectives import AWR, objective_class
+from hier.planners.language.pictures import as_png
 from hier.planners.language.planner import LanguagePlanner
+from hier.planners.play import Player
 from hier.run.build import build_planner_of
 from hier.run.folder import RunFolder
 
@@ -75,26 +78,128 @@ def tune_planner(
     lessons: list[Lesson] = []
     for run in runs:
         lessons += read_lessons(RunFolder.open(run).lessons)
+    planner = _language_planner(config)
+    accelerator = _accelerator(str(planner.loaded.device))
+    learner = build_learner(config, planner, objective_class(name)(), accelerator=accelerator)
+    names = ", ".join(Path(run).name for run in runs)
+    card = f"with `{name}`: {{updates}} updates on {len(lessons)} closed subgoals of {names}."
+    target = Path(out) if out else RunFolder(runs[0]).path / "tuned"
+    return _tune(learner, lessons, updates, target, card, progress)
+
+
+def teach_planner(
+    config: HierConfig,
+    demonstrations: int,
+    *,
+    out: str | Path,
+    updates: int | None = None,
+    progress: bool = True,
+) -> TuneResult:
+    """Fine-tune a planner on what the expert answers in the levels of a configuration.
+
+    The loss is the cross-entropy over each closed set (behavior cloning), in the planner's own
+    question. The scripted controller plays the levels with mistakes, as in pre-training, from
+    seed 0 on.
+
+    Args:
+        config: says which planner, which levels (``env.id``), ``feedback.learning_rate`` and
+            ``feedback.batch_size``; its objective, KL and anchors are not used, for the answers
+            are to change.
+        demonstrations: questions with the expert's answers, at least one.
+        out: the planner's folder. It is replaced.
+        updates: gradient steps; twice through the demonstrations when omitted.
+        progress: show a bar.
+
+    Raises:
+        ConfigError: if the planner has no weights.
+    """
+    planner = _language_planner(config)
+    lessons = demonstrated_lessons(planner, config.env.ids, demonstrations)
+    settings = config.feedback
+    learner = PlannerLearner(
+        planner,
+        AWR(),
+        kl_coef=0.0,
+        learning_rate=settings.learning_rate,
+        batch_size=settings.batch_size,
+        seed=config.seed,
+        accelerator=_accelerator(str(planner.loaded.device)),
+    )
+    levels = ", ".join(config.env.ids)
+    card = f"on {len(lessons)} answers of the expert in {{updates}} updates; levels: {levels}."
+    return _tune(learner, lessons, updates, Path(out), card, progress)
+
+
+def demonstrated_lessons(
+    planner: LanguagePlanner, levels: Sequence[str], n: int, *, first_seed: int = 0
+) -> list[Lesson]:
+    """``n`` of a planner's questions with the expert's answers, the levels in turn.
+
+    All advantages are zero, so that ``awr`` gives each answer the same weight.
+    """
+    players = [Player(level) for level in levels]
+    lessons: list[Lesson] = []
+    seed = first_seed
+    while len(lessons) < n:
+        player = players[seed % len(players)]
+        for asked in player.play(seed):
+            prompt = planner.prompt(asked.query)
+            candidates = tuple(map(str, asked.query.candidates))
+            lessons.append(
+                Lesson(
+                    question=prompt.question,
+                    pictures=tuple(as_png(image) for image in prompt.images),
+                    candidates=candidates,
+                    log_probs=(-math.log(len(candidates)),) * len(candidates),
+                    choice=asked.answer,
+                    behavior=0.0,
+                    reward=0.0,
+                    discount=0.0,
+                    duration=0,
+                    outcome="",
+                    version=planner.version,
+                    level=player.level,
+                    returned=0.0,
+                    score=0.0,
+                    advantage=0.0,
+                )
+            )
+        seed += 1
+    return lessons[:n]
+
+
+def _language_planner(config: HierConfig) -> LanguagePlanner:
     planner = build_planner_of(config)
     if not isinstance(planner, LanguagePlanner):
         raise ConfigError(
             f"planner.type is {config.planner.type!r}, which has no weights to fine-tune; choose "
             "vlm or llm"
         )
-    accelerator = _accelerator(str(planner.loaded.device))
-    main = accelerator is None or accelerator.is_main_process
-    learner = build_learner(config, planner, objective_class(name)(), accelerator=accelerator)
+    return planner
+
+
+def _tune(
+    learner: PlannerLearner,
+    lessons: Sequence[Lesson],
+    updates: int | None,
+    target: Path,
+    card: str,
+    progress: bool,
+) -> TuneResult:
+    """Learn, and write the planner with ``card``, in which the number of updates is filled in."""
+    planner = learner.planner
+    main = learner.accelerator is None or learner.accelerator.is_main_process
     if updates is None:
-        updates = math.ceil(_PASSES * len(lessons) / settings.batch_size)
+        updates = math.ceil(_PASSES * len(lessons) / learner.batch_size)
     reports = []
     starts = range(0, updates, _AT_A_TIME)
     for start in tqdm(starts, desc="tune", disable=not (progress and main)):
         some = min(_AT_A_TIME, updates - start)
         reports.append({"updates": start + some, **learner.learn(lessons, some)})
     planner.weights_changed()
-    target = Path(out) if out else RunFolder(runs[0]).path / "tuned"
     if main:
-        planner.save(target, _card(name, runs, len(lessons), updates))
+        card = card.format(updates=updates)
+        planner.save(target, f"Fine-tuned by `hier tune-planner` {card}")
     return TuneResult(target, len(lessons), reports, main)
 
 
@@ -105,11 +210,3 @@ def _accelerator(device: str) -> Any:
     from accelerate import Accelerator
 
     return Accelerator(cpu=device == "cpu")
-
-
-def _card(objective: str, runs: Sequence[str | Path], lessons: int, updates: int) -> str:
-    names = ", ".join(Path(run).name for run in runs)
-    return (
-        f"Fine-tuned by `hier tune-planner` with `{objective}`: {updates} updates on {lessons} "
-        f"closed subgoals of {names}."
-    )

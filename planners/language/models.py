@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from transformers.models.auto import modeling_auto
 from hier.envs.domain import Domain
 from hier.envs.errors import ConfigError, UnknownNameError
 from hier.envs.files import recover_folder, replace_folder
+from hier.planners.language.gguf import PACKAGES, converted, names_gguf
 from hier.planners.language.processors import (
     load_processor,
     load_tokenizer,
@@ -47,14 +49,18 @@ class PlannerModel:
     Attributes:
         module: the transformers model, or the PEFT model around it.
         processor: its processor, or its tokenizer if it reads text only.
-        source: hub id or folder that the model was loaded from.
+        source: hub id, folder or name that the model was asked for by.
         value_head: linear layer from the prompt's last hidden state to a value; ``None`` without.
+        folder: folder or hub id with its files; empty for a model that was made in memory.
+        base: what a saved adapter names as its base model; empty for where PEFT found it.
     """
 
     module: Any
     processor: Any
     source: str
     value_head: nn.Linear | None = None
+    folder: str = ""
+    base: str = ""
     _copy: Any = field(default=None, repr=False)
 
     @property
@@ -159,6 +165,10 @@ class PlannerModel:
             with quiet():
                 self.module.save_pretrained(temporary)
                 self.processor.save_pretrained(temporary)
+            if self.adapted and self.base:  # as the user named it, not where it was put
+                config = json.loads((temporary / ADAPTER).read_text())
+                config["base_model_name_or_path"] = self.base
+                (temporary / ADAPTER).write_text(json.dumps(config, indent=2))
             if self.value_head is not None:
                 state = {k: v.detach().cpu() for k, v in self.value_head.state_dict().items()}
                 save_file(state, temporary / VALUE_HEAD)
@@ -207,13 +217,27 @@ def built_in_planner(domain: Domain) -> str:
 
 
 def folder_of(source: str | Path) -> str:
-    """``source`` itself, or the folder of the built-in planner of this name.
+    """Where the files of a model are: ``source`` itself, unless it names something to look up.
 
-    A file or folder of this name in the working directory takes precedence.
+    That is a built-in planner, a package that carries weights, or a GGUF file, which is dequantized
+    at its first use. A folder of this name in the working directory takes precedence.
+
+    Raises:
+        PlannerError: see :func:`hier.planners.language.gguf.converted`.
+        UnknownNameError: for what is nearly a name.
     """
-    built_in = BUILT_IN / source
-    known = built_in.parent == BUILT_IN and built_in.is_dir()
-    return str(built_in) if known and not Path(source).exists() else str(source)
+    name = str(source)
+    if Path(name).is_dir():
+        return name
+    if names_gguf(name):
+        return str(converted(name))
+    built_in = BUILT_IN / name
+    if built_in.parent == BUILT_IN and built_in.is_dir():
+        return name if Path(name).exists() else str(built_in)
+    names = [*PACKAGES, *(folder.name for folder in BUILT_IN.iterdir() if folder.is_dir())]
+    if "/" not in name and not Path(name).exists() and get_close_matches(name, names, cutoff=0.7):
+        raise UnknownNameError("planner model", name, names)
+    return name
 
 
 def load_model(
@@ -230,10 +254,12 @@ def load_model(
     Weights come from safetensors only: nothing is unpickled, and no code from the hub is run.
 
     Args:
-        source: hub id, local folder, folder of a LoRA adapter that names its base model, or name
-            of a built-in planner (:func:`built_in_planner`).
+        source: hub id, local folder, folder of a LoRA adapter that names its base model, name of
+            a built-in planner (:func:`built_in_planner`), or weights in GGUF: a file, one on the
+            hub, or a name of :data:`hier.planners.language.gguf.PACKAGES`.
         images: whether images will be shown (``vlm``) or text only (``llm``).
-        dtype: ``auto`` (the checkpoint's own), ``float32``, ``bfloat16`` or ``float16``.
+        dtype: ``auto`` (the checkpoint's own, but ``float32`` on a CPU that would have to emulate
+            bfloat16), ``float32``, ``bfloat16`` or ``float16``.
         device: ``auto`` (the GPU if there is one), ``cpu``, ``cuda``, ``cuda:1`` ...
         lora: rank of a new adapter on the language model's linear layers, keyword arguments of
             ``peft.LoraConfig``, or a folder with an adapter.
@@ -245,14 +271,18 @@ def load_model(
             is not installed.
         ConfigError: for an unknown ``dtype`` or ``device``.
     """
-    name = folder_of(source)
-    recover_folder(Path(name))
     if dtype not in _DTYPES:
         raise UnknownNameError("dtype", dtype, _DTYPES)
     place = _device(device)
-    folder = Path(name)
+    if dtype == "auto" and quantization is None and place.type == "cpu" and not _has_bfloat16():
+        dtype = "float32"  # emulated bfloat16 takes four times as long
+    recover_folder(Path(source))
+    asked, name = str(source), folder_of(source)
+    own = folder = Path(name)
     if lora is None and (folder / ADAPTER).is_file() and not (folder / "config.json").is_file():
-        lora, name = name, _base_of(name)
+        lora, asked = name, _base_of(name)
+        name = folder_of(asked)
+        folder = Path(name)
     config = _load_config(name)
     auto = _auto_class(name, config, images)
     with translate_errors(name):
@@ -287,7 +317,7 @@ def load_model(
             "whole checkpoint again"
         )
     module = network if lora is None else add_adapter(network, lora)
-    model = PlannerModel(module.eval(), processor, str(source))
+    model = PlannerModel(module.eval(), processor, str(source), folder=str(own), base=asked)
     _load_value_head(model, Path(lora if isinstance(lora, str) else name))
     return model
 
@@ -309,6 +339,12 @@ def _device(device: str) -> torch.device:
     return place
 
 
+def _has_bfloat16() -> bool:
+    """Whether this CPU multiplies in bfloat16; no where torch is too old to say."""
+    known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(known.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
 def _base_of(folder: str) -> str:
     try:
         base = json.loads((Path(folder) / ADAPTER).read_text())["base_model_name_or_path"]
@@ -327,8 +363,8 @@ def _load_config(name: str) -> Any:
     looks_local = path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1
     if not path.is_dir() and (looks_local or path.exists()):
         raise PlannerError(
-            f"planner model {name!r} is no folder; give a folder saved by save_pretrained, or a "
-            "hub id such as 'HuggingFaceTB/SmolVLM-256M-Instruct'"
+            f"planner model {name!r} is no folder; give a folder saved by save_pretrained, a .gguf "
+            "file, or a hub id such as 'HuggingFaceTB/SmolVLM-256M-Instruct'"
         )
     if path.is_dir() and not (path / "config.json").is_file():
         raise PlannerError(

@@ -23,7 +23,7 @@ from hier.envs.domain import Domain
 from hier.envs.errors import ConfigError
 from hier.envs.registry import default_domain
 from hier.envs.subgoal import Subgoal
-from hier.planners.language.models import built_in_planner, folder_of, load_model
+from hier.planners.language.models import built_in_planner, load_model
 from hier.planners.language.pictures import check_images, enlarged, pictures_of
 from hier.planners.language.prompts import (
     WHICH_ACTION,
@@ -35,7 +35,7 @@ from hier.planners.language.prompts import (
 from hier.planners.language.scoring import Scores, candidate_log_probs
 from hier.planners.protocol import PlannerError, PlannerQuery, PlannerReply
 
-SETTINGS = "planner.json"  # beside a saved model: the planner's version
+SETTINGS = "planner.json"  # beside a saved model: the planner's version, and how it was asked
 
 
 @dataclass(eq=False, repr=False)
@@ -98,7 +98,9 @@ class LanguagePlanner:
                 lora=self.lora,
                 quantization=self.quantization,
             )
-        self.version = _saved_version(folder_of(self.model))
+        settings = _settings(self.loaded.folder)
+        self.version = settings["version"]
+        self._mission_last = settings["mission_last"]
         self.format = PromptFormat(
             self.loaded.processor, len(pictures), self.loaded.family, plain=self.plain
         )
@@ -118,9 +120,7 @@ class LanguagePlanner:
 
     def prompt(self, query: PlannerQuery, ask: str = WHICH_SUBGOAL) -> Prompt:
         """What the model is asked; reads the percept at once."""
-        return Prompt.single(
-            question_of(query, scene=True, rejected=self._knows_rejections, ask=ask)
-        )
+        raise NotImplementedError
 
     def answers(self, query: PlannerQuery) -> tuple[tuple[int, ...], ...]:
         """The candidates as token ids, one tuple each, end of turn included.
@@ -275,17 +275,30 @@ class LanguagePlanner:
             PlannerError: if the weights are missing, damaged or those of another model.
         """
         self.loaded.take_weights(folder)
-        self.version = _saved_version(str(folder))
+        self.version = _settings(str(folder))["version"]
         self.forget_answers()
 
     def save(self, folder: str | Path, card: str = "") -> None:
         """Write the model (see :meth:`.PlannerModel.save`) and the version."""
-        self.loaded.save(folder, card, {SETTINGS: json.dumps({"version": self.version})})
+        settings = {"version": self.version, "mission_last": self._mission_last}
+        self.loaded.save(folder, card, {SETTINGS: json.dumps(settings)})
 
 
 @dataclass(eq=False, repr=False)
 class LLMPlanner(LanguagePlanner):
     """Any causal language model; it reads the scene in the words of the domain's ``describe``."""
+
+    def prompt(self, query: PlannerQuery, ask: str = WHICH_SUBGOAL) -> Prompt:
+        """What the model is asked; reads the percept at once."""
+        return Prompt.single(
+            question_of(
+                query,
+                scene=True,
+                rejected=self._knows_rejections,
+                ask=ask,
+                mission_last=self._mission_last,
+            )
+        )
 
 
 @dataclass(eq=False, repr=False)
@@ -328,12 +341,18 @@ class VLMPlanner(LanguagePlanner):
         return Prompt.single(question, scaled)
 
 
-def _saved_version(source: str) -> int:
+def _settings(folder: str) -> dict[str, Any]:
+    """What :meth:`LanguagePlanner.save` wrote; a model from elsewhere is at version 0."""
     try:
-        return int(json.loads((Path(source) / SETTINGS).read_text())["version"])
+        found = json.loads((Path(folder) / SETTINGS).read_text())
+        # A planner goes on being asked as it was taught; older files taught the mission first.
+        return {
+            "version": int(found["version"]),
+            "mission_last": bool(found.get("mission_last", False)),
+        }
     except (FileNotFoundError, NotADirectoryError):
-        return 0
-    except (ValueError, KeyError, TypeError) as error:
+        return {"version": 0, "mission_last": True}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise PlannerError(
-            f"{source}/{SETTINGS} is damaged ({error}); delete it to start at version 0"
+            f"{folder}/{SETTINGS} is damaged ({error}); delete it to start at version 0"
         ) from error

@@ -84,7 +84,12 @@ def situation(
 
 
 def question_of(
-    query: PlannerQuery, *, scene: bool, rejected: bool = False, ask: str = WHICH_SUBGOAL
+    query: PlannerQuery,
+    *,
+    scene: bool,
+    rejected: bool = False,
+    ask: str = WHICH_SUBGOAL,
+    mission_last: bool = False,
 ) -> str:
     """The user's turn: mission, what was tried and how it ended, and the question.
 
@@ -93,10 +98,13 @@ def question_of(
         scene: add what was seen in words, for models that see no image.
         rejected: add the rejected proposals, for models that know the words.
         ask: the last line, which asks.
+        mission_last: put the mission right before that line, for models that were not trained on
+            these questions: small ones heed most what they read last.
     """
     words = query.space.describe(query.percept) if scene else ""
     proposals = query.rejected if rejected else ()
-    lines = situation(query.percept.mission, query.recent, proposals, words)
+    mission, *rest = situation(query.percept.mission, query.recent, proposals, words)
+    lines = [*rest, mission] if mission_last else [mission, *rest]
     return "\n".join([*lines, ask])
 
 

@@ -39,7 +39,8 @@ Encode = Callable[[Sequence[Prompt]], Mapping[str, Any]]
 
 STRATEGIES = ("tree", "expand", "plain")
 _AGREEMENT = 1e-4  # between strategies, per token
-_AGREEMENT_HALF = 0.1  # bfloat16 keeps two to three digits of logits around 10
+# bfloat16 keeps two to three digits: of logits around 10, and of the sums of unlikely answers.
+_AGREEMENT_HALF, _AGREEMENT_HALF_RELATIVE = 0.1, 0.05
 _ROWS = 512  # rows of logits normalized at a time, in float32
 _strategies: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
 
@@ -160,6 +161,7 @@ def strategy_for(model: Any, encode: Encode, prompt: Prompt, answers: Sequence[A
     questions, answers_to_each = [prompt, longer], [probe, probe]
     exact = model.dtype in (torch.float32, torch.float64)
     tolerance = max(map(len, probe)) * (_AGREEMENT if exact else _AGREEMENT_HALF)
+    relative = 0.0 if exact else _AGREEMENT_HALF_RELATIVE
     try:
         truth = torch.cat(score_naive(model, encode, questions, answers_to_each).log_probs)
     except (RuntimeError, ValueError, TypeError, LookupError) as error:
@@ -179,7 +181,7 @@ def strategy_for(model: Any, encode: Encode, prompt: Prompt, answers: Sequence[A
             faults.append(f"{strategy!r} fails ({type(error).__name__}: {str(error)[:80]})")
             continue
         difference = float((torch.cat(scores.log_probs) - truth).abs().max())
-        if difference <= tolerance:  # false for NaN
+        if difference <= max(tolerance, relative * float(truth.abs().max())):  # false for NaN
             found = strategy
             break
         faults.append(f"{strategy!r} is off by {difference:.2g}")

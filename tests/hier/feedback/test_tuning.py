@@ -12,10 +12,13 @@ from hier import HierConfig
 from hier.cli import main
 from hier.envs.errors import ConfigError, RunFolderError
 from hier.feedback.lessons import read_lessons
-from hier.planners.language.planner import VLMPlanner
+from hier.planners.accuracy import measure_accuracy, states_of
+from hier.planners.language.planner import LLMPlanner, VLMPlanner
+from hier.planners.language.prompts import WHICH_SUBGOAL
 from hier.run.folder import RunFolder
 from hier.run.training import train
-from hier.run.tuning import tune_planner
+from hier.run.tuning import teach_planner, tune_planner
+from tests.planners.language.families import build_checkpoint
 
 GATHER = [
     "env.id=BabyAI-GoToObj-v0", "total_timesteps=768", "env.n_envs=8", "env.max_steps=24",
@@ -114,3 +117,52 @@ class TestWrongInput:
         assert "is not a run folder" in capsys.readouterr().err
         assert main(["tune-planner", "feedback.kl_coef=1"]) == 2
         assert "name at least one run folder" in capsys.readouterr().err
+
+
+class TestDemonstrations:
+    CONFIG = (
+        "env.id=BabyAI-GoToLocal-v0", "planner.type=llm", "torch_threads=1",
+        "feedback.batch_size=8", "feedback.learning_rate=0.003",
+    )  # fmt: skip
+
+    @pytest.fixture(scope="class")
+    def taught(self, tmp_path_factory):
+        """A tiny language model that knows nothing, before and after the expert's answers."""
+        root = tmp_path_factory.mktemp("taught")
+        build_checkpoint("llama", root / "before")
+        config = HierConfig.load("demo", [*self.CONFIG, f"planner.model={root / 'before'}"])
+        teach_planner(config, 96, out=root / "after", updates=80, progress=False)
+        return root
+
+    def test_it_learns_the_answers(self, taught):
+        before, after = (
+            measure_accuracy(
+                LLMPlanner(str(taught / name)), ["BabyAI-GoToLocal-v0"], 96, first_seed=0
+            )
+            for name in ("before", "after")
+        )
+        assert after.probability > before.probability + 0.15
+        assert after.mean > before.mean
+
+    def test_it_goes_on_being_asked_as_it_was_taught(self, taught):
+        (query, *_), _ = states_of("BabyAI-GoToLocal-v0", 1, 0)
+        asked = [
+            LLMPlanner(str(taught / name)).prompt(query).question for name in ("before", "after")
+        ]
+        assert asked[0] == asked[1]
+        assert asked[0].splitlines()[-2:] == [f"Mission: {query.percept.mission}", WHICH_SUBGOAL]
+        settings = taught / "after" / "planner.json"
+        settings.write_text('{"version": 1}')  # as older versions wrote it
+        question = LLMPlanner(str(taught / "after")).prompt(query).question
+        assert question.startswith(f"Mission: {query.percept.mission}\n")
+
+    def test_from_the_command_line(self, taught, capsys):
+        words = [*self.CONFIG, f"planner.model={taught / 'before'}", "planner.options.lora=2"]
+        out = taught / "lora"
+        demo = ["tune-planner", "demo", "--demonstrations", "8", "--quiet", *words]
+        assert main(demo) == 2
+        assert "--out FOLDER" in capsys.readouterr().err
+        assert main([*demo, "--updates", "2", "--out", str(out)]) == 0
+        assert "lessons         8" in capsys.readouterr().out
+        assert "8 answers of the expert in 2 updates" in (out / "README.md").read_text()
+        assert LLMPlanner(str(out)).loaded.adapted
