@@ -42,7 +42,7 @@ class Suite:
 
 SUITES: dict[str, Suite] = {
     "all-levels": Suite(
-        "the shipped agent on every covered level, zero-shot, beside the oracle",
+        "the built-in agent on every covered level, zero-shot, beside the oracle",
         "all_levels:all_levels",
         (0,),
         plot="plot_levels",

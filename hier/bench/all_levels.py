@@ -24,7 +24,7 @@ _EPISODES = 20  # a level by itself is known to 10 points, the mean to 1
 def all_levels(
     quick: bool, seeds: Sequence[int], levels: Sequence[str] = ()
 ) -> tuple[dict[str, Any], list[Row]]:
-    """Success of the shipped agent under the built-in planner and under the oracle.
+    """Success of the built-in agent under the built-in planner and under the oracle.
 
     Nothing learns. Source levels are marked: planner and controller learned on these alone. A
     suite that is cut off goes on where it was.

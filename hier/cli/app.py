@@ -66,7 +66,7 @@ Overrides = Annotated[str, keys_of("train")]
 Run = Annotated[
     str,
     Parameter(
-        help="A run folder, which hier train made; or a level, for the agent that is shipped.",
+        help="A run folder, which hier train made; or a level, for the built-in agent.",
         completer=run_folders,
     ),
 ]

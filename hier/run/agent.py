@@ -137,7 +137,7 @@ def load(
     """Load a trained run as an :class:`Agent`.
 
     Args:
-        run: its folder; or, for the agent that is shipped, a level's id, or ``shipped``.
+        run: its folder; or, for the built-in agent, a level's id, or ``shipped``.
         env: what it will act in; needed by privileged planners (oracle, noisy) alone.
         overrides: change the configuration, e.g. ``planner.type=random``.
         trust_code: run code that the run's configuration names, such as a planner of your own.

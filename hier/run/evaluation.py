@@ -184,7 +184,7 @@ def evaluate(
     """Judge a trained run.
 
     Args:
-        run: its folder; or, for the agent that is shipped, a level's id, or ``shipped``.
+        run: its folder; or, for the built-in agent, a level's id, or ``shipped``.
         env_id: another level than it was trained on (zero-shot).
         episodes: how many; the run's ``eval.episodes`` when omitted.
         first_seed: of consecutive level seeds; ``eval.first_seed`` when omitted.

@@ -137,7 +137,7 @@ def open_trained(
     Where its planner learned from feedback, that is the planner, unless ``overrides`` name another.
 
     Args:
-        run: its folder; or, for the agent that is shipped, a level's id, or ``shipped``.
+        run: its folder; or, for the built-in agent, a level's id, or ``shipped``.
         overrides: dotted.
         env_id: a level to play instead of its own; its domain decides what planners see.
         trust_code: run code that its configuration names, besides what ``overrides`` and

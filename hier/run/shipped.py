@@ -34,7 +34,7 @@ def shipped_run(domain: Domain) -> RunFolder:
     if not folder.is_dir():
         others = ", ".join(sorted(path.name for path in parent.iterdir() if path.is_dir()))
         raise ConfigError(
-            f"no agent is shipped for the domain {domain.name!r}, only for {others}; train one: "
+            f"there is no built-in agent for the domain {domain.name!r}, only for {others}; train one: "
             "hier train"
         )
     return RunFolder.open(folder)
@@ -44,12 +44,12 @@ def find_run(name: str | Path, env_id: str | None = None) -> tuple[RunFolder, st
     """A run folder, and the level to play if it is not the run's own.
 
     Args:
-        name: a run's folder; or, for the agent that is shipped, a level's id, or ``shipped``.
+        name: a run's folder; or, for the built-in agent, a level's id, or ``shipped``.
         env_id: the level to play; the run's own, or that of ``name``, when omitted.
 
     Raises:
         RunFolderError: if there is no such run.
-        ConfigError: if no agent is shipped for the level.
+        ConfigError: if there is no built-in agent for the level.
     """
     if not Path(name).exists():
         if str(name) in env_ids():

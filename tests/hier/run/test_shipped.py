@@ -62,7 +62,7 @@ def test_videos_are_not_written_into_the_package(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("level", ["PointMaze_Medium-v3"])
 def test_a_domain_without_one_says_so(level):
-    with pytest.raises(ConfigError, match="no agent is shipped for the domain 'pointmaze'"):
+    with pytest.raises(ConfigError, match="there is no built-in agent for the domain 'pointmaze'"):
         find_run(level)
 
 
