@@ -34,8 +34,8 @@ def shipped_run(domain: Domain) -> RunFolder:
     if not folder.is_dir():
         others = ", ".join(sorted(path.name for path in parent.iterdir() if path.is_dir()))
         raise ConfigError(
-            f"there is no built-in agent for the domain {domain.name!r}, only for {others}; train one: "
-            "hier train"
+            f"there is no built-in agent for the domain {domain.name!r}, only for {others}; "
+            "train one: hier train"
         )
     return RunFolder.open(folder)
 
