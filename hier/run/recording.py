@@ -87,7 +87,7 @@ def record(
         run: its folder; or, for the built-in agent, a level's id, or ``shipped``.
         episodes: how many, from ``first_seed`` on (``eval.first_seed`` when omitted).
         env_id: another level than it was trained on.
-        out: folder to write to; the run's ``videos`` when omitted, ``./videos`` for the built-in agent.
+        out: folder to write to; the run's ``videos`` when omitted; for the built-in agent, here.
         fps: frames per second.
         overrides: change the configuration, e.g. ``planner.type=random``.
         trust_code: run code that the run's configuration names.
