@@ -102,7 +102,7 @@ def _figures(rows: Sequence[Row]) -> dict[str, Any]:
             f"{name}.worst_ten": {short_name(r["level"]): r["success"] for r in ordered[:10]},
         }
     gaps = {
-        short_name(ours["level"]): oracle["success"] - ours["success"]
+        short_name(ours["level"]): round(oracle["success"] - ours["success"], 3)
         for ours, oracle in zip(
             rows_of(rows, variant=PLANNER), rows_of(rows, variant=ORACLE), strict=True
         )

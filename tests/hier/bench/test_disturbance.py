@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import hier.bench.disturbance
 import hier.run.sweep
 from hier import HierConfig, train
 from hier.bench import run_suite
@@ -80,23 +81,16 @@ class TestPlay:
         assert same >= 5  # in the others something failed, which it tries again
 
 
-class InThisProcess:
-    """Stands for a pool of processes, each of which would import everything anew."""
-
-    def __init__(self, *_, **__):
-        self.map = map
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
+def in_this_process(function, jobs, **_):
+    """Stands for processes, each of which would import everything anew."""
+    return [function(job) for job in jobs]
 
 
 @pytest.mark.slow
 def test_quick(tmp_path, monkeypatch):
     # The suite on lava is tried with its processes.
-    monkeypatch.setattr(hier.run.sweep, "ProcessPoolExecutor", InThisProcess)
+    for module in (hier.run.sweep, hier.bench.disturbance):
+        monkeypatch.setattr(module, "side_by_side", in_this_process)
     monkeypatch.chdir(tmp_path)  # runs go to the working folder
     result = run_suite("disturbance", quick=True, out=tmp_path / "result.json")
     assert (tmp_path / "result.png").read_bytes().startswith(b"\x89PNG")
