@@ -59,7 +59,7 @@ def vary(simulator: Any, rng: np.random.Generator, share: float = 1.0) -> None:
         instruction = ReachGoalInstr()
         mission = str(rng.choice(_GOAL_MISSIONS))
     elif draw < 0.65 * share:
-        instruction = _valid_mission(simulator, rng)
+        instruction = compose_mission(simulator, rng)
         mission = instruction.surface(simulator) if instruction else ""
     if instruction is not None:
         simulator.instrs, simulator.mission = instruction, mission
@@ -103,7 +103,8 @@ def _lock_a_door(simulator: Any, rng: np.random.Generator) -> None:
         door.is_locked, door.is_open = True, False
 
 
-def _valid_mission(simulator: Any, rng: np.random.Generator) -> verifier.Instr | None:
+def compose_mission(simulator: Any, rng: np.random.Generator) -> verifier.Instr | None:
+    """A mission of up to three clauses about what is there, not done yet; ``None`` if none fits."""
     for _ in range(10):
         try:
             instruction = _instruction(simulator, rng, compound=True)
