@@ -11,14 +11,17 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from minigrid.core.world_object import Ball, Box, Door, Key, WorldObj
+from minigrid.envs.babyai.core import verifier
 from minigrid.envs.babyai.core.roomgrid_level import RejectSampling, RoomGridLevel
 
 from hier.envs.gridworld.cells import COLORS
-from hier.envs.gridworld.variation import compose_mission
+from hier.envs.gridworld.instructions import StopAtInstr
+from hier.envs.gridworld.variation import compose_mission, describe_any
 
 PREFIX = "Hier-"
 # Rows, columns, and side of a room in cells, walls included.
 SIZES = ((1, 1, 9), (1, 2, 9), (1, 3, 5), (2, 2, 4), (2, 2, 7), (2, 3, 5), (3, 2, 6), (3, 3, 6))
+STOP_SIZES = ((1, 1, 7), (2, 2, 6))
 _MOST_CLUTTER = 12
 _LOCKED, _BOXED, _BLOCKED, _OPEN = 0.35, 0.3, 0.25, 0.15  # odds
 
@@ -32,12 +35,22 @@ class GeneratedRooms(RoomGridLevel):
     Args:
         rows, columns: rooms.
         room_size: cells a side, walls included.
+        stop: missions are to go to something and say so with the action ``done``, as in MiniGrid's
+            own levels.
         **options: of :class:`RoomGridLevel`.
     """
 
     unblocking = True  # for BabyAI: no mission is about a key that a locked door needs
 
-    def __init__(self, rows: int = 2, columns: int = 2, room_size: int = 6, **options: Any):
+    def __init__(
+        self,
+        rows: int = 2,
+        columns: int = 2,
+        room_size: int = 6,
+        stop: bool = False,
+        **options: Any,
+    ):
+        self.stop = stop
         super().__init__(room_size=room_size, num_rows=rows, num_cols=columns, **options)
 
     def gen_mission(self) -> None:
@@ -57,10 +70,18 @@ class GeneratedRooms(RoomGridLevel):
         for door in doors:
             if rng.random() < _BLOCKED and not door.is_open:
                 self._block(door, rng)
+        self.instrs = self._mission(rng)
+
+    def _mission(self, rng: np.random.Generator) -> verifier.Instr:
+        if self.stop:
+            try:
+                return StopAtInstr(describe_any(self, rng, ("key", "ball", "box", "door")))
+            except LookupError as error:
+                raise RejectSampling(str(error)) from error
         instruction = compose_mission(self, rng)
         if instruction is None:
             raise RejectSampling("no mission fits")
-        self.instrs = instruction
+        return instruction
 
     def num_navs_needed(self, instr: Any) -> int:
         """Walks across the level, those for keys and to clear the way among them."""
@@ -127,8 +148,9 @@ def _thing(rng: np.random.Generator) -> WorldObj:
 
 def register() -> None:
     """Give the worlds ids such as ``Hier-Rooms-2x3-S5-v0``."""
-    for rows, columns, size in SIZES:
-        name = f"{PREFIX}Rooms-{rows}x{columns}-S{size}-v0"
-        if name not in gym.registry:
-            sizes = {"rows": rows, "columns": columns, "room_size": size}
-            gym.register(name, entry_point=f"{__name__}:GeneratedRooms", kwargs=sizes)
+    for kind, sizes in (("Rooms", SIZES), ("Stop", STOP_SIZES)):
+        for rows, columns, size in sizes:
+            name = f"{PREFIX}{kind}-{rows}x{columns}-S{size}-v0"
+            options = {"rows": rows, "columns": columns, "room_size": size, "stop": kind == "Stop"}
+            if name not in gym.registry:
+                gym.register(name, entry_point=f"{__name__}:GeneratedRooms", kwargs=options)
