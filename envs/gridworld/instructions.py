@@ -23,7 +23,7 @@ class ReachGoalInstr(verifier.Instr):
 
 
 class StopAtInstr(verifier.GoToInstr):
-    """*Go to* as in MiniGrid's own levels: the agent says with the action ``done`` that it is there.
+    """*Go to* as in MiniGrid's own levels: the action ``done`` says that the agent is there.
 
     To say so elsewhere is a failure.
     """

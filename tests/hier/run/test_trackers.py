@@ -5,6 +5,7 @@ import pytest
 
 from hier import HierConfig
 from hier.envs.errors import ConfigError
+from hier.run.folder import RunFolder
 from hier.run.resuming import resumed_config
 from hier.run.trackers import Tracker
 from hier.run.training import resume, train
@@ -17,7 +18,9 @@ SMALL = [
 
 def test_it_gets_the_numbers_and_nothing_else():
     sent = []
-    tracker = Tracker(lambda numbers, step: sent.append((numbers, step)), lambda: sent.append("end"))
+    tracker = Tracker(
+        lambda numbers, step: sent.append((numbers, step)), lambda: sent.append("end")
+    )
     tracker.write({"a": 1, "b": np.float32(2), "c": "text", "d": float("nan")}, {}, step=7)
     tracker.write({"c": "text"}, {}, step=8)
     tracker.close()
@@ -59,8 +62,6 @@ def test_a_run_is_tracked_and_goes_on_when_it_is_resumed(name, tmp_path, monkeyp
 @pytest.mark.slow
 def test_a_tracker_may_be_added_when_a_run_is_resumed(tmp_path):
     run = train(HierConfig.load("demo", SMALL), folder=tmp_path / "run", progress=False)
-    from hier.run.folder import RunFolder
-
     folder = RunFolder.open(run.folder)
     lines = ["total_timesteps=2048", "trackers=[mlflow]"]
     assert resumed_config(folder, folder.latest_checkpoint(), lines).trackers == ["mlflow"]

@@ -17,7 +17,6 @@ from hier.planners.accuracy import calibration_error, measure_accuracy, states_o
 from hier.planners.language.prompts import Prompt, PromptFormat
 from hier.planners.language.scoring import candidate_log_probs
 from hier.planners.play import NO_MISTAKES, Player
-from hier.planners.protocol import PlannerReply
 from hier.planners.pretraining.demonstrations import (
     collect_demonstrations,
     demonstrate,
@@ -34,7 +33,7 @@ from hier.planners.pretraining.examples import (
 from hier.planners.pretraining.learner import Learner
 from hier.planners.pretraining.sight import MapReader
 from hier.planners.pretraining.tiny_vlm import TinyVLM, build_tiny_vlm
-from hier.planners.protocol import uniform_over
+from hier.planners.protocol import PlannerReply, uniform_over
 
 LEVELS = ["BabyAI-UnlockPickup-v0", "BabyAI-GoToLocal-v0", "BabyAI-PutNextLocal-v0"]
 WAYS = domain_named("gridworld").variations()
