@@ -51,11 +51,11 @@ def test_an_environment_is_trained_from_the_file_as_it_is_written(module, env_id
 def test_success_is_what_the_environment_says_or_a_return():
     env = AdaptedEnv(gym.make("CartPole-v1", max_episode_steps=20), 20.0)
     env.reset(seed=0)
-    for step in range(20):
+    for _ in range(20):
         angle = env.unwrapped.state[2] + env.unwrapped.state[3]
         observation, _, terminated, truncated, info = env.step(int(angle > 0))
         assert ("is_success" in info) == (terminated or truncated)
-    assert step == 19 and truncated and info["is_success"]
+    assert truncated and info["is_success"]
     assert env.observation_space.contains(observation)
 
 
