@@ -53,6 +53,9 @@ SUITES: dict[str, Suite] = {
     "balrog-babyai": Suite(
         "BALROG's five BabyAI tasks, zero-shot", "protocols:balrog_babyai", (0,)
     ),
+    "sample-efficiency": Suite(
+        "episodes until a level is known, beside BabyAI 1.1", "sample_efficiency:sample_efficiency"
+    ),
     "demo": Suite(
         "UnlockPickup from pixels: planner's subgoals against flat PPO",
         "learning:demo",
