@@ -29,7 +29,7 @@ class StopAtInstr(verifier.GoToInstr):
     """
 
     def verify_action(self, action: Any) -> str:
-        """``success``, ``failure`` or ``continue``; BabyAI's own *go to* says where one is there."""
+        """``success``, ``failure`` or ``continue``; BabyAI's *go to* says where one is there."""
         if action == self.env.actions.toggle:
             return "failure"
         if action == self.env.actions.done:
