@@ -32,7 +32,7 @@ def save_controller(model: BaseAlgorithm, file: Path) -> None:
     """Write a new checkpoint with the state of a controller.
 
     Kept are the networks, the optimizers, SB3's counters, and the episodes that its running means
-    are of. Replay buffers are not kept, as in SB3's own format.
+    are of. A replay buffer is kept beside it, see :class:`hier.controllers.replay.SavedReplay`.
     """
     networks, variables = _parts_of(model)
     state = {
