@@ -92,7 +92,7 @@ def resume(
 ) -> TrainResult:
     """Continue a run from its newest whole checkpoint, or extend a finished one.
 
-    Steps after that checkpoint are lost; the step count, the TensorBoard curve and the optimizer
+    A run without a checkpoint begins anew. Steps after the checkpoint are lost; the step count, the TensorBoard curve and the optimizer
     go on from it. Levels are drawn anew, from a seed derived from the run's and the step. What was
     logged after the checkpoint is dropped. SB3's schedules run to the new end of an extended run.
 
@@ -110,10 +110,12 @@ def resume(
     """
     run = RunFolder.open(folder)
     with locked(run.path):
-        checkpoint = run.latest_checkpoint()
-        config = resumed_config(run, checkpoint, overrides, trust_code=trust_code)
-        setup = Setup.resume(run, config, checkpoint)
-        rewind(run, step_of(checkpoint))
+        # One that was killed before its first checkpoint begins anew.
+        checkpoint = run.latest_checkpoint() if run.checkpoint_files() else None
+        step = 0 if checkpoint is None else step_of(checkpoint)
+        config = resumed_config(run, step, overrides, trust_code=trust_code)
+        setup = Setup.resume(run, config, checkpoint) if checkpoint else Setup.build(config)
+        rewind(run, step)
         if overrides:
             with atomic_write(run.config_file) as file:
                 file.write_text(config.to_yaml())
