@@ -156,6 +156,6 @@ def ask(planner: Planner, queries: Sequence[PlannerQuery]) -> list[PlannerReply]
     if len(replies) != len(queries):
         raise PlannerError(
             f"planner {type(planner).__name__} gave {len(replies)} replies to {len(queries)} "
-            "queries; return one for each"
+            "queries; score() must give one reply per query"
         )
     return [check_reply(r, query, planner) for query, r in zip(queries, replies, strict=True)]

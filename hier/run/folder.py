@@ -12,7 +12,8 @@ import subprocess
 import sys
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -52,6 +53,25 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return ""
     return head.stdout.strip()
+
+
+@contextmanager
+def faults_named(run: Path) -> Iterator[None]:
+    """Inside the block, what disk or permissions refuse is an error that names the remedy.
+
+    Args:
+        run: the folder.
+
+    Raises:
+        RunFolderError: in place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise RunFolderError(
+            f"{run} cannot be read or written ({error}); free some disk space, or give yourself the "
+            f"right to write there, and go on with hier train --resume {run}"
+        ) from error
 
 
 class Checkpointed(Protocol):
@@ -99,14 +119,9 @@ class RunFolder:
             path: where; ``runs/NAME-DATE-TIME`` when omitted.
 
         Raises:
-            RunFolderError: if the folder already holds a run, or another process trains in it.
+            RunFolderError: if the folder already holds a run, cannot be written to, or another process
+                trains in it.
         """
-        run = cls(new_folder(f"{config.name}-s{config.seed}") if path is None else path)
-        run.path.mkdir(parents=True, exist_ok=True)
-        with locked(run.path):  # of two that start here at once, one finds the other's run
-            run.require_new()
-            with atomic_write(run.config_file) as file:
-                file.write_text(config.to_yaml())
         about = {
             "command": " ".join(sys.argv),
             "started": datetime.now().isoformat(timespec="seconds"),
@@ -115,9 +130,24 @@ class RunFolder:
             "versions": versions(),
             "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         }
-        with atomic_write(run.path / "run.json") as file:
-            file.write_text(json.dumps(about, indent=1) + "\n")
+        try:
+            run = cls(new_folder(f"{config.name}-s{config.seed}") if path is None else path)
+            run.path.mkdir(parents=True, exist_ok=True)
+            with locked(run.path):  # of two that start here at once, one finds the other's run
+                run.require_new()
+                run._write(config, about)
+        except OSError as error:
+            raise RunFolderError(
+                f"no run folder can be made at {path or 'runs/'} ({error}); name a folder that can "
+                "be written to, with --run FOLDER"
+            ) from error
         return run
+
+    def _write(self, config: Settings, about: dict[str, Any]) -> None:
+        with atomic_write(self.path / "run.json") as file:
+            file.write_text(json.dumps(about, indent=1) + "\n")
+        with atomic_write(self.config_file) as file:  # the last, for it makes the folder a run
+            file.write_text(config.to_yaml())
 
     def require_new(self) -> None:
         """Raise RunFolderError if the folder already holds a run."""
@@ -170,6 +200,11 @@ class RunFolder:
             NotFiniteError: if the controller's weights are not finite; earlier ones are untouched.
         """
         path = self.checkpoints / f"step-{model.num_timesteps:010d}.zip"
+        if not self.config_file.exists():
+            raise RunFolderError(
+                f"{self.path} has no config.yaml any more: the folder was moved or deleted while it "
+                "trained, so nothing more is saved; bring it back and resume, or train anew"
+            )
         kept = [old.name for old in self.checkpoint_files()]
         for name, weights in model.policy.named_parameters():
             if not weights.isfinite().all():

@@ -14,7 +14,7 @@ from hier.envs.errors import UserError
 from hier.envs.files import atomic_write
 from hier.run.dashboard import run_logger
 from hier.run.evaluation import Evaluation
-from hier.run.folder import RunFolder, step_of
+from hier.run.folder import RunFolder, faults_named, step_of
 from hier.run.lock import locked
 from hier.run.logging import HierarchyLogger
 from hier.run.periodic_evaluation import Evaluations
@@ -79,7 +79,7 @@ def train(
             used.require_new()
     setup = Setup.build(config)
     run = RunFolder.create(config, folder)
-    with locked(run.path):
+    with faults_named(run.path), locked(run.path):
         return _learn(setup, run, progress)
 
 
@@ -109,7 +109,7 @@ def resume(
         UntrustedCodeError: if it names code that is not trusted.
     """
     run = RunFolder.open(folder)
-    with locked(run.path):
+    with faults_named(run.path), locked(run.path):
         # One that was killed before its first checkpoint begins anew.
         checkpoint = run.latest_checkpoint() if run.checkpoint_files() else None
         step = 0 if checkpoint is None else step_of(checkpoint)
@@ -145,7 +145,7 @@ def _learn(setup: Setup, run: RunFolder, progress: bool) -> TrainResult:
                 )
             else:
                 evaluations.init_callback(model)
-        except UserError as error:
+        except (UserError, OSError) as error:
             raise TrainingError(
                 f"{error} (stopped at step {model.num_timesteps}; what was learned is kept: "
                 f"hier train --resume {run.path})"

@@ -96,7 +96,8 @@ class ChatServer:
         self.retries_made = 0
         self._openai = openai
         # httpx, or the successor of it that this version of openai uses.
-        self._http = import_module(openai.Timeout.__module__.partition(".")[0])
+        client = next(c for c in openai.DefaultHttpxClient.__mro__ if c.__name__ == "Client")
+        self._http = import_module(client.__module__.partition(".")[0])
         self._key = _key_from(self.api_key_env)
         self._client = openai.OpenAI(
             base_url=self.base_url,

@@ -72,7 +72,7 @@ RUNS = {  # between them they have everything that a checkpoint can hold
 }  # fmt: skip
 # What writes; a kill inside it comes at a random call or return of a C function.
 WINDOWS: dict[str, tuple[Any, str]] = {
-    "configuration": (RunFolder, "create"),
+    "configuration": (RunFolder, "_write"),
     "checkpoint": (RunFolder, "save_checkpoint"),
     "planner": (LanguagePlanner, "save"),
     "lessons": (loop, "write_lessons"),

@@ -130,4 +130,4 @@ def test_a_broken_simulator_ends_the_run_with_its_checkpoint(failing, tmp_path):
     assert "\n" not in str(seen.value)
     assert RunFolder(tmp_path / "run").checkpoint_files()
     Failing.period = 10**6
-    assert resume(tmp_path / "run", progress=False).env_steps == 256
+    assert resume(tmp_path / "run", progress=False).env_steps >= 256
