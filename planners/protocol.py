@@ -144,18 +144,19 @@ def ask(planner: Planner, queries: Sequence[PlannerQuery]) -> list[PlannerReply]
     Raises:
         PlannerError: if one cannot be used, or the planner fails.
     """
+    name = type(planner).__name__
     try:
         replies = list(planner.score(queries))
+        if len(replies) != len(queries):
+            raise PlannerError(
+                f"planner {name} gave {len(replies)} replies to {len(queries)} queries; score() "
+                "must give one reply per query"
+            )
+        return [check_reply(r, query, planner) for query, r in zip(queries, replies, strict=True)]
     except UserError:
         raise
     except Exception as error:
         raise PlannerError(
-            f"planner {type(planner).__name__} failed with {type(error).__name__}: {error} "
-            f"({place_of(error)}); mend it, or choose another planner.type"
+            f"planner {name} failed with {type(error).__name__}: {error} ({place_of(error)}); mend "
+            "it, or choose another planner.type"
         ) from error
-    if len(replies) != len(queries):
-        raise PlannerError(
-            f"planner {type(planner).__name__} gave {len(replies)} replies to {len(queries)} "
-            "queries; score() must give one reply per query"
-        )
-    return [check_reply(r, query, planner) for query, r in zip(queries, replies, strict=True)]
