@@ -48,8 +48,8 @@ def find_member(checkpoint: Path, name: str) -> bytes | None:
             check_member(checkpoint, member.filename, plain=not (linked or member.is_dir()))
             if member.file_size > LARGEST:  # it is never read further than to the stated size
                 raise RunFolderError(
-                    f"{checkpoint} holds {member.filename!r} of {member.file_size} bytes, too large "
-                    "for this package; use an older checkpoint from the same folder"
+                    f"{checkpoint} holds {member.filename!r} of {member.file_size} bytes, too "
+                    "large for this package; use an older checkpoint from the same folder"
                 )
         return archive.read(name) if name in archive.namelist() else None
 

@@ -60,4 +60,4 @@ class RunFolderError(UserError, RuntimeError):
 
 
 class UntrustedCodeError(RunFolderError):
-    """A run folder names code to be run or a server to be sent a key, and nobody has permitted it."""
+    """A run folder names code to be run, or a server to be sent a key, that nobody permitted."""

@@ -116,7 +116,8 @@ class TestFolder:
         for command in ("eval", "record"):
             if what in ("", "checkpoints"):
                 refused(capsys, command, run.path)
-        assert main(["train", "--resume", str(run.path), "total_timesteps=128", "--quiet"]) in (0, 2)
+        command = ["train", "--resume", str(run.path), "total_timesteps=128", "--quiet"]
+        assert main(command) in (0, 2)
         assert len(capsys.readouterr().err.strip().splitlines()) <= 1
 
 
@@ -126,16 +127,16 @@ class Broken:
     privileged, version = False, 0
     answer = None
 
-    def score(self, queries):
-        return Broken.answer(queries)
+    def score(self, asked):
+        return Broken.answer(asked)
 
 
-def sensible(queries):
-    sizes = [len(query.candidates) for query in queries]
+def sensible(asked):
+    sizes = [len(query.candidates) for query in asked]
     return [PlannerReply(np.full(n, -np.log(n), np.float32)) for n in sizes]
 
 
-def raising(queries):
+def raising(asked):
     return {}["no such key"]
 
 
@@ -143,14 +144,14 @@ def raising(queries):
     ("answer", "words"),
     [
         (raising, r"planner Broken failed with KeyError: 'no such key' \(.*test_faults\.py:\d+\)"),
-        (lambda queries: None, "failed with TypeError"),
-        (lambda queries: sensible(queries)[1:], "one reply per query"),
-        (lambda queries: [None] * len(queries), "must return PlannerReply"),
-        (lambda queries: [PlannerReply(np.ones(99))] * len(queries), "one number per candidate"),
-        (lambda queries: [PlannerReply(r.log_probs + np.inf) for r in sensible(queries)], "sum to"),
-        (lambda queries: [PlannerReply(r.log_probs, np.inf) for r in sensible(queries)], "NaN"),
-        (lambda queries: [PlannerReply("abc")] * len(queries), "one number per candidate"),
-        (lambda queries: [PlannerReply(r.log_probs, "x") for r in sensible(queries)], "TypeError"),
+        (lambda asked: None, "failed with TypeError"),
+        (lambda asked: sensible(asked)[1:], "one reply per query"),
+        (lambda asked: [None] * len(asked), "must return PlannerReply"),
+        (lambda asked: [PlannerReply(np.ones(99))] * len(asked), "one number per candidate"),
+        (lambda asked: [PlannerReply(r.log_probs + np.inf) for r in sensible(asked)], "sum to"),
+        (lambda asked: [PlannerReply(r.log_probs, np.inf) for r in sensible(asked)], "NaN"),
+        (lambda asked: [PlannerReply("abc")] * len(asked), "one number per candidate"),
+        (lambda asked: [PlannerReply(r.log_probs, "x") for r in sensible(asked)], "TypeError"),
     ],
 )  # fmt: skip
 def test_a_planner_that_fails_is_named(answer, words, queries):  # noqa: F811
@@ -162,9 +163,9 @@ def test_a_planner_that_fails_is_named(answer, words, queries):  # noqa: F811
 def test_a_planner_that_fails_ends_the_run_with_a_checkpoint(tmp_path):
     calls = []
 
-    def sometimes(queries):
-        calls.append(len(queries))
-        return raising(queries) if len(calls) > 3 else sensible(queries)
+    def sometimes(asked):
+        calls.append(len(asked))
+        return raising(asked) if len(calls) > 3 else sensible(asked)
 
     Broken.answer = staticmethod(sometimes)
     with pytest.raises(TrainingError, match=r"KeyError: .*; what was learned is kept"):
@@ -179,5 +180,3 @@ def test_every_row_of_the_page_names_its_tests():
         fault, behavior, test = row.split(" | ")
         assert len(fault.split()) > 1 and len(behavior.split()) > 5
         assert re.search(r"\]\(\.\./tests/\S+\.py\)$", test), row
-
-

@@ -112,7 +112,7 @@ def _discriminator_state(discriminator: Discriminator | None) -> dict[str, Any] 
 
 
 def _restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """torch checks the numbers of the moments, but not their shapes."""
+    """Load a state, with the shapes of its moments checked, which torch does not do."""
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     for number, moments in state["state"].items():
         for name, moment in moments.items():

@@ -69,8 +69,8 @@ def faults_named(run: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise RunFolderError(
-            f"{run} cannot be read or written ({error}); free some disk space, or give yourself the "
-            f"right to write there, and go on with hier train --resume {run}"
+            f"{run} cannot be read or written ({error}); free some disk space, or give yourself "
+            f"the right to write there, and go on with hier train --resume {run}"
         ) from error
 
 
@@ -119,8 +119,8 @@ class RunFolder:
             path: where; ``runs/NAME-DATE-TIME`` when omitted.
 
         Raises:
-            RunFolderError: if the folder already holds a run, cannot be written to, or another process
-                trains in it.
+            RunFolderError: if the folder already holds a run or cannot be written to, or another
+                process trains in it.
         """
         about = {
             "command": " ".join(sys.argv),
@@ -202,8 +202,8 @@ class RunFolder:
         path = self.checkpoints / f"step-{model.num_timesteps:010d}.zip"
         if not self.config_file.exists():
             raise RunFolderError(
-                f"{self.path} has no config.yaml any more: the folder was moved or deleted while it "
-                "trained, so nothing more is saved; bring it back and resume, or train anew"
+                f"{self.path} has no config.yaml any more: the folder was moved or deleted while "
+                "it trained, so nothing more is saved; bring it back and resume, or train anew"
             )
         kept = [old.name for old in self.checkpoint_files()]
         for name, weights in model.policy.named_parameters():

@@ -41,7 +41,9 @@ class RestartedEpisodes(gym.Wrapper):
         self._seeds = shared_seeds([0])
         space = self.env.observation_space
         parts = space.spaces if isinstance(space, spaces.Dict) else {}
-        self._floats = [key for key, part in parts.items() if np.issubdtype(part.dtype, np.floating)]
+        self._floats = [
+            key for key, part in parts.items() if np.issubdtype(part.dtype, np.floating)
+        ]
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         """Start an episode.

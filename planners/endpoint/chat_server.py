@@ -8,7 +8,8 @@ import random
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass
 from importlib import import_module
 from typing import Any
@@ -95,9 +96,6 @@ class ChatServer:
         self.requests = 0
         self.retries_made = 0
         self._openai = openai
-        # httpx, or the successor of it that this version of openai uses.
-        client = next(c for c in openai.DefaultHttpxClient.__mro__ if c.__name__ == "Client")
-        self._http = import_module(client.__module__.partition(".")[0])
         self._key = _key_from(self.api_key_env)
         self._client = openai.OpenAI(
             base_url=self.base_url,
@@ -107,9 +105,10 @@ class ChatServer:
             default_headers={"Accept-Encoding": "identity"},  # a few bytes can unpack to gigabytes
             http_client=openai.DefaultHttpxClient(
                 follow_redirects=False,  # to a host that nobody has named
-                event_hooks={"request": [_note_time], "response": [self._bound]},
+                event_hooks={"request": [_note_time], "response": [_bounded(self.timeout)]},
             ),
         )
+        weakref.finalize(self, self._client.close)
         self._random = random.Random()  # jitter must differ between processes: no seed
         self._lock = threading.Lock()
         self._answered_at = float("-inf")
@@ -221,30 +220,6 @@ class ChatServer:
             self._resting_until = None
         return answer
 
-    def _bound(self, response: Any) -> None:
-        """Bound the body of a reply, whatever its status, in size and in time."""
-        response.headers.pop("content-encoding", None)
-        deadline = response.request.extensions["began"] + self.timeout
-        pieces, timeout = response.stream, self.timeout
-
-        class Bounded(self._http.SyncByteStream):  # type: ignore[misc]
-            def __iter__(self) -> Iterator[bytes]:
-                size = 0
-                # The client's time-out counts anew for each piece, so a server that keeps sending
-                # blanks would never reach it.
-                for piece in pieces:
-                    size += len(piece)
-                    if size > _LONGEST_REPLY:
-                        raise ServerError(f"a reply of more than {_LONGEST_REPLY >> 20} MiB")
-                    if time.monotonic() > deadline:
-                        raise ServerError(f"no whole answer within {timeout:g} s")
-                    yield piece
-
-            def close(self) -> None:
-                pieces.close()
-
-        response.stream = Bounded()
-
     def _refusal(self, error: Any) -> ServerError:
         status = int(error.status_code)
         try:
@@ -273,6 +248,41 @@ class ChatServer:
 
 def _note_time(request: Any) -> None:
     request.extensions["began"] = time.monotonic()
+
+
+def _bounded(timeout: float) -> Callable[[Any], None]:
+    """A hook that bounds the bodies of replies, whatever their status, in size and in time."""
+    import openai
+
+    # httpx, or the successor of it that this version of openai uses.
+    client = next(c for c in openai.DefaultHttpxClient.__mro__ if c.__name__ == "Client")
+    http = import_module(client.__module__.partition(".")[0])
+
+    class Bounded(http.SyncByteStream):  # type: ignore[misc, name-defined]
+        def __init__(self, pieces: Any, deadline: float):
+            self._pieces, self._deadline = pieces, deadline
+
+        def __iter__(self) -> Iterator[bytes]:
+            size = 0
+            # The client's time-out counts anew for each piece, so a server that keeps sending
+            # blanks would never reach it.
+            for piece in self._pieces:
+                size += len(piece)
+                if size > _LONGEST_REPLY:
+                    raise ServerError(f"a reply of more than {_LONGEST_REPLY >> 20} MiB")
+                if time.monotonic() > self._deadline:
+                    raise ServerError(f"no whole answer within {timeout:g} s")
+                yield piece
+
+        def close(self) -> None:
+            self._pieces.close()
+
+    def bound(response: Any) -> None:
+        response.headers.pop("content-encoding", None)  # nothing is unpacked
+        deadline = response.request.extensions["began"] + timeout
+        response.stream = Bounded(response.stream, deadline)
+
+    return bound
 
 
 def _words_of(error: Any) -> object:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import itertools
 import json
 import os
 import random
@@ -233,7 +234,7 @@ def check(kind: str, folder: Path) -> None:
     json.loads(run.progress_file.read_text())
     text = run.evaluations_file.read_text()
     judged = [json.loads(line)["env_steps"] for line in text.splitlines()]
-    rising = all(a < b for a, b in zip(judged, judged[1:], strict=False))
+    rising = all(a < b for a, b in itertools.pairwise(judged))
     require(text.endswith("\n") and rising, f"evaluations at {judged}")
     require(judged[-1] == STEPS, f"the last evaluation is at {judged[-1]}")
     check_events(run)
@@ -319,8 +320,10 @@ class Harness:
         after = os.times()
         require(not status, f"an uninterrupted run failed:\n{self.log.read_text()[-2000:]}")
         check(kind, run)
-        self.cpu[kind] = after.children_user + after.children_system - (
-            before.children_user + before.children_system
+        self.cpu[kind] = (
+            after.children_user
+            + after.children_system
+            - (before.children_user + before.children_system)
         )
         for window, calls in json.loads(counted.read_text()).items():
             if calls:

@@ -301,13 +301,12 @@ class TestKeys:
             line = refused(capsys, *command)
             assert self.ADDRESS in line and "the key in SOME_SECRET" in line and "sk-1" not in line
         for opened in (load, evaluate, resume, record):
-            with pytest.raises(UntrustedCodeError, match="planner.options.base_url="):
+            with pytest.raises(UntrustedCodeError, match=r"planner\.options\.base_url="):
                 opened(run.path)
 
     def test_another_override_does_not_permit_it(self, run, capsys, monkeypatch):
         refused(capsys, "eval", run.path, "planner.options.api_key_env=SOME_SECRET")
-        refused(capsys, "eval", run.path, "planner.options.base_url=http://127.0.0.1:1/v1",
-                "planner.options.base_url=" + self.ADDRESS + "/x", "planner.type=nonsense")  # fmt: skip
+        refused(capsys, "eval", run.path, "planner.options={}", "planner.options.timeout=1")
         monkeypatch.setenv("OPENAI_API_KEY", "sk-2")
         monkeypatch.delenv("SOME_SECRET")
         text = run.config_file.read_text().replace("api_key_env: SOME_SECRET", "cache: null")

@@ -33,7 +33,9 @@ def trained(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(SubgoalCritic, "say", 1.0)  # in so few steps it has none
         folder = tmp_path_factory.mktemp("runs") / "run"
-        return RunFolder(train(HierConfig.load("demo", SMALL), folder=folder, progress=False).folder)
+        return RunFolder(
+            train(HierConfig.load("demo", SMALL), folder=folder, progress=False).folder
+        )
 
 
 @pytest.fixture
@@ -116,7 +118,7 @@ def test_damage_is_named_with_the_remedy(run):
     damaged(lambda state: state["learner"]["weights"].pop())
     damaged(lambda state: state["lessons"]["written"][0].update(choice=10**6))
     damaged(lambda state: state["lessons"]["png"]["shapes"].append([5]))
-    moments = list(unpack(content)["learner"]["optimizer"]["state"])[0]
+    moments = next(iter(unpack(content)["learner"]["optimizer"]["state"]))
     damaged(
         lambda state: state["learner"]["optimizer"]["state"][moments].update(exp_avg=torch.ones(3))
     )

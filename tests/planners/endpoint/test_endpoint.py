@@ -536,7 +536,9 @@ class TestFaults:
             fault = {"status": 307, "headers": {"Location": f"{other.url}/chat/completions"}}
             planner = ask(server, api_key_env="SOME_KEY", fallback="first")
             server.play(fault)
-            with pytest.warns(RuntimeWarning, match=r"redirects to http://\S+, which is not followed"):
+            with pytest.warns(
+                RuntimeWarning, match=r"redirects to http://\S+, which is not followed"
+            ):
                 planner.score(queries[:1])
             assert planner.stats()["fallbacks"] == 1 and planner.stats()["retries"] == 0
             server.play(fault, fault, fault, fault)
