@@ -118,8 +118,9 @@ class SavedController:
                 kind = type(getattr(model, name))
                 setattr(model, name, kind(state["counters"][name]))
         size = model._stats_window_size
-        model.ep_info_buffer = deque(state["episodes"], maxlen=size)
-        model.ep_success_buffer = deque(state["successes"], maxlen=size)
+        episodes = [{key: float(one[key]) for key in ("r", "l", "t")} for one in state["episodes"]]
+        model.ep_info_buffer = deque(episodes, maxlen=size)
+        model.ep_success_buffer = deque(map(bool, state["successes"]), maxlen=size)
         if model.use_sde:
             model.policy.reset_noise()  # type: ignore[operator]
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from hier.envs.errors import ConfigError
+
+
+_LARGEST = 10**7  # actions, or bits
 
 
 def describe_space(space: spaces.Space) -> dict[str, Any]:
@@ -41,7 +45,7 @@ def described_space(about: dict[str, Any]) -> spaces.Space:
     """The space that :func:`describe_space` described.
 
     Raises:
-        ValueError: for a kind that it does not write.
+        ValueError: for a kind that it does not write, or a size that fills the memory.
     """
     match about["kind"]:
         case "Dict":
@@ -50,12 +54,18 @@ def described_space(about: dict[str, Any]) -> spaces.Space:
             low, high = about["low"].numpy(), about["high"].numpy()
             return spaces.Box(low, high, dtype=low.dtype.type)
         case "Discrete":
-            return spaces.Discrete(about["n"], start=about["start"])
+            return spaces.Discrete(_moderate(about["n"]), start=about["start"])
         case "MultiDiscrete":
-            return spaces.MultiDiscrete(about["nvec"])
+            return spaces.MultiDiscrete(_moderate(about["nvec"]))
         case "MultiBinary":
-            return spaces.MultiBinary(about["n"])
+            return spaces.MultiBinary(_moderate(about["n"]))
     raise ValueError(f"unknown kind of space {about['kind']!r}")
+
+
+def _moderate(size: Any) -> Any:
+    if np.prod(size, dtype=float) > _LARGEST:
+        raise ValueError(f"a space of size {size}")
+    return size
 
 
 class _SpacesAlone(gym.Env):

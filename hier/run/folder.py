@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import warnings
@@ -29,6 +30,7 @@ PACKAGES = (
     "transformers",
 )  # fmt: skip
 KEPT_CHECKPOINTS = 3
+_CHECKPOINT = re.compile(r"step-\d+\.zip")
 
 
 def versions() -> dict[str, str]:
@@ -190,7 +192,9 @@ class RunFolder:
 
     def checkpoint_files(self) -> list[Path]:
         """Checkpoints, oldest first."""
-        return sorted(self.checkpoints.glob("step-*.zip"))
+        return sorted(
+            file for file in self.checkpoints.glob("step-*.zip") if _CHECKPOINT.fullmatch(file.name)
+        )
 
     def save_checkpoint(self, model: Any, parts: Sequence[Checkpointed] = ()) -> Path:
         """Write the controller and ``parts`` atomically and drop all but the newest few.
@@ -251,14 +255,14 @@ class RunFolder:
             file.write(json.dumps(entry) + "\n")
 
     def evaluations(self) -> list[dict[str, Any]]:
-        """All evaluations so far, oldest first; a line that a kill cut off is left out."""
+        """All evaluations so far, oldest first; a line that is damaged is left out."""
         if not self.evaluations_file.exists():
             return []
         found = []
-        for line in self.evaluations_file.read_text().splitlines():
-            with contextlib.suppress(json.JSONDecodeError):
+        for line in self.evaluations_file.read_text(errors="replace").splitlines():
+            with contextlib.suppress(ValueError, RecursionError):
                 found.append(json.loads(line))
-        return found
+        return [entry for entry in found if _is_evaluation(entry)]
 
 
 def step_of(checkpoint: Path) -> int:
@@ -282,6 +286,13 @@ def new_folder(name: str, end: str = "") -> Path:
             continue
         return path
     raise AssertionError  # the count does not end
+
+
+def _is_evaluation(entry: Any) -> bool:
+    if not isinstance(entry, dict):
+        return False
+    step, success = entry.get("env_steps"), entry.get("success_rate")
+    return type(step) is int and type(success) in (int, float) and 0 <= success <= 1
 
 
 def _is_whole(path: Path) -> bool:

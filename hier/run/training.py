@@ -94,8 +94,8 @@ def resume(
 
     A run without a checkpoint begins anew. Steps after the checkpoint are lost; the step count, the
     TensorBoard curve and the optimizer go on from it. Levels are drawn anew, from a seed derived
-    from the run's and the step. What was logged after the checkpoint is dropped. SB3's schedules run
-    to the new end of an extended run.
+    from the run's and the step. What was logged after the checkpoint is dropped. SB3's schedules
+    run to the new end of an extended run.
 
     Args:
         folder: the run.
