@@ -118,8 +118,10 @@ class SavedController:
                 kind = type(getattr(model, name))
                 setattr(model, name, kind(state["counters"][name]))
         size = model._stats_window_size
-        episodes = [{key: float(one[key]) for key in ("r", "l", "t")} for one in state["episodes"]]
-        model.ep_info_buffer = deque(episodes, maxlen=size)
+        for one in state["episodes"]:
+            if not all(isinstance(one[key], int | float) for key in ("r", "l")):
+                raise ValueError(f"the episode {one}")
+        model.ep_info_buffer = deque(state["episodes"], maxlen=size)
         model.ep_success_buffer = deque(map(bool, state["successes"]), maxlen=size)
         if model.use_sde:
             model.policy.reset_noise()  # type: ignore[operator]

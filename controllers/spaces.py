@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from hier.envs.errors import ConfigError
-
 
 _LARGEST = 10**7  # actions, or bits
 
@@ -54,18 +53,20 @@ def described_space(about: dict[str, Any]) -> spaces.Space:
             low, high = about["low"].numpy(), about["high"].numpy()
             return spaces.Box(low, high, dtype=low.dtype.type)
         case "Discrete":
-            return spaces.Discrete(_moderate(about["n"]), start=about["start"])
+            _moderate(about["n"])
+            return spaces.Discrete(about["n"], start=about["start"])
         case "MultiDiscrete":
-            return spaces.MultiDiscrete(_moderate(about["nvec"]))
+            _moderate(sum(about["nvec"]))
+            return spaces.MultiDiscrete(about["nvec"])
         case "MultiBinary":
-            return spaces.MultiBinary(_moderate(about["n"]))
+            _moderate(math.prod(about["n"]) if isinstance(about["n"], list) else about["n"])
+            return spaces.MultiBinary(about["n"])
     raise ValueError(f"unknown kind of space {about['kind']!r}")
 
 
-def _moderate(size: Any) -> Any:
-    if np.prod(size, dtype=float) > _LARGEST:
+def _moderate(size: int) -> None:
+    if size > _LARGEST:
         raise ValueError(f"a space of size {size}")
-    return size
 
 
 class _SpacesAlone(gym.Env):
