@@ -44,6 +44,7 @@ def refused(capsys, *words):
 class TestDisk:
     def test_full_while_a_checkpoint_is_written(self, tmp_path):
         """No file may grow beyond 20 kB: the controller does not fit."""
+        start(tmp_path / "first")  # what is compiled and kept on disk is there now
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
         try:
