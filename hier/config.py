@@ -433,7 +433,9 @@ def _without_retired_keys(data: dict[str, Any]) -> dict[str, Any]:
     """A run's configuration of an older version as this one reads it."""
     data = {k: dict(v) if isinstance(v, dict) else v for k, v in data.items()}
     for section, names in _RETIRED.items():
-        keys = data.get(section) or {}
+        keys = data.get(section)
+        if not isinstance(keys, dict):
+            continue
         old = [name for name in names if keys.pop(name, None) is not None]
         if isinstance(keys.get("soft_choice"), str):
             keys["soft_choice"] = keys["soft_choice"] != "none"

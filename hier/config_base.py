@@ -35,7 +35,7 @@ _Yaml.add_implicit_resolver(
 class Section(BaseModel):
     """A group of keys; unknown keys and wrong types are errors, and nothing changes later."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -77,6 +77,8 @@ class Settings(Section):
             return cls.model_validate(dict(data))
         except ValidationError as error:
             raise ConfigError(f"{source}: {cls._explain(error)}") from None
+        except (OverflowError, RecursionError) as error:
+            raise ConfigError(f"{source} holds a value too large or too deep ({error})") from None
 
     @classmethod
     def load(cls, preset: str | Path, overrides: Iterable[str] = ()) -> Self:

