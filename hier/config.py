@@ -337,7 +337,7 @@ class HierConfig(Settings):
     code_keys: ClassVar[tuple[str, ...]] = ("planner.type", "env.id", "feedback.anchor_levels")
     # What decides how a run is watched and stored, not what it learns.
     bookkeeping_keys: ClassVar[tuple[str, ...]] = (
-        *("checkpoint_every", "torch_threads"),
+        *("checkpoint_every", "torch_threads", "trackers"),
         *("eval.every", "eval.episodes", "eval.episodes_during", "eval.videos"),
     )
 
@@ -346,6 +346,9 @@ class HierConfig(Settings):
     )
     checkpoint_every: int = Field(10_000, ge=1, description="environment steps between checkpoints")
     torch_threads: int = Field(2, ge=1, description="CPU threads for the networks")
+    trackers: list[Literal["wandb", "mlflow", "trackio"]] = Field(
+        [], description="experiment trackers that get the numbers too; TensorBoard always does"
+    )
     env: EnvConfig = EnvConfig()
     planner: PlannerConfig = PlannerConfig()
     subgoal: SubgoalConfig = SubgoalConfig()

@@ -163,11 +163,13 @@ class Player:
             history.append((query.candidates[choice], outcome))
             yield Pursued(reply, choice, duration, outcome)
 
-    def play(self, seed: int) -> Iterator[LabeledQuery]:
+    def play(self, seed: int, planner: Planner | None = None) -> Iterator[LabeledQuery]:
         """Play one episode on the expert's subgoals, with mistakes.
 
         Args:
             seed: of the level and of all mistakes.
+            planner: one without privileges, whose subgoals are pursued instead; the answers stay
+                the expert's.
 
         Yields:
             Every question that a planner would be asked, where the expert has an answer.
@@ -184,8 +186,11 @@ class Player:
             # Choose a subgoal: the expert's, or one at random by mistake.
             query, answer = self._ask_teacher(history)
             pursued = int(rng.integers(len(query.candidates)))
+            if planner is not None:
+                (reply,) = ask(planner, [query])
+                pursued = int(np.argmax(reply.log_probs + rng.gumbel(size=len(reply.log_probs))))
             if answer is not None:
-                if rng.random() >= mistakes.random_subgoal_rate:
+                if planner is None and rng.random() >= mistakes.random_subgoal_rate:
                     pursued = answer
                 yield LabeledQuery(query, answer, pursued, self.steps)
             subgoal = query.candidates[pursued]

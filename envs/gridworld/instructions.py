@@ -22,6 +22,19 @@ class ReachGoalInstr(verifier.Instr):
         return "continue"
 
 
+class StopAtInstr(verifier.GoToInstr):
+    """*Go to* as in MiniGrid's own levels: the action ``done`` says that the agent is there.
+
+    To say so elsewhere is a failure.
+    """
+
+    def verify_action(self, action: Any) -> str:
+        """*success*, *failure* or *continue*; one is there where BabyAI's *go to* succeeds."""
+        if action is None or action != self.env.actions.done:
+            return "continue"
+        return "success" if super().verify_action(action) == "success" else "failure"
+
+
 def next_clause(instruction: verifier.Instr | None) -> verifier.Instr | None:
     """The first elementary instruction that is not done."""
     while isinstance(instruction, verifier.BeforeInstr | verifier.AfterInstr | verifier.AndInstr):

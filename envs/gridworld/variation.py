@@ -59,7 +59,7 @@ def vary(simulator: Any, rng: np.random.Generator, share: float = 1.0) -> None:
         instruction = ReachGoalInstr()
         mission = str(rng.choice(_GOAL_MISSIONS))
     elif draw < 0.65 * share:
-        instruction = _valid_mission(simulator, rng)
+        instruction = compose_mission(simulator, rng)
         mission = instruction.surface(simulator) if instruction else ""
     if instruction is not None:
         simulator.instrs, simulator.mission = instruction, mission
@@ -103,7 +103,8 @@ def _lock_a_door(simulator: Any, rng: np.random.Generator) -> None:
         door.is_locked, door.is_open = True, False
 
 
-def _valid_mission(simulator: Any, rng: np.random.Generator) -> verifier.Instr | None:
+def compose_mission(simulator: Any, rng: np.random.Generator) -> verifier.Instr | None:
+    """A mission of up to three clauses about what is there, not done yet; ``None`` if none fits."""
     for _ in range(10):
         try:
             instruction = _instruction(simulator, rng, compound=True)
@@ -134,14 +135,14 @@ def _instruction(simulator: Any, rng: np.random.Generator, compound: bool) -> ve
 def _clause(simulator: Any, rng: np.random.Generator) -> verifier.Instr:
     verb = str(rng.choice(["go to", "go to", "pick up", "pick up", "open", "put"]))
     if verb == "go to":
-        return verifier.GoToInstr(_description(simulator, rng, ("key", "ball", "box", "door")))
+        return verifier.GoToInstr(describe_any(simulator, rng, ("key", "ball", "box", "door")))
     if verb == "pick up":
-        return verifier.PickupInstr(_description(simulator, rng, tuple(_MOVABLE)))
+        return verifier.PickupInstr(describe_any(simulator, rng, tuple(_MOVABLE)))
     if verb == "open":
-        return verifier.OpenInstr(_description(simulator, rng, ("door",)))
+        return verifier.OpenInstr(describe_any(simulator, rng, ("door",)))
     return verifier.PutNextInstr(
-        _description(simulator, rng, tuple(_MOVABLE)),
-        _description(simulator, rng, ("key", "ball", "box", "door")),
+        describe_any(simulator, rng, tuple(_MOVABLE)),
+        describe_any(simulator, rng, ("key", "ball", "box", "door")),
     )
 
 
@@ -149,9 +150,14 @@ def _things(simulator: Any, kinds: tuple[str, ...]) -> list[Any]:
     return [thing for thing in simulator.grid.grid if thing is not None and thing.type in kinds]
 
 
-def _description(
+def describe_any(
     simulator: Any, rng: np.random.Generator, kinds: tuple[str, ...]
 ) -> verifier.ObjDesc:
+    """A description of one of the level's things, mostly by its color.
+
+    Raises:
+        LookupError: if it has none of these kinds.
+    """
     things = _things(simulator, kinds)
     if not things:
         raise LookupError(f"the level has none of {kinds}")

@@ -41,11 +41,17 @@ class Suite:
 
 
 SUITES: dict[str, Suite] = {
+    "agentgym-babyai": Suite(
+        "the 40 levels of AgentGym's server, zero-shot", "protocols:agentgym_babyai", (0,)
+    ),
     "all-levels": Suite(
         "the built-in agent on every covered level, zero-shot, beside the oracle",
         "all_levels:all_levels",
         (0,),
         plot="plot_levels",
+    ),
+    "balrog-babyai": Suite(
+        "BALROG's five BabyAI tasks, zero-shot", "protocols:balrog_babyai", (0,)
     ),
     "demo": Suite(
         "UnlockPickup from pixels: planner's subgoals against flat PPO",

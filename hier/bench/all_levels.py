@@ -49,10 +49,12 @@ def all_levels(
 
 
 def covered_levels() -> list[str]:
-    """Ids of the gridworld's levels that the subgoal vocabulary covers, sorted."""
+    """Ids of MiniGrid's and BabyAI's levels that the subgoal vocabulary covers, sorted."""
     from hier.envs.gridworld.coverage import coverage
+    from hier.envs.gridworld.generated import PREFIX
 
-    return [row.env_id for row in coverage(domain_named("gridworld").env_ids()) if row.covered]
+    ids = [name for name in domain_named("gridworld").env_ids() if not name.startswith(PREFIX)]
+    return [row.env_id for row in coverage(ids) if row.covered]
 
 
 def _judge(job: tuple[str, bool, str, int, Path]) -> Row:

@@ -1,4 +1,4 @@
-"""Commands that list and reproduce: ``envs`` and ``bench``."""
+"""Commands about environments and suites: ``envs``, ``adapt`` and ``bench``."""
 
 from __future__ import annotations
 
@@ -40,6 +40,34 @@ def _envs(match: str = "", /, *, coverage: bool = False, out: str | None = None)
         write_text(out, text)
     else:
         print(text)
+    return 0
+
+
+@app.command(name="adapt")
+def _adapt(env_id: str, /, *, out: str | None = None) -> int:
+    """Write a domain file for any Gymnasium environment.
+
+    With it the environment can be trained and evaluated at once, without subgoals; yours are filled
+    in there.
+
+    Args:
+        env_id: Gymnasium's id of the environment.
+        out: File to write; named after the environment when omitted.
+    """
+    from pathlib import Path
+
+    from hier.envs.registry import env_ids
+    from hier.perception.adapting import domain_file, module_name
+
+    if env_id in env_ids():
+        raise UserError(f"{env_id} needs no file: hier train PRESET env.id={env_id}")
+    path = Path(out or f"{module_name(env_id)}.py")
+    if path.exists():
+        raise UserError(f"{path} exists already; delete it, or name another file with --out")
+    check_out(str(path))
+    text = domain_file(env_id, path.stem)
+    write_text(str(path), text)
+    print(text.split('"""')[1])
     return 0
 
 

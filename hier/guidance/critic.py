@@ -32,7 +32,7 @@ RIDGE = 300.0  # precision of the prior of V, in observations of features of sca
 # predicts the other best. Where nothing was learned yet, that is the highest: A is nearly 0.
 RIDGES = 300.0 * 10.0 ** np.arange(0, 3.5, 0.5)
 WINDOW = 10_000  # closed subgoals that it learns from: planner and controller change
-FIRST_EPISODES = 20  # before it has an opinion
+FIRST_EPISODES = 20  # that its opinion has to rest on, see :func:`_carrying`
 SIGNIFICANT = 2.0  # standard errors of the slope
 NEGLIGIBLE = 1e-2  # of the returns' standard deviation: advantages that say nothing
 
@@ -182,10 +182,11 @@ class SubgoalCritic:
         self._state = center, scale, np.linalg.solve(gram, x.T @ (returns - mean)), mean
         values = self._values(states)
         self.unit = float((returns - values).std())
-        if self.unit == 0:  # nothing was ever earned, or everything always
+        lengths = [len(episode) for episode in self._kept]
+        if self.unit == 0 or _carrying(returns - values, lengths) < FIRST_EPISODES:
+            self.unit = 0.0
             return {}
         chosen = np.stack([step.chosen for episode in self._kept for step in episode])
-        lengths = [len(episode) for episode in self._kept]
         by_episode = np.split(values, np.cumsum(lengths)[:-1])
         targets = np.concatenate(list(map(_targets, self._kept, by_episode)))
         half = np.repeat(self._half, lengths)
@@ -289,6 +290,12 @@ def _best_ridge(features: NDArray, targets: NDArray, half: NDArray) -> float:
         found = asked @ (seen[:, None] / (spectrum[:, None] + RIDGES))
         errors += np.square(targets[half != h][:, None] - found).sum(axis=0)
     return float(RIDGES[errors.argmin()])
+
+
+def _carrying(residuals: NDArray, lengths: Sequence[int]) -> float:
+    """On how many episodes the returns' variance rests, ``(Σ s)² / Σ s²`` of their shares s."""
+    shares = np.add.reduceat(residuals**2, np.cumsum([0, *lengths[:-1]]))
+    return float(shares.sum() ** 2 / np.square(shares).sum())
 
 
 def centered(candidates: NDArray, log_probs: NDArray) -> NDArray[np.float64]:

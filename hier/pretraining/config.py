@@ -60,6 +60,11 @@ class PretrainConfig(Settings):
         description="further episodes of demonstrations, on unvaried levels; their level seeds "
         "follow those of the varied levels",
     )  # fmt: skip
+    own_episodes: int = Field(
+        0, ge=0,
+        description="further episodes, on varied levels, in which the planner under start pursues "
+        "its own subgoals and the expert only answers, as in DAgger; their level seeds follow",
+    )  # fmt: skip
     symmetries: int = Field(
         1024, ge=0,
         description="number of random exchanges of colors, kinds and sides that are applied to the "

@@ -114,6 +114,11 @@ def _check(config: PretrainConfig) -> None:
             f"sight_steps is {config.sight_steps} of {config.steps} steps; leave steps in which "
             "the planner learns answers"
         )
+    if config.own_episodes and config.start is None:
+        raise ConfigError(
+            f"own_episodes is {config.own_episodes}, but start names no planner; set start, or "
+            "own_episodes=0"
+        )
     check_images("", domain)
     side, tile = _sides(config)
     maps = domain.variations().maps
@@ -155,20 +160,24 @@ def _run(config: PretrainConfig, run: RunFolder, progress: bool) -> PretrainResu
     started = time.perf_counter()
     torch.set_num_threads(config.torch_threads)
     files: list[Path] = []
-    for seed, episodes, variation in (
-        (0, config.episodes, config.variation),
-        (config.episodes, config.plain_episodes, 0.0),
+    played = 0
+    for episodes, variation, planner in (
+        (config.episodes, config.variation, None),
+        (config.plain_episodes, 0.0, None),
+        (config.own_episodes, config.variation, config.start),
     ):
         files += collect_demonstrations(
             run.path / "demonstrations",
             config.levels,
             episodes=episodes,
-            seed=seed,
+            seed=played,
             variation=variation,
             gamma=config.gamma,
+            planner=planner,
             workers=config.workers,
             progress=progress,
         )
+        played += episodes
     training = _Training(config, run, [load_demonstrations(file) for file in files])
     stopped = training.learn(progress)
     accuracy = None if stopped else training.report()

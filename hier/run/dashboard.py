@@ -1,25 +1,28 @@
-"""What TensorBoard's tab of custom scalars shows: one chart for each question about a run."""
+"""Where a run is logged, and what TensorBoard's tab of custom scalars shows of it."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat, configure
 
 from hier.config import HierConfig
+from hier.run.folder import RunFolder
+from hier.run.trackers import build_trackers
 
 Charts = dict[str, tuple[str, list[str]]]  # as add_custom_scalars takes them
 
 
-def run_logger(folder: Path, config: HierConfig) -> Logger:
-    """SB3's logger to TensorBoard; a new run gets its dashboard.
+def run_logger(run: RunFolder, config: HierConfig) -> Logger:
+    """SB3's logger to TensorBoard and to the configuration's trackers.
 
-    Args:
-        folder: of the events.
-        config: of the run.
+    A new run's TensorBoard page gets its dashboard.
+
+    Raises:
+        ConfigError: if a tracker cannot begin.
     """
-    new = not folder.exists()
-    logger = configure(str(folder), ["tensorboard"])
+    new = not run.tensorboard.exists()
+    trackers = build_trackers(run, config)
+    logger = configure(str(run.tensorboard), ["tensorboard"])
+    logger.output_formats += trackers
     for output in logger.output_formats if new else ():
         if isinstance(output, TensorBoardOutputFormat):
             output.writer.add_custom_scalars(layout(config))

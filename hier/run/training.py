@@ -22,6 +22,7 @@ from hier.run.progress import ProgressReports
 from hier.run.resuming import resumed_config, rewind
 from hier.run.saving import Checkpoints, StopOnSignal
 from hier.run.setup import Setup
+from hier.run.trackers import require_trackers
 
 
 class TrainingError(UserError, RuntimeError):
@@ -77,6 +78,7 @@ def train(
     if used is not None and used.config_file.exists():
         with locked(used.path):  # say so before models are loaded
             used.require_new()
+    require_trackers(config)
     setup = Setup.build(config)
     run = RunFolder.create(config, folder)
     with faults_named(run.path), locked(run.path):
@@ -126,7 +128,7 @@ def resume(
 def _learn(setup: Setup, run: RunFolder, progress: bool) -> TrainResult:
     started = time.perf_counter()
     config, env, model = setup.config, setup.env, setup.model
-    model.set_logger(run_logger(run.tensorboard, config))
+    model.set_logger(run_logger(run, config))
     every = max(1, min(2048, config.total_timesteps // 20))
     stop = StopOnSignal()
     log = HierarchyLogger(env, config, every=every)

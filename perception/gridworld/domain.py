@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hier.envs.domain import Domain, Scene
 from hier.envs.errors import SimulatorError
+from hier.envs.gridworld import generated
 from hier.envs.gridworld.coverage import coverage, to_markdown
 from hier.envs.gridworld.env import GridworldEnv
 from hier.envs.gridworld.missions import MISSION_CODEC
@@ -26,7 +27,8 @@ from hier.perception.gridworld.map_image import TileMaps, map_image
 from hier.perception.gridworld.scripted_controller import GridScriptedController
 from hier.perception.gridworld.tracker import GridTracker
 
-_PREFIXES = ("BabyAI-", "MiniGrid-")
+_PREFIXES = ("BabyAI-", "MiniGrid-", generated.PREFIX)
+generated.register()
 
 
 @cache

@@ -21,7 +21,9 @@ from tqdm import tqdm
 
 from hier.envs.errors import ConfigError
 from hier.envs.files import atomic_write
+from hier.envs.registry import domain_of
 from hier.planners.play import Player
+from hier.planners.protocol import Planner
 
 CELLS = 21  # side of the stored maps; smaller ones are cut out of their middle
 _EPISODES_PER_FILE = 240  # at most
@@ -63,18 +65,21 @@ class Demonstration:
     value: float = math.nan
 
 
-def demonstrate(player: Player, seed: int, *, gamma: float) -> list[Demonstration]:
+def demonstrate(
+    player: Player, seed: int, *, gamma: float, planner: Planner | None = None
+) -> list[Demonstration]:
     """Play one episode and keep the questions asked, ready to be stored.
 
     Args:
         player: plays the level.
         seed: of the level, of all mistakes and of other words for the mission.
         gamma: discount per environment step of :attr:`Demonstration.value`.
+        planner: see :meth:`.Player.play`.
     """
     found: list[Demonstration] = []
     variations = player.variations
     mission = ""
-    for query, answer, pursued, step in player.play(seed):
+    for query, answer, pursued, step in player.play(seed, planner):
         controller = player.controller  # a new one in each episode
         if not found:
             mission = query.percept.mission
@@ -114,6 +119,7 @@ def collect_demonstrations(
     seed: int,
     variation: float,
     gamma: float,
+    planner: str | None = None,
     workers: int = 2,
     progress: bool = True,
 ) -> list[Path]:
@@ -126,6 +132,7 @@ def collect_demonstrations(
         seed: level seed of the first episode; the others follow.
         variation: see :class:`hier.planners.play.Player`.
         gamma: see :func:`demonstrate`.
+        planner: name or folder of one whose subgoals are pursued; the expert's when ``None``.
         workers: processes.
         progress: show a bar.
 
@@ -142,7 +149,10 @@ def collect_demonstrations(
     starts = range(seed, seed + episodes, size)
     files = [folder / f"{start:06d}.npz" for start in starts]
     todo = [
-        (file, list(levels), range(start, min(start + size, seed + episodes)), variation, gamma)
+        (
+            *(file, list(levels), range(start, min(start + size, seed + episodes))),
+            *(variation, gamma, planner),
+        )
         for file, start in zip(files, starts, strict=True)
         if not file.exists()
     ]
@@ -156,16 +166,26 @@ def collect_demonstrations(
     return files
 
 
-def _collect_file(job: tuple[Path, list[str], range, float, float]) -> None:
-    file, levels, seeds, variation, gamma = job
+def _collect_file(job: tuple[Path, list[str], range, float, float, str | None]) -> None:
+    file, levels, seeds, variation, gamma, name = job
     players: dict[str, Player] = {}
+    planner = _planner(name, levels[0]) if name else None
     found: list[Demonstration] = []
     for seed in seeds:
         level = levels[seed % len(levels)]
         if level not in players:
             players[level] = Player(level, variation=variation)
-        found += demonstrate(players[level], seed, gamma=gamma)
+        found += demonstrate(players[level], seed, gamma=gamma, planner=planner)
     save_demonstrations(file, found)
+
+
+def _planner(name: str, level: str) -> Planner:
+    import torch  # which only this needs
+
+    from hier.planners.language.planner import VLMPlanner
+
+    torch.set_num_threads(1)
+    return VLMPlanner(name, domain=domain_of(level), device="cpu")
 
 
 def save_demonstrations(file: Path, demonstrations: Sequence[Demonstration]) -> None:

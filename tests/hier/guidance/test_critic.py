@@ -79,6 +79,16 @@ def test_while_nothing_was_earned_it_has_no_opinion():
     assert critic.fit() == {} and not critic.ready
 
 
+@pytest.mark.parametrize(("successes", "ready"), [(1, False), (12, False), (60, True)])
+def test_a_few_successes_are_no_opinion(successes, ready):
+    """However many episodes ended: what differs in the few that succeeded is mostly chance."""
+    critic = SubgoalCritic()
+    for k, (_, _, choice, x, state, _) in enumerate(world(600)):
+        reward = float(k % (600 // successes) == 0)
+        critic.add([Step(x[choice].astype(np.float32), state, reward, 0.0)], half=k // 7 % 2)
+    assert bool(critic.fit()) == critic.ready == ready
+
+
 def test_it_has_a_say_once_its_advantages_have_come_true():
     assert taught(world(1500)).say > 0.5
     assert taught(world(1500, worth=0.0)).say < 0.5

@@ -182,8 +182,11 @@ GUIDED = [
 def guided(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "guided"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hier.guidance.selector.REJECTED", 0.0)  # so that some are questioned
-        return train(HierConfig.load("demo", [*SMALL, *GUIDED]), folder=folder, progress=False)
+        patch.setattr("hier.guidance.critic.FIRST_EPISODES", 3)  # it is a short run
+        with pytest.MonkeyPatch.context() as more:
+            more.setattr("hier.guidance.selector.REJECTED", 0.0)  # so that some are questioned
+            run = train(HierConfig.load("demo", [*SMALL, *GUIDED]), folder=folder, progress=False)
+        yield run
 
 
 @pytest.mark.slow

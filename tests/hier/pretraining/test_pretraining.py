@@ -104,6 +104,7 @@ def test_a_folder_with_a_run_is_not_overwritten(made):
         ("model.patch=20", "multiple of 8"),
         ("sight_steps=6400", "leave steps in which"),
         ("stepps=3", "did you mean 'steps'"),
+        ("own_episodes=5", "start names no planner"),
         ("variation=2", "less than or equal to 1"),
     ],
 )

@@ -16,7 +16,8 @@ GUIDED = [
 
 
 @pytest.mark.slow
-def test_a_run_with_guidance_and_feedback_fills_its_charts(tmp_path):
+def test_a_run_with_guidance_and_feedback_fills_its_charts(tmp_path, monkeypatch):
+    monkeypatch.setattr("hier.guidance.critic.FIRST_EPISODES", 3)  # it is a short run
     config = HierConfig.load("demo", GUIDED)
     train(config, folder=tmp_path / "run", progress=False)
     events = EventAccumulator(str(RunFolder(tmp_path / "run").tensorboard))

@@ -33,7 +33,7 @@ from hier.planners.pretraining.examples import (
 from hier.planners.pretraining.learner import Learner
 from hier.planners.pretraining.sight import MapReader
 from hier.planners.pretraining.tiny_vlm import TinyVLM, build_tiny_vlm
-from hier.planners.protocol import uniform_over
+from hier.planners.protocol import PlannerReply, uniform_over
 
 LEVELS = ["BabyAI-UnlockPickup-v0", "BabyAI-GoToLocal-v0", "BabyAI-PutNextLocal-v0"]
 WAYS = domain_named("gridworld").variations()
@@ -85,6 +85,20 @@ class TestDemonstrations:
             # The value is the discounted reward: it rises toward the end.
             values = [d.value for d in found]
             assert values == sorted(values) and 0.2 < values[0] < values[-1] < 1
+
+    def test_a_planner_may_be_followed_while_the_expert_answers(self):
+        class Last:
+            """Names the last candidate."""
+
+            privileged = False
+
+            def score(self, queries):
+                sizes = [len(query.candidates) for query in queries]
+                return [PlannerReply(np.log(np.eye(n)[-1] + 1e-9).astype("f4")) for n in sizes]
+
+        found = demonstrate(Player(LEVELS[1], NO_MISTAKES), 3, gamma=0.97, planner=Last())
+        assert all(d.pursued == len(d.candidates) - 1 for d in found)
+        assert any(d.answer != d.pursued for d in found)
 
     def test_variation_changes_levels_and_missions(self):
         plain = [demonstrate(Player(LEVELS[1]), seed, gamma=0.97) for seed in range(20)]
