@@ -102,12 +102,15 @@ def _token(text: Any, log_prob: Any, alternatives: Sequence[tuple[Any, Any]]) ->
     """A token with checked numbers.
 
     Raises:
-        TypeError, ValueError, OverflowError: if a text is none, or a probability is above 1 or NaN.
+        TypeError, ValueError, OverflowError: if a text is none, a probability is above 1 or NaN, or
+            that of the token itself is 0.
     """
     listed = [(text, float(log_prob)), *((other, float(p)) for other, p in alternatives)]
     for other, p in listed:
         if not isinstance(other, str) or not p <= _ROUNDING:  # also catches NaN
             raise ValueError(f"token {other!r} with the log-probability {p}")
+    if np.isinf(listed[0][1]):
+        raise ValueError(f"token {text!r} was chosen, but has no probability")
     return AnswerToken(*listed[0], listed[1:])
 
 
