@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,9 +14,6 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from hier.controllers.checkpoint import add_member, read_member
 from hier.envs.errors import RunFolderError
 from hier.envs.tensors import pack, unpack
-
-if TYPE_CHECKING:
-    from hier.run.folder import RunFolder
 
 MEMBER = "replay.safetensors"  # in a checkpoint, beside the controller
 LARGEST = 512 * 2**20  # bytes of transitions that are kept; a larger buffer is left out
@@ -35,7 +32,7 @@ class SavedReplay:
     def __init__(self, buffer: ReplayBuffer, largest: int = LARGEST):
         self.buffer, self.largest = buffer, largest
 
-    def save(self, run: RunFolder, checkpoint: Path) -> None:
+    def save(self, run: Any, checkpoint: Path) -> None:
         """Add the transitions so far to a controller's checkpoint."""
         arrays = {name: array[: self.buffer.size()] for name, array in self._arrays().items()}
         size = sum(array.nbytes for array in arrays.values())
@@ -53,7 +50,7 @@ class SavedReplay:
         }
         add_member(checkpoint, MEMBER, pack(state))
 
-    def load(self, run: RunFolder, checkpoint: Path) -> None:
+    def load(self, run: Any, checkpoint: Path) -> None:
         """Go on from :meth:`save`; a checkpoint without it leaves all as it is, with a warning.
 
         Raises:
@@ -70,7 +67,7 @@ class SavedReplay:
                 f"{error}); delete that checkpoint to go on from the one before"
             ) from error
 
-    def _restore(self, state: dict) -> None:
+    def _restore(self, state: dict[str, Any]) -> None:
         buffer, mine = self.buffer, self._arrays()
         position, full = int(state["position"]), bool(state["full"])
         rows = buffer.buffer_size if full else position
