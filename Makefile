@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 .PHONY: help setup demo test test-fast crash fuzz check types docs notebook licenses graph clean
 help:
-	@echo "make demo       train on BabyAI-UnlockPickup beside flat PPO and compare (a few minutes)"
+	@echo "make demo       the built-in agent on a level it never saw, before and after learning there"
 	@echo "make test       run all tests (about five minutes on two cores)"
 	@echo "make test-fast  run the tests that train nothing and start no server (a minute and a half)"
 	@echo "make crash      kill 200 small trainings and resume each (half an hour)"
@@ -26,7 +26,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 demo: setup
-	$(BIN)/hier bench demo --seeds 0
+	$(BIN)/hier bench learn-on --seeds 0
 
 test: setup
 	$(PYTEST)

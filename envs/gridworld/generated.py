@@ -16,7 +16,7 @@ from minigrid.envs.babyai.core.roomgrid_level import RejectSampling, RoomGridLev
 
 from hier.envs.gridworld.cells import COLORS
 from hier.envs.gridworld.instructions import StopAtInstr
-from hier.envs.gridworld.variation import compose_mission, describe_any
+from hier.envs.gridworld.variation import compose_mission
 
 PREFIX = "Hier-"
 # Rows, columns, and side of a room in cells, walls included.
@@ -35,8 +35,8 @@ class GeneratedRooms(RoomGridLevel):
     Args:
         rows, columns: rooms.
         room_size: cells a side, walls included.
-        stop: missions are to go to something and say so with the action ``done``, as in MiniGrid's
-            own levels.
+        stop: missions are to go to something in the same room and say so with the action ``done``,
+            as in MiniGrid's own levels.
         **options: of :class:`RoomGridLevel`.
     """
 
@@ -74,10 +74,12 @@ class GeneratedRooms(RoomGridLevel):
 
     def _mission(self, rng: np.random.Generator) -> verifier.Instr:
         if self.stop:
-            try:
-                return StopAtInstr(describe_any(self, rng, ("key", "ball", "box", "door")))
-            except LookupError as error:
-                raise RejectSampling(str(error)) from error
+            room = self.room_from_pos(*self.agent_pos)  # no door has to be opened on the way
+            near = [*room.objs, *(door for door in room.doors if isinstance(door, Door))]
+            if not near:
+                raise RejectSampling("nothing is near")
+            target = near[int(rng.integers(len(near)))]
+            return StopAtInstr(verifier.ObjDesc(target.type, target.color))
         instruction = compose_mission(self, rng)
         if instruction is None:
             raise RejectSampling("no mission fits")

@@ -25,14 +25,16 @@ class ReachGoalInstr(verifier.Instr):
 class StopAtInstr(verifier.GoToInstr):
     """*Go to* as in MiniGrid's own levels: the action ``done`` says that the agent is there.
 
-    To say so elsewhere is a failure.
+    To open something is a failure.
     """
 
     def verify_action(self, action: Any) -> str:
-        """*success*, *failure* or *continue*; one is there where BabyAI's *go to* succeeds."""
-        if action is None or action != self.env.actions.done:
-            return "continue"
-        return "success" if super().verify_action(action) == "success" else "failure"
+        """``success``, ``failure`` or ``continue``; BabyAI's *go to* says where one is there."""
+        if action == self.env.actions.toggle:
+            return "failure"
+        if action == self.env.actions.done:
+            return super().verify_action(action)
+        return "continue"
 
 
 def next_clause(instruction: verifier.Instr | None) -> verifier.Instr | None:

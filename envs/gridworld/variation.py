@@ -135,14 +135,14 @@ def _instruction(simulator: Any, rng: np.random.Generator, compound: bool) -> ve
 def _clause(simulator: Any, rng: np.random.Generator) -> verifier.Instr:
     verb = str(rng.choice(["go to", "go to", "pick up", "pick up", "open", "put"]))
     if verb == "go to":
-        return verifier.GoToInstr(describe_any(simulator, rng, ("key", "ball", "box", "door")))
+        return verifier.GoToInstr(_description(simulator, rng, ("key", "ball", "box", "door")))
     if verb == "pick up":
-        return verifier.PickupInstr(describe_any(simulator, rng, tuple(_MOVABLE)))
+        return verifier.PickupInstr(_description(simulator, rng, tuple(_MOVABLE)))
     if verb == "open":
-        return verifier.OpenInstr(describe_any(simulator, rng, ("door",)))
+        return verifier.OpenInstr(_description(simulator, rng, ("door",)))
     return verifier.PutNextInstr(
-        describe_any(simulator, rng, tuple(_MOVABLE)),
-        describe_any(simulator, rng, ("key", "ball", "box", "door")),
+        _description(simulator, rng, tuple(_MOVABLE)),
+        _description(simulator, rng, ("key", "ball", "box", "door")),
     )
 
 
@@ -150,14 +150,9 @@ def _things(simulator: Any, kinds: tuple[str, ...]) -> list[Any]:
     return [thing for thing in simulator.grid.grid if thing is not None and thing.type in kinds]
 
 
-def describe_any(
+def _description(
     simulator: Any, rng: np.random.Generator, kinds: tuple[str, ...]
 ) -> verifier.ObjDesc:
-    """A description of one of the level's things, mostly by its color.
-
-    Raises:
-        LookupError: if it has none of these kinds.
-    """
     things = _things(simulator, kinds)
     if not things:
         raise LookupError(f"the level has none of {kinds}")

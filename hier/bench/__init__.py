@@ -53,6 +53,13 @@ SUITES: dict[str, Suite] = {
     "balrog-babyai": Suite(
         "BALROG's five BabyAI tasks, zero-shot", "protocols:balrog_babyai", (0,)
     ),
+    "learn-on": Suite(
+        "the built-in agent on a level it never saw, as it comes and after learning there",
+        "learn_on:learn_on",
+    ),
+    "sample-efficiency": Suite(
+        "episodes until a level is known, beside BabyAI 1.1", "sample_efficiency:sample_efficiency"
+    ),
     "demo": Suite(
         "UnlockPickup from pixels: planner's subgoals against flat PPO",
         "learning:demo",

@@ -1,4 +1,4 @@
-"""Commands that convert checkpoints: ``export`` and ``import``."""
+"""Commands that hand runs on: ``export``, ``import``, ``push`` and ``load``."""
 
 from __future__ import annotations
 
@@ -40,4 +40,33 @@ def _import(run: Run, /, *, unpickle: bool = False, trust_code: TrustCode = Fals
 
     for file in import_controllers(run, trust_code=trust_code):
         print(file)
+    return 0
+
+
+@app.command(name="push")
+def _push(run: Run, repo: str, /, *, private: bool = False, trust_code: TrustCode = False) -> int:
+    """Publish a run on the Hugging Face Hub: controller, planner, configuration, card.
+
+    Args:
+        repo: organization/name on the Hub.
+        private: Make it visible to its owners alone.
+    """
+    from hier.run.hub import push
+
+    print(push(run, repo, private=private, trust_code=trust_code))
+    return 0
+
+
+@app.command(name="load")
+def _load(repo: str, /, *, run: str | None = None) -> int:
+    """Download a run from the Hugging Face Hub.
+
+    Args:
+        repo: organization/name on the Hub.
+        run: Folder where it goes; runs/NAME when omitted.
+    """
+    from hier.run.hub import load
+
+    folder = load(repo, run or f"runs/{repo.rpartition('/')[2]}").path
+    print(f"run folder  {folder}\nplay it     hier eval {folder}\nwatch it    hier record {folder}")
     return 0

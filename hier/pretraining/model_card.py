@@ -31,7 +31,7 @@ The states come from {episodes:,} episodes of the source levels below (level see
 0 on){plain}.
 {varied}15 % of the pursued subgoals were drawn by chance, and in every other episode 10 % of the
 actions, so that the planner also learned what to do after mistakes.
-
+{own}
 It learned several tasks at once: {tasks}. The value head (`value_head.safetensors`) learned the
 discounted return of the scripted controller.
 
@@ -56,6 +56,10 @@ The first group was changed before it was played, {variation:g} times as often a
 variations allow: clutter, another locked door with its key, a mission composed by the domain's own
 grammar (also of two or three clauses, or about a goal square), other words. Colors, balls and
 boxes, and left and right were exchanged at random. """
+_OWN = """
+In {own_episodes:,} further episodes the planner that training started from pursued its own subgoals, and
+the expert answered only (DAgger, Ross et al. 2011).
+"""
 _SOLVED = """
 ## Success
 
@@ -111,6 +115,7 @@ def model_card(
         sight=_SIGHT.format(**settings) if config.sight_steps else "",
         plain=plain if config.plain_episodes else "",
         varied=_VARIED.format(**settings) if varied else "",
+        own=_OWN.format(**settings) if config.own_episodes else "",
         tasks=_tasks(config),
         rows=rows,
     )

@@ -31,6 +31,13 @@ class Evaluations(PeriodicCallback):
         super().__init__(run.config.eval.every)
         self.folder = folder
         self.run = run
+        # Of a resumed run, those since its last evaluation before are not known.
+        earlier = folder.evaluations()
+        self._episodes = earlier[-1].get("train_episodes", 0) if earlier else 0
+
+    def _on_step(self) -> bool:
+        self._episodes += int(self.locals["dones"].sum())
+        return True
 
     def _on_rollout_start(self) -> None:
         if self.due():
@@ -43,7 +50,9 @@ class Evaluations(PeriodicCallback):
         run = self.run
         evaluation = evaluate_model(run, run.planner, episodes=episodes, progress=progress)
         summary = evaluation.summary()
-        self.folder.append_evaluation({"env_steps": self.num_timesteps, **summary})
+        self.folder.append_evaluation(
+            {"env_steps": self.num_timesteps, "train_episodes": self._episodes, **summary}
+        )
         for name in (
             "success_rate", "mean_return", "mean_length", "queries_per_episode", "violations",
         ):  # fmt: skip

@@ -91,6 +91,8 @@ def test_to_stop_is_to_say_so_where_the_mission_leads(world):
             env.reset(seed=seed)
             simulator.agent_pos = np.array([at[0] - 1, at[1]])
             simulator.agent_dir = 0  # faces it
-            assert not env.step(simulator.actions.forward)[2]
-            _, reward, ended, _, info = env.step(done)
-            assert ended and info["is_success"] == (reward > 0) == right
+            assert not env.step(simulator.actions.drop)[2]
+            _, reward, ended, *_ = env.step(done)
+            assert ended == (reward > 0) == right
+        _, reward, ended, *_ = env.step(simulator.actions.toggle)
+        assert ended and reward == 0
