@@ -146,6 +146,9 @@ class RunFolder:
         return run
 
     def _write(self, config: Settings, about: dict[str, Any]) -> None:
+        for name in (".config-????????.yaml", ".run-????????.json"):
+            for litter in self.path.glob(name):  # of a process that was killed here
+                litter.unlink()
         with atomic_write(self.path / "run.json") as file:
             file.write_text(json.dumps(about, indent=1) + "\n")
         with atomic_write(self.config_file) as file:  # the last, for it makes the folder a run

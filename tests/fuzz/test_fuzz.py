@@ -17,6 +17,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import hier.planners
 from hier import HierConfig
 from hier.cli import main
 from hier.controllers.replay import SavedReplay
@@ -312,7 +313,7 @@ class TestRunFolders:
 
 @lru_cache
 def planner_folder():
-    return Path(VLMPlanner(device="cpu").model)
+    return Path(hier.planners.__file__).parent / "checkpoints" / "gridworld"
 
 
 class TestPlannerFolders:
