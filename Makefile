@@ -11,7 +11,7 @@ help:
 	@echo "make test       run all tests (about five minutes on two cores)"
 	@echo "make test-fast  run the tests that train nothing and start no server (a minute and a half)"
 	@echo "make crash      kill 200 small trainings and resume each (half an hour)"
-	@echo "make fuzz       try 20 times the inputs of the tests on files and replies (half an hour)"
+	@echo "make fuzz       try 2000 odd inputs of each kind: files, words, replies (an hour)"
 	@echo "make check      lint, format and types"
 	@echo "make docs       build the documentation site into build/docs (a minute and a half)"
 	@echo "make notebook   execute docs/quickstart.ipynb and keep its outputs"

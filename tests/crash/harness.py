@@ -299,6 +299,7 @@ class Harness:
     def measure(self, kind: str) -> None:
         """How long a run is, and how many calls each window makes."""
         run, counted = self.folder / f"{kind}-whole", self.folder / f"{kind}.json"
+        shutil.rmtree(run, ignore_errors=True)
 
         def counting() -> None:
             counts: dict[str, list[int]] = {window: [] for window in WINDOWS}
