@@ -2,7 +2,6 @@
 
 import io
 import json
-import shutil
 import tarfile
 import tempfile
 import zipfile
@@ -14,10 +13,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-import hier.planners
 from hier import HierConfig
 from hier.cli import main
 from hier.controllers.replay import SavedReplay
@@ -32,11 +30,7 @@ from hier.guidance.critic import Features
 from hier.planners.endpoint.answer_cache import AnswerCache
 from hier.planners.endpoint.answers import ChatAnswer, answer_log_probs
 from hier.planners.language.pictures import as_png
-from hier.planners.language.planner import VLMPlanner
 from hier.planners.protocol import PlannerReply, ask
-from hier.run.folder import RunFolder
-from hier.run.listing import list_runs
-from hier.run.resuming import resumed_config, rewind
 from tests.controllers.test_replay import model_of
 from tests.hier.feedback.test_feedback import lesson
 from tests.planners.test_planners import queries  # noqa: F401  (a fixture)
@@ -280,61 +274,6 @@ class TestCheckpoints:
             with zipfile.ZipFile(folder / "step-1.zip", "w") as archive:
                 archive.writestr(MEMBER, data.draw(damaged(pack(states[MEMBER]))))
             SavedController(folder / "step-1.zip").restore(model)
-
-
-class TestRunFolders:
-    @given(st.data())
-    def test_any_damage(self, data):
-        entry = {"env_steps": 64, "success_rate": 0.5}
-        files = {
-            "config.yaml": HierConfig.load("demo").to_yaml().encode(),
-            "evaluations.jsonl": (json.dumps(entry) + "\n").encode() * 2,
-            "progress.json": b'{"step": 1, "total": 2, "success": null, "steps_per_second": 3}',
-        }
-        name = data.draw(st.sampled_from(sorted(files)))
-        files[name] = data.draw(
-            damaged(files[name]) | changed(entry).map(lambda tree: json.dumps(tree).encode())
-        )
-        more = data.draw(st.sampled_from(["step-x.zip", "step-1.zip", "step--5.zip", "x"]))
-        with scratch() as folder:
-            for file, content in files.items():
-                (folder / file).write_bytes(content)
-            (folder / "checkpoints").mkdir()
-            (folder / "checkpoints" / more).write_bytes(b"PK")
-            run = RunFolder(folder)
-            (listed,) = list_runs(folder)
-            assert listed.state
-            with refusal():
-                resumed_config(run, 0)
-            rewind(run, 10**6)
-            with redirect_stderr(io.StringIO()) as shown:
-                assert main(["compare", str(folder)]) in (0, 2)
-            assert len(shown.getvalue().strip().splitlines()) <= 1
-
-
-@lru_cache
-def planner_folder():
-    return Path(hier.planners.__file__).parent / "checkpoints" / "gridworld"
-
-
-class TestPlannerFolders:
-    @settings(max_examples=max(6, settings().max_examples // 20))
-    @given(st.data())
-    def test_any_damage(self, data):
-        names = sorted(file.name for file in planner_folder().iterdir() if file.suffix != ".md")
-        name = data.draw(st.sampled_from(names))
-        with scratch() as folder:
-            shutil.copytree(planner_folder(), folder / "planner")
-            file = folder / "planner" / name
-            content = file.read_bytes()
-            if file.suffix == ".json" and data.draw(st.booleans()):
-                file.write_text(json.dumps(data.draw(changed(json.loads(content)))))
-            elif file.suffix == ".safetensors":
-                file.write_bytes(data.draw(damaged(content[:4000])) + content[4000:])
-            else:
-                file.write_bytes(data.draw(damaged(content)))
-            with refusal():
-                VLMPlanner(str(folder / "planner"), device="cpu")
 
 
 def test_the_strategies_reach_what_they_should():
