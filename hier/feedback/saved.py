@@ -134,6 +134,5 @@ def _parted(joined: dict[str, Any]) -> Any:
     sizes = [int(np.prod(shape)) for shape in shapes]
     if sum(sizes) != flat.size or min(sizes, default=0) < 0:
         raise ValueError(f"{flat.size} numbers do not make {len(shapes)} arrays")
-    ends = np.cumsum(sizes)[:-1] if sizes else []
-    parts = np.split(flat, ends) if sizes else []
+    parts = np.split(flat, np.cumsum(sizes)[:-1]) if sizes else []
     return (part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))

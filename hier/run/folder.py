@@ -295,7 +295,8 @@ def _is_evaluation(entry: Any) -> bool:
     if not isinstance(entry, dict):
         return False
     step, success = entry.get("env_steps"), entry.get("success_rate")
-    return type(step) is int and type(success) in (int, float) and 0 <= success <= 1
+    whole = isinstance(step, int) and not isinstance(step, bool)
+    return whole and isinstance(success, int | float) and 0 <= success <= 1
 
 
 def _is_whole(path: Path) -> bool:
