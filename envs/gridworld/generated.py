@@ -104,6 +104,7 @@ class GeneratedRooms(RoomGridLevel):
 
     def _block(self, door: Door, rng: np.random.Generator) -> None:
         """Put a thing in front of a door, on a side that can be reached without it."""
+        assert door.cur_pos is not None
         x, y = door.cur_pos
         sides = [(x + dx, y + dy) for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1))]
         near = self._reachable(but=door)
@@ -120,7 +121,7 @@ class GeneratedRooms(RoomGridLevel):
 
     def _reachable(self, but: Door | None = None) -> list[Any]:
         """Rooms that can be walked to without a key, and without passing a certain door."""
-        found = [self.room_from_pos(*self.agent_pos)]
+        found: list[Any] = [self.room_from_pos(*self.agent_pos)]
         for room in found:
             for door, neighbor in zip(room.doors, room.neighbors, strict=True):
                 if isinstance(door, Door) and door is not but and not door.is_locked:

@@ -28,7 +28,7 @@ class StopAtInstr(verifier.GoToInstr):
     To open something is a failure.
     """
 
-    def verify_action(self, action: Any) -> str:
+    def verify_action(self, action: Any) -> str:  # type: ignore[override]
         """``success``, ``failure`` or ``continue``; BabyAI's *go to* says where one is there."""
         if action == self.env.actions.toggle:
             return "failure"

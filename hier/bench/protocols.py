@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
-from minigrid.envs.babyai.core.roomgrid_level import RejectSampling, RoomGridLevel
+from minigrid.envs.babyai.core.roomgrid_level import RoomGridLevel
 from minigrid.envs.babyai.core.verifier import (
     AfterInstr,
     BeforeInstr,
     GoToInstr,
+    Instr,
     ObjDesc,
     OpenInstr,
     PickupInstr,
@@ -65,28 +66,26 @@ class MixedLocal(RoomGridLevel):
 
     def gen_mission(self) -> None:
         """Place the objects and the agent, and say what is to be done."""
+        self.instrs = self._mission()
+
+    def _mission(self) -> Instr:
         if self.task == "open":
             door, _ = self.add_door(0, 0, 0, locked=True)
             self.add_object(0, 0, "key", door.color)
             self.place_agent(0, 0)
-            self.instrs = OpenInstr(ObjDesc("door", self._rand_elem([None, door.color])))
-            return
+            return OpenInstr(ObjDesc("door", self._rand_elem([None, door.color])))
         self.place_agent()
         one, *others = self.add_distractors(num_distractors=1 if self.task in _SINGLE else 2)
         self.check_objs_reachable()
         first = ObjDesc(one.type, one.color)
-        if not others:
-            self.instrs = (GoToInstr if self.task == "goto" else PickupInstr)(first)
-            return
+        if self.task in _SINGLE:
+            return (GoToInstr if self.task == "goto" else PickupInstr)(first)
         second = ObjDesc(others[0].type, others[0].color)
         if self.task == "putnext":
-            if abs(one.cur_pos[0] - others[0].cur_pos[0]) <= 1:
-                raise RejectSampling("they may lie side by side already")
-            self.instrs = PutNextInstr(first, second)
-        elif self._rand_bool():
-            self.instrs = BeforeInstr(PickupInstr(first), GoToInstr(second))
-        else:
-            self.instrs = AfterInstr(GoToInstr(second), PickupInstr(first))
+            return PutNextInstr(first, second)  # the level is drawn anew where that is done already
+        if self._rand_bool():
+            return BeforeInstr(PickupInstr(first), GoToInstr(second))
+        return AfterInstr(GoToInstr(second), PickupInstr(first))
 
 
 BALROG = ("goto", "pickup", "open", "putnext", "pick_up_seq_go_to")

@@ -57,8 +57,8 @@ variations allow: clutter, another locked door with its key, a mission composed 
 grammar (also of two or three clauses, or about a goal square), other words. Colors, balls and
 boxes, and left and right were exchanged at random. """
 _OWN = """
-In {own_episodes:,} further episodes the planner that training started from pursued its own subgoals, and
-the expert answered only (DAgger, Ross et al. 2011).
+In {own_episodes:,} further episodes the planner that training started from pursued its own
+subgoals, and the expert answered only (DAgger, Ross et al. 2011).
 """
 _SOLVED = """
 ## Success

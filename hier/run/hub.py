@@ -151,9 +151,8 @@ def _card(
     from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
     levels, name = ", ".join(config.env.ids), repo.rpartition("/")[2]
-    last = (run.evaluations() or [None])[-1]
     found, words = [], "It has not been evaluated."
-    if last is not None:
+    for last in run.evaluations()[-1:]:
         found.append(
             EvalResult(
                 task_type="reinforcement-learning",
