@@ -26,7 +26,7 @@ def model_of(name, steps=0, **options):
 
 @pytest.mark.parametrize("name", ["dqn", "sac", "td3"])
 @pytest.mark.parametrize("steps", [40, 140])
-def test_the_same_samples_are_drawn_afterwards(name, steps, tmp_path):
+def test_the_same_samples_are_drawn_afterward(name, steps, tmp_path):
     model, file = model_of(name, steps), tmp_path / "step-1.zip"
     save_controller(model, file)
     SavedReplay(model.replay_buffer).save(None, file)
