@@ -5,11 +5,13 @@ STAMP := .venv/.installed
 # A process per core; one that has nothing left to do takes over some of another's tests.
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
-.PHONY: help setup demo test test-fast check types docs notebook licenses graph clean
+.PHONY: help setup demo test test-fast crash fuzz check types docs notebook licenses graph clean
 help:
 	@echo "make demo       the built-in agent on a level it never saw, before and after learning there"
 	@echo "make test       run all tests (about five minutes on two cores)"
 	@echo "make test-fast  run the tests that train nothing and start no server (a minute and a half)"
+	@echo "make crash      kill 200 small trainings and resume each (half an hour)"
+	@echo "make fuzz       try 2000 odd inputs of each kind: files, words, replies (an hour)"
 	@echo "make check      lint, format and types"
 	@echo "make docs       build the documentation site into build/docs (a minute and a half)"
 	@echo "make notebook   execute docs/quickstart.ipynb and keep its outputs"
@@ -31,6 +33,12 @@ test: setup
 
 test-fast: setup
 	$(PYTEST) -m "not slow"
+
+crash: setup
+	$(BIN)/python -m tests.crash.harness --kills 200
+
+fuzz: setup
+	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/fuzz -s
 
 docs: setup
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs

@@ -13,6 +13,7 @@ from pathlib import Path
 from hier.envs.errors import RunFolderError
 from hier.envs.files import check_member
 
+LARGEST = 2**31  # bytes of a file in a checkpoint; no controller and no buffer comes near it
 _LINK = 0o12  # type of a Unix file, in the top bits of a member's attributes
 
 
@@ -31,7 +32,7 @@ def read_member(checkpoint: Path, name: str, missing: str) -> bytes | None:
         missing: what was not saved and what follows from that, for the warning.
 
     Raises:
-        RunFolderError: if the archive has links, or names that lead out of it.
+        RunFolderError: if the archive has links or a file too large, or names that lead out of it.
     """
     content = find_member(checkpoint, name)
     if content is None:
@@ -45,6 +46,11 @@ def find_member(checkpoint: Path, name: str) -> bytes | None:
         for member in archive.infolist():
             linked = member.external_attr >> 28 == _LINK
             check_member(checkpoint, member.filename, plain=not (linked or member.is_dir()))
+            if member.file_size > LARGEST:  # it is never read further than to the stated size
+                raise RunFolderError(
+                    f"{checkpoint} holds {member.filename!r} of {member.file_size} bytes, too "
+                    "large for this package; use an older checkpoint from the same folder"
+                )
         return archive.read(name) if name in archive.namelist() else None
 
 

@@ -32,7 +32,7 @@ def save_controller(model: BaseAlgorithm, file: Path) -> None:
     """Write a new checkpoint with the state of a controller.
 
     Kept are the networks, the optimizers, SB3's counters, and the episodes that its running means
-    are of. Replay buffers are not kept, as in SB3's own format.
+    are of. A replay buffer is kept beside it, see :class:`hier.controllers.replay.SavedReplay`.
     """
     networks, variables = _parts_of(model)
     state = {
@@ -118,8 +118,11 @@ class SavedController:
                 kind = type(getattr(model, name))
                 setattr(model, name, kind(state["counters"][name]))
         size = model._stats_window_size
+        for one in state["episodes"]:
+            if not all(isinstance(one[key], int | float) for key in ("r", "l")):
+                raise ValueError(f"the episode {one}")
         model.ep_info_buffer = deque(state["episodes"], maxlen=size)
-        model.ep_success_buffer = deque(state["successes"], maxlen=size)
+        model.ep_success_buffer = deque(map(bool, state["successes"]), maxlen=size)
         if model.use_sde:
             model.policy.reset_noise()  # type: ignore[operator]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import gymnasium as gym
@@ -10,6 +11,8 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from hier.envs.errors import ConfigError
+
+_LARGEST = 10**7  # actions, or bits
 
 
 def describe_space(space: spaces.Space) -> dict[str, Any]:
@@ -41,7 +44,7 @@ def described_space(about: dict[str, Any]) -> spaces.Space:
     """The space that :func:`describe_space` described.
 
     Raises:
-        ValueError: for a kind that it does not write.
+        ValueError: for a kind that it does not write, or a size that fills the memory.
     """
     match about["kind"]:
         case "Dict":
@@ -50,12 +53,20 @@ def described_space(about: dict[str, Any]) -> spaces.Space:
             low, high = about["low"].numpy(), about["high"].numpy()
             return spaces.Box(low, high, dtype=low.dtype.type)
         case "Discrete":
+            _moderate(about["n"])
             return spaces.Discrete(about["n"], start=about["start"])
         case "MultiDiscrete":
+            _moderate(sum(about["nvec"]))
             return spaces.MultiDiscrete(about["nvec"])
         case "MultiBinary":
+            _moderate(math.prod(about["n"]) if isinstance(about["n"], list) else about["n"])
             return spaces.MultiBinary(about["n"])
     raise ValueError(f"unknown kind of space {about['kind']!r}")
+
+
+def _moderate(size: int) -> None:
+    if size > _LARGEST:
+        raise ValueError(f"a space of size {size}")
 
 
 class _SpacesAlone(gym.Env):

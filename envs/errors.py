@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
+
+
+def place_of(error: BaseException) -> str:
+    """The file and line that an error comes from."""
+    trace = traceback.extract_tb(error.__traceback__)
+    return f"{trace[-1].filename}:{trace[-1].lineno}" if trace else "at an unknown place"
 
 
 class UserError(Exception):
@@ -53,4 +60,4 @@ class RunFolderError(UserError, RuntimeError):
 
 
 class UntrustedCodeError(RunFolderError):
-    """A run folder names code to be run, and nobody has said that it may be."""
+    """A run folder names code to be run, or a server to be sent a key, that nobody permitted."""

@@ -59,7 +59,7 @@ def _import(path: str) -> Domain:
     module, _, attribute = path.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # whatever that module raises
         raise ConfigError(
             f"domain {path!r} cannot be imported ({error}); write module:Class/level with a module "
             "on the Python path"

@@ -5,16 +5,21 @@ Every key is documented where it is declared; ``hier train --keys`` prints them 
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, field_validator
 
-from hier.config_base import Section, Settings
+from hier.config_base import Section, Settings, flatten
 from hier.envs.errors import ConfigError, UnknownNameError
 
 if TYPE_CHECKING:
     from hier.envs.domain import Domain
+
+
+DEFAULT_KEY = "OPENAI_API_KEY"  # environment variable with the key of the endpoint planner
 
 
 class EnvConfig(Section):
@@ -357,6 +362,14 @@ class HierConfig(Settings):
     def _of_now(cls, data: dict[str, Any]) -> dict[str, Any]:
         return _without_retired_keys(data)
 
+    @classmethod
+    def _key_sent(cls, data: Mapping[str, Any]) -> tuple[str, str, str] | None:
+        flat, place = dict(flatten(data)), "planner.options.base_url"
+        variable = str(flat.get("planner.options.api_key_env", DEFAULT_KEY))
+        if flat.get("planner.type") != "endpoint" or not os.environ.get(variable):
+            return None
+        return variable, place, str(flat.get(place))
+
     def with_planner(self, folder: Path) -> HierConfig:
         """The same with the planner saved in ``folder``."""
         options = {key: value for key, value in self.planner.options.items() if key != "lora"}
@@ -423,7 +436,9 @@ def _without_retired_keys(data: dict[str, Any]) -> dict[str, Any]:
     """A run's configuration of an older version as this one reads it."""
     data = {k: dict(v) if isinstance(v, dict) else v for k, v in data.items()}
     for section, names in _RETIRED.items():
-        keys = data.get(section) or {}
+        keys = data.get(section)
+        if not isinstance(keys, dict):
+            continue
         old = [name for name in names if keys.pop(name, None) is not None]
         if isinstance(keys.get("soft_choice"), str):
             keys["soft_choice"] = keys["soft_choice"] != "none"

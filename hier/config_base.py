@@ -35,7 +35,7 @@ _Yaml.add_implicit_resolver(
 class Section(BaseModel):
     """A group of keys; unknown keys and wrong types are errors, and nothing changes later."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -77,6 +77,8 @@ class Settings(Section):
             return cls.model_validate(dict(data))
         except ValidationError as error:
             raise ConfigError(f"{source}: {cls._explain(error)}") from None
+        except (OverflowError, RecursionError) as error:
+            raise ConfigError(f"{source} holds a value too large or too deep ({error})") from None
 
     @classmethod
     def load(cls, preset: str | Path, overrides: Iterable[str] = ()) -> Self:
@@ -111,7 +113,8 @@ class Settings(Section):
             trust_code: whether to import what the file names.
 
         Raises:
-            UntrustedCodeError: if it names modules that neither of the two permits.
+            UntrustedCodeError: if it names modules, or a server to be sent a key from the
+                environment, that neither of the two permits.
             ConfigError: see :meth:`load`.
         """
         data = cls._of_now(cls._read_yaml(file))
@@ -127,7 +130,24 @@ class Settings(Section):
                 f"{file} names code to be run, {path!r} under {key}; if you trust it, add "
                 f"--trust-code (in Python, trust_code=True), or choose another {key}"
             )
+        sent = cls._key_sent(data)
+        if sent is not None and not trust_code and dict(flatten(own)).get(sent[1]) != sent[2]:
+            variable, key, address = sent
+            raise UntrustedCodeError(
+                f"{file} names the server {address!r}, which would be sent the key in {variable}; "
+                f"if you trust it, add {key}={address} or --trust-code (in Python, "
+                f"trust_code=True), or unset {variable}"
+            )
         return cls.from_dict(data, source=str(file))
+
+    @classmethod
+    def _key_sent(cls, data: Mapping[str, Any]) -> tuple[str, str, str] | None:
+        """Which environment variable's key ``data`` sends to which server, and where it says so.
+
+        Returns:
+            The variable, the dotted key and the server's address; ``None`` if no key is sent.
+        """
+        return None
 
     @classmethod
     def _of_now(cls, data: dict[str, Any]) -> dict[str, Any]:
@@ -141,7 +161,7 @@ class Settings(Section):
         Names that come with the package hold neither a dot nor a colon; a path may be followed by
         the level of its domain.
         """
-        for key, value in _flatten(data):
+        for key, value in flatten(data):
             if key in cls.code_keys:
                 for name in value if isinstance(value, list) else [value]:
                     path = str(name).partition("/")[0]
@@ -161,7 +181,7 @@ class Settings(Section):
 
     def flat(self) -> dict[str, Any]:
         """Dotted keys to values, for TensorBoard's hyper-parameter table."""
-        return dict(_flatten(self.model_dump()))
+        return dict(flatten(self.model_dump()))
 
     @classmethod
     def preset_names(cls) -> list[str]:
@@ -267,9 +287,10 @@ def _apply(data: dict[str, Any], override: str) -> None:
     section[last] = value
 
 
-def _flatten(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flatten(data: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """``(dotted key, value)`` of nested mappings."""
     for key, value in data.items():
         if isinstance(value, Mapping) and value:
-            yield from _flatten(value, f"{prefix}{key}.")
+            yield from flatten(value, f"{prefix}{key}.")
         else:
-            yield prefix + key, value
+            yield f"{prefix}{key}", value

@@ -508,8 +508,6 @@ def _replies(planner: Planner, queries: Sequence[PlannerQuery]) -> list[PlannerR
         replies = ask(planner, queries)
     except UserError as error:
         raise ContractError(str(error)) from error
-    except ValueError as error:  # of zip
-        raise ContractError(f"{name}.score() must give one reply per query: {error}") from error
     for reply in replies:
         dtype = np.asarray(reply.log_probs).dtype
         require(dtype == np.float32, f"{name} answered log_probs of {dtype}; they must be float32")

@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from hier.envs.errors import UserError
+from hier.envs.errors import UserError, place_of
 from hier.envs.subgoal import Expert, Outcome, Subgoal, SubgoalSpace
 
 RECENT = 8  # past subgoals that a query holds, at most
@@ -142,7 +142,21 @@ def ask(planner: Planner, queries: Sequence[PlannerQuery]) -> list[PlannerReply]
     """The planner's checked replies.
 
     Raises:
-        PlannerError: if one cannot be used.
+        PlannerError: if one cannot be used, or the planner fails.
     """
-    replies = planner.score(queries)
-    return [check_reply(r, query, planner) for query, r in zip(queries, replies, strict=True)]
+    name = type(planner).__name__
+    try:
+        replies = list(planner.score(queries))
+        if len(replies) != len(queries):
+            raise PlannerError(
+                f"planner {name} gave {len(replies)} replies to {len(queries)} queries; score() "
+                "must give one reply per query"
+            )
+        return [check_reply(r, query, planner) for query, r in zip(queries, replies, strict=True)]
+    except UserError:
+        raise
+    except Exception as error:
+        raise PlannerError(
+            f"planner {name} failed with {type(error).__name__}: {error} ({place_of(error)}); mend "
+            "it, or choose another planner.type"
+        ) from error

@@ -43,7 +43,7 @@ def planner_class(name: str) -> type[Any]:
     module, _, attribute = path.rpartition(".")
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # whatever that module raises
         raise ConfigError(
             f"planner {path!r} cannot be imported ({error}); give the dotted path of a class on "
             "the Python path"

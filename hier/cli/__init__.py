@@ -23,11 +23,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = app(argv)
         sys.stdout.flush()
         return status or 0
-    except (CycloptsError, UserError) as error:
-        print(f"hier: {error}", file=sys.stderr)
-        return EXIT_WRONG_INPUT
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of our output left early, as `head` does
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (nothing is left to flush into the pipe)
         return 0
+    except (CycloptsError, UserError, OSError) as error:  # what a disk or a network does, too
+        lines = map(str.strip, str(error).splitlines())
+        print("hier:", " ".join(filter(None, lines)), file=sys.stderr)
+        return EXIT_WRONG_INPUT
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED

@@ -32,9 +32,10 @@ class Discriminator:
         self.batch_size = batch_size
         self.network: nn.Module | None = None
         self._seed = seed
-        self._rng = np.random.default_rng(seed)
+        self.draws = np.random.default_rng(seed)
 
-    def _build(self, width: int) -> nn.Module:
+    def build(self, width: int) -> nn.Module:
+        """A new network for candidates and states of ``width`` numbers together."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._seed)
             self.network = nn.Sequential(
@@ -55,7 +56,7 @@ class Discriminator:
         for _ in range(updates):
             successful = self._some(good)
             own = self._some(lessons)
-            drawn = [draw(np.array(one.log_probs), self._rng) for one in own]
+            drawn = [draw(np.array(one.log_probs), self.draws) for one in own]
             loss = discriminator_loss(
                 self._logits_of(successful, [one.choice for one in successful]),
                 self._logits_of(own, drawn),
@@ -87,11 +88,11 @@ class Discriminator:
             )
             for one in seen
         ]
-        network = self._build(rows[0].shape[1]) if self.network is None else self.network
+        network = self.build(rows[0].shape[1]) if self.network is None else self.network
         return network(pad_sequence(rows, batch_first=True)).squeeze(-1)
 
     def _some(self, lessons: Sequence[Lesson]) -> list[Lesson]:
-        return [lessons[i] for i in self._rng.integers(len(lessons), size=self.batch_size)]
+        return [lessons[i] for i in self.draws.integers(len(lessons), size=self.batch_size)]
 
 
 def _features(lesson: Lesson) -> Features:

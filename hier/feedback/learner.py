@@ -137,7 +137,7 @@ class PlannerLearner:
             model.network.requires_grad_(True)
         self._weights = [w for w in model.module.parameters() if w.requires_grad]
         self.optimizer = torch.optim.AdamW(self._weights, learning_rate, weight_decay=0.0)
-        self._rng = np.random.default_rng(seed)
+        self.draws = np.random.default_rng(seed)
 
     def learn(self, lessons: Sequence[Lesson], updates: int) -> dict[str, float]:
         """Updates on batches drawn evenly.
@@ -192,7 +192,7 @@ class PlannerLearner:
         """This process's part of ``n`` lessons drawn evenly."""
         if not lessons:
             return []
-        which = self._rng.integers(len(lessons), size=n)
+        which = self.draws.integers(len(lessons), size=n)
         return [lessons[i] for i in which[self._rank :: self._processes]]
 
     def _update(self, batch: LessonBatch, anchors: Sequence[Lesson]) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import tarfile
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -22,6 +23,7 @@ from hier.hierarchy.records import discounted_returns
 from hier.planners.language.prompts import Prompt
 
 SHARD = 1000  # lessons in a file
+_HUGE = 1e30  # no reward and no logarithm of a probability comes near it
 _PNG = b"\x89PNG\r\n\x1a\n"  # how a PNG file begins
 
 
@@ -135,6 +137,10 @@ class FeedbackBuffer:
         del self._waiting[lane]
         return episode
 
+    def extend(self, lessons: Iterable[Lesson]) -> None:
+        """Take lessons of episodes that have ended."""
+        self._lessons.extend(lessons)
+
     def usable(self, version: int) -> list[Lesson]:
         """Lessons young enough for a planner of this version, oldest first."""
         if self.staleness is None:
@@ -142,8 +148,10 @@ class FeedbackBuffer:
         return [one for one in self._lessons if version - one.version <= self.staleness]
 
 
-def write_lessons(lessons: Iterable[Lesson], folder: str | Path) -> None:
+def write_lessons(lessons: Iterable[Lesson], folder: str | Path) -> int:
     """Write lessons as tar files of JSON and PNG members, beside those already there.
+
+    Returns how many files there are now.
 
     It is the WebDataset layout, so others read it too:
     ``datasets.load_dataset("webdataset", data_files="FOLDER/*.tar")``.
@@ -156,10 +164,10 @@ def write_lessons(lessons: Iterable[Lesson], folder: str | Path) -> None:
             tarfile.open(file, "w") as archive,
         ):
             for place, lesson in enumerate(every[start : start + SHARD]):
-                about = {k: _plain(getattr(lesson, k)) for k in _WRITTEN}
-                _put(archive, f"{place:08d}.json", json.dumps(about).encode())
+                _put(archive, f"{place:08d}.json", json.dumps(written_of(lesson)).encode())
                 for k, png in enumerate(lesson.pictures):
                     _put(archive, f"{place:08d}.{k}.png", png)
+    return len(_shards(folder))
 
 
 def read_lessons(folder: str | Path) -> list[Lesson]:
@@ -175,15 +183,24 @@ def read_lessons(folder: str | Path) -> list[Lesson]:
     lessons = []
     for file in files:
         try:
-            with tarfile.open(file) as archive:
+            with tarfile.open(file, "r:") as archive:  # compressed, it could be of any size
                 for member in archive:
-                    check_member(file, member.name, plain=member.isreg())
+                    plain = member.isreg() and not member.issparse()
+                    check_member(file, member.name, plain=plain)
                 lessons += _lessons_of(archive)
-        except (tarfile.TarError, ValueError, KeyError, TypeError, EOFError) as error:
+        except RunFolderError:
+            raise
+        except Exception as error:  # whatever a damaged file makes of the reader
             raise RunFolderError(
                 f"{file} is damaged ({type(error).__name__}: {error}); delete it to use the others"
             ) from error
     return lessons
+
+
+def drop_lessons(folder: str | Path, shards: int) -> None:
+    """Delete all files of lessons but the first ``shards``."""
+    for file in _shards(Path(folder))[shards:]:
+        file.unlink()
 
 
 def _shards(folder: Path) -> list[Path]:
@@ -200,25 +217,66 @@ def _lessons_of(archive: tarfile.TarFile) -> list[Lesson]:
         if kind == "json":
             about[key] = json.loads(opened.read())
         else:
-            png = opened.read()
-            if not png.startswith(_PNG):
-                raise ValueError(f"{member.name} is no PNG file")
-            pictures.setdefault(key, []).append(png)
-    return [
-        Lesson(**_restored(values), pictures=tuple(pictures.get(key, ())))
-        for key, values in about.items()
-    ]
+            pictures.setdefault(key, []).append(opened.read())
+    return [lesson_of(values, pictures.get(key, ())) for key, values in about.items()]
 
 
-def _restored(values: dict[str, Any]) -> dict[str, Any]:
-    if set(values) != set(_WRITTEN):
-        raise ValueError(f"fields {sorted(set(values) ^ set(_WRITTEN))} are unknown or missing")
-    restored = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    return {k: float("nan") if v is None else v for k, v in restored.items()}
+def written_of(lesson: Lesson) -> dict[str, Any]:
+    """What files hold of a lesson beside its pictures, as JSON takes it."""
+    values = {key: getattr(lesson, key) for key in _WRITTEN}
+    return {key: None if value != value else value for key, value in values.items()}  # no NaN
 
 
-def _plain(value: Any) -> Any:
-    return None if value != value else value  # JSON has no NaN
+def lesson_of(values: Any, pictures: Iterable[bytes]) -> Lesson:
+    """The lesson of :func:`written_of`.
+
+    Args:
+        values: what was written.
+        pictures: PNG files.
+
+    Raises:
+        ValueError, TypeError: if it is not one, or a picture cannot be read.
+    """
+    if not isinstance(values, dict) or set(values) != set(_WRITTEN):
+        raise ValueError("its fields are not those of a lesson")
+    for name, value in values.items():
+        if not _fits(value, _KINDS[name]):
+            raise ValueError(f"{name} is {str(value)[:40]!r}")
+    found: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+    }
+    found = {k: math.nan if v is None else v for k, v in found.items()}
+    lesson = Lesson(**found, pictures=tuple(pictures))
+    if not 0 <= lesson.choice < len(lesson.candidates) == len(lesson.log_probs):
+        raise ValueError(f"choice {lesson.choice} of {len(lesson.candidates)} candidates")
+    for png in lesson.pictures:
+        if not png.startswith(_PNG):
+            raise ValueError("a picture is no PNG file")
+    try:
+        _ = lesson.prompt
+    except Exception as error:  # whatever a damaged picture makes of its reader
+        raise ValueError(f"a picture cannot be read: {error}") from error
+    return lesson
+
+
+_KINDS = {  # of what is written, by field
+    **dict.fromkeys(("question", "outcome", "level", "group"), "text"),
+    **dict.fromkeys(("choice", "duration", "version"), "whole"),
+    **dict.fromkeys(("behavior", "reward", "discount"), "number"),
+    **dict.fromkeys(("returned", "score", "advantage"), "number or none"),
+    **{"candidates": "texts", "log_probs": "numbers", "success": "truth"},
+}
+
+
+def _fits(value: Any, kind: str) -> bool:
+    if kind in ("texts", "numbers"):
+        return isinstance(value, list | tuple) and all(_fits(one, kind[:-1]) for one in value)
+    if kind == "number or none" and value is None:
+        return True
+    if kind.startswith("number"):
+        plain = isinstance(value, int | float) and not isinstance(value, bool)
+        return plain and -math.inf <= float(value) <= _HUGE
+    return isinstance(value, {"text": str, "truth": bool, "whole": int}[kind])
 
 
 def _put(archive: tarfile.TarFile, name: str, content: bytes) -> None:

@@ -13,13 +13,23 @@ from stable_baselines3.common.logger import Image
 from torch import Tensor
 
 from hier.config import HierConfig
+from hier.controllers.checkpoint import add_member, read_member
 from hier.controllers.logs import TENSORBOARD_ONLY
-from hier.envs.errors import ConfigError
+from hier.envs.errors import ConfigError, RunFolderError
+from hier.envs.tensors import pack, unpack
 from hier.feedback.discriminator import Discriminator
 from hier.feedback.learner import PlannerLearner, build_learner
-from hier.feedback.lessons import FeedbackBuffer, Lesson, write_lessons
+from hier.feedback.lessons import FeedbackBuffer, Lesson, drop_lessons, write_lessons
 from hier.feedback.objectives import InverseRL, objective_class
 from hier.feedback.progress import PlannerProgress
+from hier.feedback.saved import (
+    MEMBER,
+    learner_state,
+    lessons_state,
+    require_alike,
+    restore_learner,
+    restored_lessons,
+)
 from hier.guidance.critic import SubgoalCritic, half_of
 from hier.guidance.learning import SubgoalGuidance
 from hier.hierarchy.records import SubgoalRecord
@@ -69,7 +79,7 @@ class FeedbackLearning(BaseCallback):
         ids, share = config.env.ids, settings.levels_shared_by
         self._levels = [ids[(i // share) % len(ids)] for i in range(env.num_envs)]
         self._learned_at, self._seconds, self._last = 0, 0.0, 0.0
-        self._began = time.perf_counter()
+        self._began, self._before = time.perf_counter(), 0.0  # wall time of earlier sittings
         self._unwritten: list[Lesson] = []
         self._saved_version = -1
         self._best, self._best_weights = 0.0, list[Tensor]()
@@ -91,7 +101,7 @@ class FeedbackLearning(BaseCallback):
         )
 
     def _on_training_start(self) -> None:
-        self._learned_at, self._began = self.num_timesteps, time.perf_counter()
+        self._began = time.perf_counter() - self._before
 
     def _on_step(self) -> bool:
         for i, info in enumerate(self.locals["infos"]):
@@ -194,18 +204,65 @@ class FeedbackLearning(BaseCallback):
             self.logger.record(f"feedback/plan_{k}", Image(picture, "HWC"), TENSORBOARD_ONLY)
 
     def save(self, run: RunFolder, checkpoint: Path) -> None:
-        """Keep the planner and the lessons in folders of the run, whole or not at all."""
+        """Keep the planner and new lessons in folders of the run, and all else in the checkpoint.
+
+        Lessons of episodes that are going on are left out: a resumed run begins new ones.
+        """
         if self.learner is not None and self.planner.version != self._saved_version:
             self.planner.save(run.planner)
             self._saved_version = self.planner.version
-        if self._unwritten:
-            write_lessons(self._unwritten, run.lessons)
-            self._unwritten = []
+        shards, self._unwritten = write_lessons(self._unwritten, run.lessons), []
+        state = {
+            "shards": shards,
+            "lessons": lessons_state(list(self.buffer)),
+            "version": self.planner.version,
+            "learner": None if self.learner is None else learner_state(self.learner),
+            "best": self._best,
+            "best_weights": self._best_weights,
+            "rollbacks": self.rollbacks,
+            "learned_at": self._learned_at,
+            "seconds": [self._seconds, self._last, time.perf_counter() - self._began],
+        }
+        add_member(checkpoint, MEMBER, pack(state))
 
     def load(self, run: RunFolder, checkpoint: Path) -> None:
-        """Give the planner the weights that it was saved with; the reference stays as it is."""
-        if run.planner.exists():
-            self.planner.take_weights(run.planner)
+        """Go on from :meth:`save`; the reference stays as it is.
+
+        A checkpoint of an older version has nothing of it; then the planner goes on from its
+        folder, with a warning.
+
+        Raises:
+            RunFolderError: if it cannot be read, or is of another planner.
+        """
+        content = read_member(checkpoint, MEMBER, "lessons; feedback gathers new ones")
+        if content is None:
+            if run.planner.exists():
+                self.planner.take_weights(run.planner)
+            return
+        try:
+            shards = self._restore(unpack(content))
+        except Exception as error:  # whatever a damaged file makes of the reader
+            raise RunFolderError(
+                f"the feedback in {checkpoint} cannot be read ({type(error).__name__}: {error}); "
+                "delete that checkpoint to go on from the one before"
+            ) from error
+        drop_lessons(run.lessons, shards)
+        if self.learner is not None:  # a killed run may have left the folder a round ahead
+            self.planner.save(run.planner)
+            self._saved_version = self.planner.version
+
+    def _restore(self, state: dict[str, Any]) -> int:
+        self.buffer.extend(restored_lessons(state["lessons"]))
+        self._best, self.rollbacks = float(state["best"]), int(state["rollbacks"])
+        self._learned_at, shards = int(state["learned_at"]), int(state["shards"])
+        self._seconds, self._last, self._before = map(float, state["seconds"])
+        if self.learner is not None:
+            restore_learner(self.learner, state["learner"])
+            if state["best_weights"]:
+                require_alike(state["best_weights"], self.learner.weights())
+            self._best_weights = state["best_weights"]
+            self.planner.version = int(state["version"])
+        return shards
 
 
 def build_feedback(

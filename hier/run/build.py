@@ -29,6 +29,7 @@ from hier.hierarchy.vec_env import HierarchicalVecEnv, experts_of
 from hier.planners.protocol import KeepsStates, Planner
 from hier.planners.registry import build_planner
 from hier.run.levels import SeededEpisodes, VariedEpisodes, shared_seeds
+from hier.run.restarting import RestartedEpisodes
 from hier.run.shipped import find_run
 
 
@@ -148,7 +149,7 @@ def build_env(
             make = partial(_seeded, make, iter(seeds[i]))
         elif share > 1:
             make = partial(_seeded, make, shared_seeds([config.seed, i // share]))
-        makers.append(make)
+        makers.append(partial(RestartedEpisodes, make))
     venv: VecEnv = DummyVecEnv(makers)
     seed = config.seed if seed is None else seed
     hierarchy = build_hierarchy(

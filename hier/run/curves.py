@@ -25,6 +25,8 @@ def read_scalar(run: RunFolder, name: str) -> list[tuple[int, float]]:
     """``(env_steps, value)`` of a TensorBoard scalar; empty if it was never logged."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+    if not run.tensorboard.is_dir():
+        return []
     log = EventAccumulator(str(run.tensorboard), size_guidance={"scalars": 0})
     log.Reload()
     if name not in log.Tags()["scalars"]:

@@ -8,11 +8,13 @@ import itertools
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,6 +30,7 @@ PACKAGES = (
     "transformers",
 )  # fmt: skip
 KEPT_CHECKPOINTS = 3
+_CHECKPOINT = re.compile(r"step-\d+\.zip")
 
 
 def versions() -> dict[str, str]:
@@ -52,6 +55,25 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return ""
     return head.stdout.strip()
+
+
+@contextmanager
+def faults_named(run: Path) -> Iterator[None]:
+    """Inside the block, what disk or permissions refuse is an error that names the remedy.
+
+    Args:
+        run: the folder.
+
+    Raises:
+        RunFolderError: in place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise RunFolderError(
+            f"{run} cannot be read or written ({error}); free some disk space, or give yourself "
+            f"the right to write there, and go on with hier train --resume {run}"
+        ) from error
 
 
 class Checkpointed(Protocol):
@@ -99,14 +121,9 @@ class RunFolder:
             path: where; ``runs/NAME-DATE-TIME`` when omitted.
 
         Raises:
-            RunFolderError: if the folder already holds a run, or another process trains in it.
+            RunFolderError: if the folder already holds a run or cannot be written to, or another
+                process trains in it.
         """
-        run = cls(new_folder(f"{config.name}-s{config.seed}") if path is None else path)
-        run.path.mkdir(parents=True, exist_ok=True)
-        with locked(run.path):  # of two that start here at once, one finds the other's run
-            run.require_new()
-            with atomic_write(run.config_file) as file:
-                file.write_text(config.to_yaml())
         about = {
             "command": " ".join(sys.argv),
             "started": datetime.now().isoformat(timespec="seconds"),
@@ -115,9 +132,27 @@ class RunFolder:
             "versions": versions(),
             "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         }
-        with atomic_write(run.path / "run.json") as file:
-            file.write_text(json.dumps(about, indent=1) + "\n")
+        try:
+            run = cls(new_folder(f"{config.name}-s{config.seed}") if path is None else path)
+            run.path.mkdir(parents=True, exist_ok=True)
+            with locked(run.path):  # of two that start here at once, one finds the other's run
+                run.require_new()
+                run._write(config, about)
+        except OSError as error:
+            raise RunFolderError(
+                f"no run folder can be made at {path or 'runs/'} ({error}); name a folder that can "
+                "be written to, with --run FOLDER"
+            ) from error
         return run
+
+    def _write(self, config: Settings, about: dict[str, Any]) -> None:
+        for name in (".config-????????.yaml", ".run-????????.json"):
+            for litter in self.path.glob(name):  # of a process that was killed here
+                litter.unlink()
+        with atomic_write(self.path / "run.json") as file:
+            file.write_text(json.dumps(about, indent=1) + "\n")
+        with atomic_write(self.config_file) as file:  # the last, for it makes the folder a run
+            file.write_text(config.to_yaml())
 
     def require_new(self) -> None:
         """Raise RunFolderError if the folder already holds a run."""
@@ -160,7 +195,9 @@ class RunFolder:
 
     def checkpoint_files(self) -> list[Path]:
         """Checkpoints, oldest first."""
-        return sorted(self.checkpoints.glob("step-*.zip"))
+        return sorted(
+            file for file in self.checkpoints.glob("step-*.zip") if _CHECKPOINT.fullmatch(file.name)
+        )
 
     def save_checkpoint(self, model: Any, parts: Sequence[Checkpointed] = ()) -> Path:
         """Write the controller and ``parts`` atomically and drop all but the newest few.
@@ -170,6 +207,11 @@ class RunFolder:
             NotFiniteError: if the controller's weights are not finite; earlier ones are untouched.
         """
         path = self.checkpoints / f"step-{model.num_timesteps:010d}.zip"
+        if not self.config_file.exists():
+            raise RunFolderError(
+                f"{self.path} has no config.yaml any more: the folder was moved or deleted while "
+                "it trained, so nothing more is saved; bring it back and resume, or train anew"
+            )
         kept = [old.name for old in self.checkpoint_files()]
         for name, weights in model.policy.named_parameters():
             if not weights.isfinite().all():
@@ -216,14 +258,14 @@ class RunFolder:
             file.write(json.dumps(entry) + "\n")
 
     def evaluations(self) -> list[dict[str, Any]]:
-        """All evaluations so far, oldest first; a line that a kill cut off is left out."""
+        """All evaluations so far, oldest first; a line that is damaged is left out."""
         if not self.evaluations_file.exists():
             return []
         found = []
-        for line in self.evaluations_file.read_text().splitlines():
-            with contextlib.suppress(json.JSONDecodeError):
+        for line in self.evaluations_file.read_text(errors="replace").splitlines():
+            with contextlib.suppress(ValueError, RecursionError):
                 found.append(json.loads(line))
-        return found
+        return [entry for entry in found if _is_evaluation(entry)]
 
 
 def step_of(checkpoint: Path) -> int:
@@ -247,6 +289,14 @@ def new_folder(name: str, end: str = "") -> Path:
             continue
         return path
     raise AssertionError  # the count does not end
+
+
+def _is_evaluation(entry: Any) -> bool:
+    if not isinstance(entry, dict):
+        return False
+    step, success = entry.get("env_steps"), entry.get("success_rate")
+    whole = isinstance(step, int) and not isinstance(step, bool)
+    return whole and isinstance(success, int | float) and 0 <= success <= 1
 
 
 def _is_whole(path: Path) -> bool:

@@ -85,6 +85,7 @@ class HierarchyLogger(PeriodicCallback):
                 values["planner/queries_per_episode"].append(info["planner_queries"])
         for name, some in values.items():
             self.logger.record(name, np.mean(some))
+        self.logger.record("env/restarts", sum(self.env.get_attr("restarts")))
 
     def _log_planner(self) -> None:
         if not self._records:

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from hier.config import HierConfig
 from hier.envs.errors import ConfigError, RunFolderError
 from hier.envs.files import atomic_write
-from hier.run.folder import RunFolder, step_of
+from hier.run.folder import RunFolder
 
+# Names that atomic_write and replace_folder give to what is not yet, or no longer, in its place.
+_LITTER = re.compile(r"\.(step|lessons|planner|config|run|progress|evaluations|events)[.-]")
 _FRAME = 16  # bytes around each record of an event file: its length and two checksums
 
 
 def resumed_config(
-    run: RunFolder, checkpoint: Path, overrides: Sequence[str] = (), *, trust_code: bool = False
+    run: RunFolder, step: int, overrides: Sequence[str] = (), *, trust_code: bool = False
 ) -> HierConfig:
     """The configuration that a run goes on with.
 
     Args:
         run: what goes on.
-        checkpoint: where from.
+        step: of the checkpoint that it goes on from.
         overrides: ``total_timesteps=N``, and keys that do not change what is learned.
         trust_code: run code that its configuration names.
 
@@ -38,7 +42,6 @@ def resumed_config(
                 f"from its controller in a new run: hier train PRESET controller.start={run.path}"
             )
     config = run.config(overrides, trust_code=trust_code)
-    step = step_of(checkpoint)
     extended = config.total_timesteps != run.config(trust_code=trust_code).total_timesteps
     if extended and config.total_timesteps <= step:
         raise ConfigError(
@@ -55,12 +58,20 @@ def resumed_config(
 
 
 def rewind(run: RunFolder, step: int) -> None:
-    """Drop evaluations and TensorBoard events after ``step``, and what a killed process left.
+    """Drop evaluations, videos and TensorBoard events after ``step``, and what a killed process
+    left.
 
     TensorBoard's own way, ``purge_step``, hides them only from some of its readers.
     """
-    for litter in run.checkpoints.glob(".step-*"):
-        litter.unlink()
+    for litter in run.path.rglob(".*"):
+        if _LITTER.match(litter.name):
+            shutil.rmtree(litter) if litter.is_dir() else litter.unlink()
+    if not step:  # all is begun anew
+        for folder in (run.tensorboard, run.planner, run.lessons):
+            shutil.rmtree(folder, ignore_errors=True)
+    for video in run.videos.glob("step-*-seed-*.gif"):
+        if int(video.name.split("-")[1]) > step:
+            video.unlink()
     with atomic_write(run.evaluations_file) as file:
         kept = [entry for entry in run.evaluations() if entry["env_steps"] <= step]
         file.write_text("".join(json.dumps(entry) + "\n" for entry in kept))

@@ -12,6 +12,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from hier.config import HierConfig
 from hier.controllers.guided import AnnealGuidance
+from hier.controllers.replay import SavedReplay
 from hier.controllers.saved import SavedController
 from hier.feedback.loop import FeedbackLearning, build_feedback
 from hier.guidance.actions import ActionDistillation, build_action_distillation
@@ -90,7 +91,9 @@ class Setup:
     @property
     def checkpointed(self) -> list[Checkpointed]:
         """What learns beside the controller and is kept in its checkpoints."""
-        parts = (self.guidance, self.distillation, self.feedback)
+        buffer = getattr(self.model, "replay_buffer", None)
+        replay = None if buffer is None else SavedReplay(buffer)
+        parts = (self.guidance, self.distillation, self.feedback, replay)
         return [part for part in parts if part is not None]
 
     def callbacks(self, every: int) -> list[BaseCallback]:

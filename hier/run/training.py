@@ -14,7 +14,7 @@ from hier.envs.errors import UserError
 from hier.envs.files import atomic_write
 from hier.run.dashboard import run_logger
 from hier.run.evaluation import Evaluation
-from hier.run.folder import RunFolder, step_of
+from hier.run.folder import RunFolder, faults_named, step_of
 from hier.run.lock import locked
 from hier.run.logging import HierarchyLogger
 from hier.run.periodic_evaluation import Evaluations
@@ -81,7 +81,7 @@ def train(
     require_trackers(config)
     setup = Setup.build(config)
     run = RunFolder.create(config, folder)
-    with locked(run.path):
+    with faults_named(run.path), locked(run.path):
         return _learn(setup, run, progress)
 
 
@@ -94,9 +94,10 @@ def resume(
 ) -> TrainResult:
     """Continue a run from its newest whole checkpoint, or extend a finished one.
 
-    Steps after that checkpoint are lost; the step count, the TensorBoard curve and the optimizer
-    go on from it. Levels are drawn anew, from a seed derived from the run's and the step. What was
-    logged after the checkpoint is dropped. SB3's schedules run to the new end of an extended run.
+    A run without a checkpoint begins anew. Steps after the checkpoint are lost; the step count, the
+    TensorBoard curve and the optimizer go on from it. Levels are drawn anew, from a seed derived
+    from the run's and the step. What was logged after the checkpoint is dropped. SB3's schedules
+    run to the new end of an extended run.
 
     Args:
         folder: the run.
@@ -111,11 +112,13 @@ def resume(
         UntrustedCodeError: if it names code that is not trusted.
     """
     run = RunFolder.open(folder)
-    with locked(run.path):
-        checkpoint = run.latest_checkpoint()
-        config = resumed_config(run, checkpoint, overrides, trust_code=trust_code)
-        setup = Setup.resume(run, config, checkpoint)
-        rewind(run, step_of(checkpoint))
+    with faults_named(run.path), locked(run.path):
+        # One that was killed before its first checkpoint begins anew.
+        checkpoint = run.latest_checkpoint() if run.checkpoint_files() else None
+        step = 0 if checkpoint is None else step_of(checkpoint)
+        config = resumed_config(run, step, overrides, trust_code=trust_code)
+        setup = Setup.resume(run, config, checkpoint) if checkpoint else Setup.build(config)
+        rewind(run, step)
         if overrides:
             with atomic_write(run.config_file) as file:
                 file.write_text(config.to_yaml())
@@ -145,7 +148,7 @@ def _learn(setup: Setup, run: RunFolder, progress: bool) -> TrainResult:
                 )
             else:
                 evaluations.init_callback(model)
-        except UserError as error:
+        except (UserError, OSError) as error:
             raise TrainingError(
                 f"{error} (stopped at step {model.num_timesteps}; what was learned is kept: "
                 f"hier train --resume {run.path})"

@@ -52,7 +52,7 @@ class AnswerCache:
         """The stored answer; ``None`` if there is none or it cannot be read."""
         try:
             return ChatAnswer.from_json(json.loads(self.file_of(request).read_bytes())["answer"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return None
 
     def put(self, request: Mapping[str, Any], answer: ChatAnswer) -> None:

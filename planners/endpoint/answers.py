@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _FLOOR = 1e-9  # probability of a candidate that a server rules out; keeps logarithms finite
+_ROUNDING = 1e-2  # by which servers' log-probabilities may exceed 0
 _END = re.compile(r"[\s.]*(<.*)?")  # blanks, a full stop, an end-of-turn token such as <|im_end|>
 
 
@@ -59,7 +60,7 @@ class ChatAnswer:
             raise ValueError(f"choices[0].message.content is a {type(text).__name__}")
         try:
             prompt_tokens = int(data["usage"]["prompt_tokens"])
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             prompt_tokens = 0
         return cls(text or "", _tokens_of(choice.get("logprobs")), prompt_tokens)
 
@@ -72,14 +73,11 @@ class ChatAnswer:
         """Read what :meth:`to_json` wrote.
 
         Raises:
-            KeyError, TypeError, ValueError: for anything else.
+            KeyError, TypeError, ValueError, OverflowError: for anything else.
         """
         tokens = data["tokens"]
         if tokens is not None:
-            tokens = tuple(
-                AnswerToken(str(text), float(p), [(str(other), float(q)) for other, q in others])
-                for text, p, others in tokens
-            )
+            tokens = tuple(_token(text, p, others) for text, p, others in tokens)
         if not isinstance(data["text"], str):
             raise TypeError("text is not a string")
         return cls(data["text"], tokens, int(data["prompt_tokens"]))
@@ -88,17 +86,32 @@ class ChatAnswer:
 def _tokens_of(logprobs: Any) -> tuple[AnswerToken, ...] | None:
     try:
         tokens = tuple(
-            AnswerToken(
+            _token(
                 item["token"],
-                float(item["logprob"]),
-                [(other["token"], float(other["logprob"])) for other in item["top_logprobs"] or ()],
+                item["logprob"],
+                [(other["token"], other["logprob"]) for other in item["top_logprobs"] or ()],
             )
             for item in logprobs["content"]
         )
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
-    known = all(not np.isnan(p) for token in tokens for _, p in ((0, token.log_prob), *token[2]))
-    return tokens if tokens and known else None
+    return tokens or None
+
+
+def _token(text: Any, log_prob: Any, alternatives: Sequence[tuple[Any, Any]]) -> AnswerToken:
+    """A token with checked numbers.
+
+    Raises:
+        TypeError, ValueError, OverflowError: if a text is none, a probability is above 1 or NaN, or
+            that of the token itself is 0.
+    """
+    listed = [(text, float(log_prob)), *((other, float(p)) for other, p in alternatives)]
+    for other, p in listed:
+        if not isinstance(other, str) or not p <= _ROUNDING:  # also catches NaN
+            raise ValueError(f"token {other!r} with the log-probability {p}")
+    if np.isinf(listed[0][1]):
+        raise ValueError(f"token {text!r} was chosen, but has no probability")
+    return AnswerToken(*listed[0], listed[1:])
 
 
 def answer_log_probs(

@@ -8,8 +8,10 @@ import random
 import re
 import threading
 import time
-from collections.abc import Iterable, Mapping
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass
+from importlib import import_module
 from typing import Any
 
 from hier.envs.errors import ConfigError
@@ -20,6 +22,7 @@ _OF_THIS_REQUEST = (400, 413, 422)  # refusals that concern only this request
 _TRANSIENT = (408, 409, 425, 429)  # and 500 or above
 _LONGEST_PAUSE = 30.0
 _PROBING_SHARE = 0.1  # of the time that requests to a dead server may take
+_LONGEST_REPLY = 4 * 2**20  # bytes; an answer is a few hundred
 _NO_KEY = "none"  # the openai client requires a key; local servers do not
 
 
@@ -99,7 +102,13 @@ class ChatServer:
             api_key=self._key or _NO_KEY,
             timeout=self.timeout,
             max_retries=0,
+            default_headers={"Accept-Encoding": "identity"},  # a few bytes can unpack to gigabytes
+            http_client=openai.DefaultHttpxClient(
+                follow_redirects=False,  # to a host that nobody has named
+                event_hooks={"request": [_note_time], "response": [_bounded(self.timeout)]},
+            ),
         )
+        weakref.finalize(self, self._client.close)
         self._random = random.Random()  # jitter must differ between processes: no seed
         self._lock = threading.Lock()
         self._answered_at = float("-inf")
@@ -138,7 +147,7 @@ class ChatServer:
         client = self._client.with_options(max_retries=1)  # see send()
         try:
             return [str(model.id) for model in client.models.list().data]
-        except (self._openai.OpenAIError, AttributeError, TypeError, ValueError):
+        except (self._openai.OpenAIError, ServerError, AttributeError, TypeError, ValueError):
             return []
 
     def _admit(self) -> int:
@@ -182,13 +191,12 @@ class ChatServer:
         """
         with self._lock:
             self.requests += 1
-        deadline = time.monotonic() + self.timeout
         rest = {name: value for name, value in request.items() if name not in ("model", "messages")}
         try:
             with self._client.chat.completions.with_streaming_response.create(
                 model=request["model"], messages=request["messages"], extra_body=rest
             ) as response:
-                body = self._read(response.iter_bytes(), deadline)
+                body = b"".join(response.iter_bytes())
         except ServerError:
             raise
         except self._openai.APITimeoutError:
@@ -204,7 +212,7 @@ class ChatServer:
             ) from None
         try:
             answer = ChatAnswer.from_completion(json.loads(body))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             start = self._brief(body.decode(errors="replace"), 60)
             raise ServerError(f"malformed reply {start!r} ({error})") from None
         with self._lock:
@@ -212,24 +220,18 @@ class ChatServer:
             self._resting_until = None
         return answer
 
-    def _read(self, pieces: Iterable[bytes], deadline: float) -> bytes:
-        # The client's time-out counts anew for each piece, so a server that keeps sending blanks
-        # would never reach it.
-        whole = []
-        for piece in pieces:
-            whole.append(piece)
-            if time.monotonic() > deadline:
-                raise ServerError(f"no whole answer within {self.timeout:g} s")
-        return b"".join(whole)
-
     def _refusal(self, error: Any) -> ServerError:
         status = int(error.status_code)
         try:
             retry_after = float(error.response.headers.get("retry-after", 0.0))
         except ValueError:  # a date; the back-off applies instead
             retry_after = 0.0
+        words = self._brief(_words_of(error))
+        if 300 <= status < 400:
+            location = self._brief(error.response.headers.get("location", "nowhere"))
+            words = f"it redirects to {location}, which is not followed"
         return ServerError(
-            f"status {status}: {self._brief(_words_of(error))}",
+            f"status {status}: {words}",
             status=status,
             transient=status in _TRANSIENT or status >= 500,
             retry_after=retry_after,
@@ -237,10 +239,50 @@ class ChatServer:
 
     def _brief(self, what: object, length: int = 300) -> str:
         """One line of at most ``length`` characters without the key."""
-        line = " ".join(str(what).split())
+        line = "".join(c if c.isprintable() else " " for c in str(what))
+        line = " ".join(line.split())
         if self._key:
             line = line.replace(self._key, "***")
         return line if len(line) <= length else line[: length - 3] + "..."
+
+
+def _note_time(request: Any) -> None:
+    request.extensions["began"] = time.monotonic()
+
+
+def _bounded(timeout: float) -> Callable[[Any], None]:
+    """A hook that bounds the bodies of replies, whatever their status, in size and in time."""
+    import openai
+
+    # httpx, or the successor of it that this version of openai uses.
+    client = next(c for c in openai.DefaultHttpxClient.__mro__ if c.__name__ == "Client")
+    http = import_module(client.__module__.partition(".")[0])
+
+    class Bounded(http.SyncByteStream):  # type: ignore[misc, name-defined]
+        def __init__(self, pieces: Any, deadline: float):
+            self._pieces, self._deadline = pieces, deadline
+
+        def __iter__(self) -> Iterator[bytes]:
+            size = 0
+            # The client's time-out counts anew for each piece, so a server that keeps sending
+            # blanks would never reach it.
+            for piece in self._pieces:
+                size += len(piece)
+                if size > _LONGEST_REPLY:
+                    raise ServerError(f"a reply of more than {_LONGEST_REPLY >> 20} MiB")
+                if time.monotonic() > self._deadline:
+                    raise ServerError(f"no whole answer within {timeout:g} s")
+                yield piece
+
+        def close(self) -> None:
+            self._pieces.close()
+
+    def bound(response: Any) -> None:
+        response.headers.pop("content-encoding", None)  # nothing is unpacked
+        deadline = response.request.extensions["began"] + timeout
+        response.stream = Bounded(response.stream, deadline)
+
+    return bound
 
 
 def _words_of(error: Any) -> object:

@@ -247,7 +247,8 @@ class EndpointPlanner:
                 log_probs = self._log_probs(answer, among, choice)
                 left = log_probs[[i for i, g in enumerate(among) if g in query.candidates]]
                 return _Attempt(left - np.logaddexp.reduce(left), unparsed, hits)
-            said = " ".join(answer.text.split())[:200]
+            # A text from JSON may hold half a character, which no request can.
+            said = " ".join(answer.text.encode(errors="replace").decode().split())[:200]
             if self.as_trained:
                 turns = [f"{turns[0]}\n\n{COMPLAINT}"]
             else:

@@ -67,6 +67,11 @@ class ServerCheck:
                 f"{self.server.api_key_env} {state}; set it, or name another variable in "
                 "planner.options.api_key_env"
             ) from None
+        if 300 <= fault.status < 400:
+            raise PlannerError(
+                f"{url} does not answer itself ({fault}); if you trust that address, name it in "
+                "planner.options.base_url"
+            ) from None
         if form.logprobs:
             form = replace(form, logprobs=False)
             answer = self._try(form, self.pictures)

@@ -352,7 +352,7 @@ def _settings(folder: str) -> dict[str, Any]:
         }
     except (FileNotFoundError, NotADirectoryError):
         return {"version": 0, "mission_last": True}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise PlannerError(
             f"{folder}/{SETTINGS} is damaged ({error}); delete it to start at version 0"
         ) from error

@@ -281,6 +281,46 @@ class TestNamedCode:
         assert not foreign.exists()
 
 
+class TestKeys:
+    """No key from the environment goes to a server that a run folder alone names."""
+
+    ADDRESS = "http://127.0.0.1:9/v1"
+
+    @pytest.fixture
+    def run(self, run, monkeypatch):
+        data = yaml.safe_load(run.config_file.read_text())
+        options = {"base_url": self.ADDRESS, "api_key_env": "SOME_SECRET", "check": False}
+        data["planner"] = {"type": "endpoint", "model": "m", "options": {**options, "retries": 0}}
+        run.config_file.write_text(yaml.safe_dump(data))
+        monkeypatch.setenv("SOME_SECRET", "sk-1")
+        return run
+
+    def test_it_is_refused_in_one_line(self, run, tmp_path, capsys):
+        *opening, _ = commands(run, tmp_path)
+        for command in (*opening, ("plan", run.path, "--out", tmp_path / "plan.png")):
+            line = refused(capsys, *command)
+            assert self.ADDRESS in line and "the key in SOME_SECRET" in line and "sk-1" not in line
+        for opened in (load, evaluate, resume, record):
+            with pytest.raises(UntrustedCodeError, match=r"planner\.options\.base_url="):
+                opened(run.path)
+
+    def test_another_override_does_not_permit_it(self, run, capsys, monkeypatch):
+        refused(capsys, "eval", run.path, "planner.options.api_key_env=SOME_SECRET")
+        refused(capsys, "eval", run.path, "planner.options={}", "planner.options.timeout=1")
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-2")
+        monkeypatch.delenv("SOME_SECRET")
+        text = run.config_file.read_text().replace("api_key_env: SOME_SECRET", "cache: null")
+        run.config_file.write_text(text)
+        assert "the key in OPENAI_API_KEY" in refused(capsys, "eval", run.path)
+
+    def test_the_user_may_permit_it_or_set_no_key(self, run, monkeypatch):
+        config = run.config([f"planner.options.base_url={self.ADDRESS}"])
+        assert config == run.config(trust_code=True)
+        assert run.config(["planner.type=random", "planner.options={}"]).planner.type == "random"
+        monkeypatch.delenv("SOME_SECRET")
+        assert run.config() == config
+
+
 def test_no_module_of_the_package_unpickles():
     """Whoever adds a reader of pickles has to change this list, and docs/security.md."""
     from tests.test_imports import FILES

@@ -242,7 +242,7 @@ class _Script:
 
     A step of the script overrides one answer: ``text``; ``tokens`` (its log-probabilities);
     ``status`` and ``headers``; ``sleep`` seconds; ``raw`` body; ``drip``: send blanks for so many
-    seconds; ``cut``: promise more than is sent.
+    seconds; ``cut``: promise more than is sent; ``megabytes`` of blanks, with any status.
     """
 
     def __init__(self, settings: dict):
@@ -313,6 +313,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.reply(step["images"], {"error": {"message": "image input is not supported"}})
         elif "logprobs" in step and "logprobs" in body:
             self.reply(step["logprobs"], {"error": {"message": "logprobs is not supported"}})
+        elif "megabytes" in step:
+            self.head(step.get("status", 200), step["megabytes"] << 20)
+            for _ in range(step["megabytes"]):
+                self.wfile.write(b" " * 2**20)
         elif "status" in step:
             self.reply(step["status"], {"error": {"message": "on purpose"}}, step.get("headers"))
         elif "raw" in step:

@@ -513,9 +513,13 @@ class TestFaults:
             {"raw": '{"choices": []}'},
             {"raw": '{"choices": [{"message": {"content": [1]}}]}'},
             {"raw": ""},
+            {"raw": "<!DOCTYPE html><html><body>Sign in to the network</body></html>"},
+            {"raw": "[" * 100_000},
             {"cut": True},
+            {"megabytes": 300},
+            {"megabytes": 300, "status": 503},
         ],
-        ids=str,
+        ids=lambda fault: str(fault)[:60],
     )
     def test_what_may_pass_is_tried_again(self, server, queries, fault):
         planner = ask(server)
@@ -524,6 +528,42 @@ class TestFaults:
         assert str(best(queries[0], reply)) == expected(queries[0])
         stats = planner.stats()
         assert (stats["requests"], stats["retries"], stats["fallbacks"]) == (3, 2, 0)
+
+    def test_a_redirect_is_not_followed(self, server, queries, monkeypatch):
+        monkeypatch.setenv("SOME_KEY", "sk-secret")
+        other = ScriptedServer()
+        try:
+            fault = {"status": 307, "headers": {"Location": f"{other.url}/chat/completions"}}
+            planner = ask(server, api_key_env="SOME_KEY", fallback="first")
+            server.play(fault)
+            with pytest.warns(
+                RuntimeWarning, match=r"redirects to http://\S+, which is not followed"
+            ):
+                planner.score(queries[:1])
+            assert planner.stats()["fallbacks"] == 1 and planner.stats()["retries"] == 0
+            server.play(fault, fault, fault, fault)
+            with pytest.raises(PlannerError, match=r"does not answer itself .* name it in planner"):
+                ask(server, check=True)
+            assert other.log()["keys"] == []
+        finally:
+            other.kill()
+
+    @pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "7", '"x"', "[1]"])
+    def test_numbers_that_cannot_be_are_not_believed(self, server, queries, number):
+        planner, text = ask(server, fallback="error"), str(queries[0].candidates[-1])
+        token = f'{{"token": "{text}", "logprob": {number}, "top_logprobs": []}}'
+        choice = f'{{"message": {{"content": "{text}"}}, "logprobs": {{"content": [{token}]}}}}'
+        usage = f'{{"prompt_tokens": {number}}}'
+        server.play({"raw": f'{{"choices": [{choice}], "usage": {usage}}}'})
+        (reply,) = planner.score(queries[:1])
+        assert np.isfinite(reply.log_probs).all() and str(best(queries[0], reply)) == text
+
+    def test_half_a_character_is_asked_about_once_more(self, server, queries):
+        planner = ask(server)
+        server.play({"text": "\ud83d"}, {})
+        (reply,) = planner.score(queries[:1])
+        assert planner.stats()["fallbacks"] == 0 and planner.stats()["unparsed"] == 1
+        assert str(best(queries[0], reply)) == expected(queries[0])
 
     @pytest.mark.parametrize("fault", [{"sleep": 3.0}, {"drip": 3.0}], ids=str)
     def test_a_slow_reply_is_given_up_even_if_it_dribbles(self, server, queries, fault):
