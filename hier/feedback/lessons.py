@@ -242,9 +242,7 @@ def lesson_of(values: Any, pictures: Iterable[bytes]) -> Lesson:
     for name, value in values.items():
         if not _fits(value, _KINDS[name]):
             raise ValueError(f"{name} is {str(value)[:40]!r}")
-    found: dict[str, Any] = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
-    }
+    found: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     found = {k: math.nan if v is None else v for k, v in found.items()}
     lesson = Lesson(**found, pictures=tuple(pictures))
     if not 0 <= lesson.choice < len(lesson.candidates) == len(lesson.log_probs):
