@@ -217,7 +217,10 @@ def _lessons_of(archive: tarfile.TarFile) -> list[Lesson]:
         if kind == "json":
             about[key] = json.loads(opened.read())
         else:
-            pictures.setdefault(key, []).append(opened.read())
+            png = opened.read()
+            if not png.startswith(_PNG):
+                raise ValueError(f"{member.name} is no PNG file")
+            pictures.setdefault(key, []).append(png)
     return [lesson_of(values, pictures.get(key, ())) for key, values in about.items()]
 
 
