@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import traceback
 from collections.abc import Iterable
+from typing import Any
 
 
 def place_of(error: BaseException) -> str:
@@ -18,6 +19,17 @@ class UserError(Exception):
 
     The command line prints such an error as one line and exits with status 2.
     """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Between processes an error travels as its text, whatever it was made from.
+        return _rebuilt, (type(self), self.args, vars(self))
+
+
+def _rebuilt(kind: type[UserError], args: tuple[Any, ...], state: dict[str, Any]) -> UserError:
+    error = kind.__new__(kind)
+    error.args = args
+    vars(error).update(state)
+    return error
 
 
 class ConfigError(UserError, ValueError):

@@ -34,7 +34,7 @@ from hier.run.sweep import Row, evaluation_row
 VARIANTS = {"built-in planner": "vlm", "oracle": "oracle"}
 # What AgentGym's server lists, in its order.
 AGENTGYM = tuple(
-    f"BabyAI-{name}-v0"
+    f"BabyAI-{name}-v{int(name == 'GoToObjS6')}"  # of which minigrid has the second version alone
     for name in (
         *("GoToRedBallGrey", "GoToRedBall", "GoToRedBallNoDists", "GoToObjS6", "GoToLocalS8N7"),
         *("GoToObjMazeS7", "GoToImpUnlock", "GoToSeqS5R2", "GoToRedBlueBall", "GoToDoor"),
