@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
 from tqdm import tqdm
@@ -107,7 +108,7 @@ class _Worker:
     def submit(self, function: Callable[[Job], Result], job: Job) -> Future[Result]:
         """Start on a job."""
         before = set(multiprocessing.active_children())
-        with _interrupts_ignored():
+        with _interrupts_held():
             future = self.pool.submit(function, job)
         self._processes |= set(multiprocessing.active_children()) - before
         return future
@@ -119,23 +120,23 @@ class _Worker:
 
 
 @contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """A process that starts inside the block ignores Ctrl-C, which its parent hands on as SIGTERM.
+def _interrupts_held() -> Iterator[None]:
+    """A process that starts inside the block does not hear Ctrl-C; its parent hands on SIGTERM.
 
-    Trainings listen to Ctrl-C nevertheless.
+    A Ctrl-C that comes meanwhile is heard by this process after the block.
     """
-    try:
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except ValueError:  # not the main thread, which alone sets handlers
-        yield
-        return
+    resource_tracker.ensure_running()  # which would undo the block below
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _prepare() -> None:
+    # From here on Ctrl-C is ignored instead; trainings listen to it nevertheless.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     import torch
 
     torch.set_num_threads(1)

@@ -182,7 +182,10 @@ def learner(objective, **options):
 class TestLearner:
     @pytest.mark.slow
     @pytest.mark.parametrize(
-        "objective", [AWR(beta=0.2), Archer(), GRPO(), StepDPO()], ids=lambda o: type(o).__name__
+        # Not Archer: its gradient is proportional to what the planner gives, here as good as 0.
+        "objective",
+        [AWR(beta=0.2), GRPO(), StepDPO()],
+        ids=lambda o: type(o).__name__,
     )
     def test_what_pays_becomes_likelier(self, objective, real):
         lessons = tried(real)
