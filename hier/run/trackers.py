@@ -23,7 +23,7 @@ from hier.run.folder import RunFolder
 PROJECT = "hier"  # where the tracker's own variable names none
 
 
-class Tracker(KVWriter):
+class ExperimentTracker(KVWriter):
     """Passes numbers on to a tracker.
 
     Args:
@@ -54,7 +54,7 @@ class Tracker(KVWriter):
         self._end()
 
 
-def _wandb(run: RunFolder, config: dict[str, Any]) -> Tracker:
+def _wandb(run: RunFolder, config: dict[str, Any]) -> ExperimentTracker:
     import wandb
 
     project = os.environ.get("WANDB_PROJECT", PROJECT)
@@ -66,10 +66,10 @@ def _wandb(run: RunFolder, config: dict[str, Any]) -> Tracker:
         dir=run.path,
         config=config,
     )
-    return Tracker(lambda numbers, step: found.log(numbers, step=step), found.finish)
+    return ExperimentTracker(lambda numbers, step: found.log(numbers, step=step), found.finish)
 
 
-def _mlflow(run: RunFolder, config: dict[str, Any]) -> Tracker:
+def _mlflow(run: RunFolder, config: dict[str, Any]) -> ExperimentTracker:
     import mlflow
 
     if "MLFLOW_EXPERIMENT_NAME" not in os.environ:
@@ -80,20 +80,22 @@ def _mlflow(run: RunFolder, config: dict[str, Any]) -> Tracker:
     if known is None:
         note.write_text(json.dumps({"run_id": found.info.run_id}) + "\n")
         mlflow.log_params(_flat(config))
-    return Tracker(lambda numbers, step: mlflow.log_metrics(numbers, step=step), mlflow.end_run)
+    return ExperimentTracker(
+        lambda numbers, step: mlflow.log_metrics(numbers, step=step), mlflow.end_run
+    )
 
 
-def _trackio(run: RunFolder, config: dict[str, Any]) -> Tracker:
+def _trackio(run: RunFolder, config: dict[str, Any]) -> ExperimentTracker:
     import trackio
 
     project = os.environ.get("TRACKIO_PROJECT", PROJECT)
     # Its runs are resumed by name.
     name = f"{run.path.name}-{_identity(run)}"
     found = trackio.init(project=project, name=name, resume="allow", config=_flat(config))
-    return Tracker(lambda numbers, step: found.log(numbers, step=step), found.finish)
+    return ExperimentTracker(lambda numbers, step: found.log(numbers, step=step), found.finish)
 
 
-TRACKERS: dict[str, Callable[[RunFolder, dict[str, Any]], Tracker]] = {
+TRACKERS: dict[str, Callable[[RunFolder, dict[str, Any]], ExperimentTracker]] = {
     "wandb": _wandb,
     "mlflow": _mlflow,
     "trackio": _trackio,
@@ -110,7 +112,7 @@ def require_trackers(config: HierConfig) -> None:
             )
 
 
-def build_trackers(run: RunFolder, config: HierConfig) -> list[Tracker]:
+def build_trackers(run: RunFolder, config: HierConfig) -> list[ExperimentTracker]:
     """One for each name in ``config.trackers``; a resumed run goes on in the tracker's same run.
 
     Raises:

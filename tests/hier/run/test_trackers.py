@@ -7,7 +7,6 @@ from hier import HierConfig
 from hier.envs.errors import ConfigError
 from hier.run.folder import RunFolder
 from hier.run.resuming import resumed_config
-from hier.run.trackers import Tracker
 from hier.run.training import resume, train
 
 SMALL = [
