@@ -17,7 +17,7 @@ SMALL = [
 
 def test_it_gets_the_numbers_and_nothing_else():
     sent = []
-    tracker = Tracker(
+    tracker = ExperimentTracker(
         lambda numbers, step: sent.append((numbers, step)), lambda: sent.append("end")
     )
     tracker.write({"a": 1, "b": np.float32(2), "c": "text", "d": float("nan")}, {}, step=7)
