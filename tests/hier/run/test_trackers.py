@@ -7,6 +7,7 @@ from hier import HierConfig
 from hier.envs.errors import ConfigError
 from hier.run.folder import RunFolder
 from hier.run.resuming import resumed_config
+from hier.run.trackers import ExperimentTracker
 from hier.run.training import resume, train
 
 SMALL = [
