@@ -10,13 +10,13 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from minigrid.core.world_object import Ball, Box, Door, Key, WorldObj
+from minigrid.core.world_object import Box, Door, Key, WorldObj
 from minigrid.envs.babyai.core import verifier
 from minigrid.envs.babyai.core.roomgrid_level import RejectSampling, RoomGridLevel
 
 from hier.envs.gridworld.cells import COLORS
 from hier.envs.gridworld.instructions import StopAtInstr
-from hier.envs.gridworld.variation import compose_mission
+from hier.envs.gridworld.variation import compose_mission, movable, place, place_in
 
 PREFIX = "Hier-"
 # Rows, columns, and side of a room in cells, walls included.
@@ -66,7 +66,7 @@ class GeneratedRooms(RoomGridLevel):
             elif rng.random() < _OPEN:
                 door.is_open = True
         for _ in range(int(rng.integers(_MOST_CLUTTER + 1))):
-            self._put(_thing(rng), self._some_room(rng))
+            place(self, movable(rng), rng)
         for door in doors:
             if rng.random() < _BLOCKED and not door.is_open:
                 self._block(door, rng)
@@ -98,8 +98,8 @@ class GeneratedRooms(RoomGridLevel):
         near = self._reachable()
         key: WorldObj = Key(door.color)
         if rng.random() < _BOXED:
-            key = Box(_color(rng), contains=key)
-        door.is_locked = self._put(key, near[int(rng.integers(len(near)))])
+            key = Box(str(rng.choice(COLORS)), contains=key)
+        door.is_locked = place_in(self, key, near[int(rng.integers(len(near)))])
         self._detours += 2 * door.is_locked
 
     def _block(self, door: Door, rng: np.random.Generator) -> None:
@@ -113,7 +113,7 @@ class GeneratedRooms(RoomGridLevel):
                 continue
             room = self.room_from_pos(*side)
             if room in near:
-                thing = _thing(rng)
+                thing = movable(rng)
                 self.put_obj(thing, *side)
                 room.objs.append(thing)
                 self._detours += 1
@@ -127,26 +127,6 @@ class GeneratedRooms(RoomGridLevel):
                 if isinstance(door, Door) and door is not but and not door.is_locked:
                     found += [neighbor] if neighbor not in found else []
         return found
-
-    def _some_room(self, rng: np.random.Generator) -> Any:
-        return self.get_room(int(rng.integers(self.num_cols)), int(rng.integers(self.num_rows)))
-
-    def _put(self, thing: WorldObj, room: Any) -> bool:
-        """Whether there was a place for it in a room."""
-        try:
-            self.place_obj(thing, room.top, room.size, max_tries=100)
-        except RecursionError:
-            return False
-        room.objs.append(thing)
-        return True
-
-
-def _color(rng: np.random.Generator) -> str:
-    return str(rng.choice(COLORS))
-
-
-def _thing(rng: np.random.Generator) -> WorldObj:
-    return (Key, Ball, Box)[int(rng.integers(3))](_color(rng))
 
 
 def register() -> None:

@@ -48,14 +48,13 @@ def vary(simulator: Any, rng: np.random.Generator, share: float = 1.0) -> None:
     """
     if rng.random() < 0.6 * share:
         for _ in range(int(rng.integers(1, MOST_CLUTTER + 1))):
-            thing = _MOVABLE[str(rng.choice(list(_MOVABLE)))](str(rng.choice(COLORS)))
-            _place(simulator, thing, rng)
+            place(simulator, movable(rng), rng)
     if rng.random() < 0.2 * share:
         _lock_a_door(simulator, rng)
     draw = rng.random()
     instruction: verifier.Instr | None = None
     if draw < 0.08 * share:
-        _place(simulator, Goal(), rng)
+        place(simulator, Goal(), rng)
         instruction = ReachGoalInstr()
         mission = str(rng.choice(_GOAL_MISSIONS))
     elif draw < 0.65 * share:
@@ -79,12 +78,19 @@ def paraphrase(mission: str, rng: np.random.Generator, share: float = 0.5) -> st
     return mission.replace(" ,", ",")
 
 
-def _place(simulator: Any, thing: WorldObj, rng: np.random.Generator) -> None:
+def movable(rng: np.random.Generator) -> WorldObj:
+    """A key, ball or box of any color."""
+    return _MOVABLE[str(rng.choice(list(_MOVABLE)))](str(rng.choice(COLORS)))
+
+
+def place(simulator: Any, thing: WorldObj, rng: np.random.Generator) -> None:
+    """Put a thing into any room, if there is a place for it."""
     column, row = int(rng.integers(simulator.num_cols)), int(rng.integers(simulator.num_rows))
-    _place_in(simulator, thing, simulator.get_room(column, row))
+    place_in(simulator, thing, simulator.get_room(column, row))
 
 
-def _place_in(simulator: Any, thing: WorldObj, room: Any) -> bool:
+def place_in(simulator: Any, thing: WorldObj, room: Any) -> bool:
+    """Whether there was a place for a thing in a room."""
     try:
         simulator.place_obj(thing, room.top, room.size, max_tries=100)
     except RecursionError:  # the room is full
@@ -99,7 +105,7 @@ def _lock_a_door(simulator: Any, rng: np.random.Generator) -> None:
         return
     door = doors[int(rng.integers(len(doors)))]
     # The key lies where the agent starts, so that no key is behind its own door.
-    if _place_in(simulator, Key(door.color), simulator.room_from_pos(*simulator.agent_pos)):
+    if place_in(simulator, Key(door.color), simulator.room_from_pos(*simulator.agent_pos)):
         door.is_locked, door.is_open = True, False
 
 
