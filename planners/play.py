@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hier.envs.domain import batched
 from hier.envs.registry import domain_of, make_env
 from hier.envs.subgoal import Expert, Outcome, Subgoal, outcome_of_step
-from hier.planners.protocol import RECENT, Planner, PlannerQuery, PlannerReply, ask
+from hier.planners.protocol import RECENT, Planner, PlannerQuery, PlannerReply, ask, draw
 
 # The numbers of steps below suit a domain whose controller has so many steps for one subgoal. They
 # are scaled in proportion where it has more or fewer.
@@ -188,7 +188,7 @@ class Player:
             pursued = int(rng.integers(len(query.candidates)))
             if planner is not None:
                 (reply,) = ask(planner, [query])
-                pursued = int(np.argmax(reply.log_probs + rng.gumbel(size=len(reply.log_probs))))
+                pursued = draw(reply.log_probs, rng)
             if answer is not None:
                 if planner is None and rng.random() >= mistakes.random_subgoal_rate:
                     pursued = answer

@@ -160,3 +160,8 @@ def ask(planner: Planner, queries: Sequence[PlannerQuery]) -> list[PlannerReply]
             f"planner {name} failed with {type(error).__name__}: {error} ({place_of(error)}); mend "
             "it, or choose another planner.type"
         ) from error
+
+
+def draw(log_probs: NDArray, rng: np.random.Generator) -> int:
+    """Index of a candidate, drawn by its probability (Gumbel-max)."""
+    return int(np.argmax(log_probs + rng.gumbel(size=len(log_probs))))

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from hier.feedback.lessons import Lesson
 from hier.feedback.objectives.inverse_rl import discriminator_loss
 from hier.guidance.critic import Features
-from hier.hierarchy.selection import draw
+from hier.planners.protocol import draw
 
 
 class Discriminator:

@@ -13,8 +13,8 @@ from hier.envs.subgoal import Subgoal
 from hier.guidance.critic import Advantages, SubgoalCritic
 from hier.guidance.features import FeatureReader
 from hier.guidance.soft_choice import divergence, smoothed_prior, soft_choice
-from hier.hierarchy.selection import Decision, draw
-from hier.planners.protocol import Planner, PlannerQuery, ask
+from hier.hierarchy.selection import Decision
+from hier.planners.protocol import Planner, PlannerQuery, ask, draw
 
 DOUBT = 0.02  # share of chance mixed into the planner's distribution, so that it can be overruled
 REJECTED = 1.0  # standard errors below the planner's mean at which a proposal is questioned

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hier.envs.subgoal import Subgoal
-from hier.planners.protocol import Planner, PlannerQuery, PlannerReply, ask
+from hier.planners.protocol import Planner, PlannerQuery, PlannerReply, ask, draw
 
 if TYPE_CHECKING:
     from hier.guidance.critic import Features
@@ -85,8 +85,3 @@ def draw_decision(reply: PlannerReply, rng: np.random.Generator) -> Decision:
     """A draw from the planner's own distribution."""
     choice = draw(reply.log_probs, rng)
     return Decision(choice, reply.log_probs, reply.value, log_prob=float(reply.log_probs[choice]))
-
-
-def draw(log_probs: NDArray, rng: np.random.Generator) -> int:
-    """Index of a candidate, drawn by its probability (Gumbel-max)."""
-    return int(np.argmax(log_probs + rng.gumbel(size=len(log_probs))))
