@@ -8,16 +8,15 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
+from hier.bench.built_in import ORACLE, PLANNER, TYPE, play
 from hier.bench.figures import check_levels, rows_of, short_name
 from hier.envs.registry import domain_named
 from hier.envs.subgoal import Outcome
 from hier.pretraining.config import PretrainConfig
-from hier.run.evaluation import EpisodeResult, evaluate
+from hier.run.evaluation import EpisodeResult
 from hier.run.pool import side_by_side
 from hier.run.sweep import ROW_FILE, Row, evaluation_row, keep_row, kept_parent
 
-PLANNER, ORACLE = "built-in planner", "oracle"
-_TYPE = {PLANNER: "vlm", ORACLE: "oracle"}
 _EPISODES = 20  # a level by itself is known to 10 points, the mean to 1
 
 
@@ -42,7 +41,7 @@ def all_levels(
         [
             (level, level in source, variant, 4 if quick else _EPISODES, parent)
             for level in levels or known
-            for variant in _TYPE
+            for variant in TYPE
         ],
     )
     return _figures(rows), rows
@@ -59,11 +58,10 @@ def covered_levels() -> list[str]:
 
 def _judge(job: tuple[str, bool, str, int, Path]) -> Row:
     level, source, variant, episodes, parent = job
-    folder = parent / f"{level}-{_TYPE[variant]}"
+    folder = parent / f"{level}-{TYPE[variant]}"
     if (folder / ROW_FILE).exists():
         return json.loads((folder / ROW_FILE).read_text())
-    overrides = [f"planner.type={_TYPE[variant]}", "torch_threads=1"]
-    evaluation = evaluate(level, episodes=episodes, overrides=overrides, progress=False)
+    evaluation = play(level, episodes, variant)
     row = {
         "level": level,
         "variant": variant,
@@ -94,8 +92,8 @@ def _failures(episodes: Sequence[EpisodeResult]) -> dict[str, float | None]:
 
 def _figures(rows: Sequence[Row]) -> dict[str, Any]:
     figures: dict[str, Any] = {"levels": len(rows_of(rows, variant=PLANNER))}
-    for variant in _TYPE:
-        name = _TYPE[variant]
+    for variant in TYPE:
+        name = TYPE[variant]
         ordered = sorted(rows_of(rows, variant=variant), key=lambda row: row["success"])
         successes = [row["success"] for row in ordered]
         figures |= {

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hier.bench.built_in import play
 from hier.bench.figures import check_levels, rows_of, short_name, success_figures
 from hier.bench.guidance import LINVIT, READ
 from hier.bench.jobs import budget, jobs_of, plain_config
-from hier.run.evaluation import evaluate
 from hier.run.pool import side_by_side
-from hier.run.sweep import Row, evaluation_row, new_parent, train_job
+from hier.run.sweep import Row, evaluation_row, new_parent, train_all
 
 # Environment steps on each level: a minute or two.
 LEVELS = {"BabyAI-BlockedUnlockPickup-v0": 40_960}
@@ -42,9 +42,10 @@ def learn_on(
     }
     print(f"{', '.join(levels)}: the built-in agent as it comes and after learning there, beside "
           f"flat PPO; runs go to {parent}", flush=True)  # fmt: skip
-    jobs: list[Any] = [(level, 4 if quick else 100) for level in levels]
-    jobs += jobs_of(parent, tasks, variants, seeds)
-    rows = side_by_side(_row, jobs)
+    rows = [
+        *side_by_side(_before, [(level, 4 if quick else 100) for level in levels]),
+        *train_all(jobs_of(parent, tasks, variants, seeds)),
+    ]
     figures: dict[str, Any] = {}
     for level in levels:
         for variant in (BEFORE, AFTER, FLAT):
@@ -59,11 +60,7 @@ def learn_on(
     return figures, rows
 
 
-def _row(job: tuple) -> Row:
-    """Of a training, or of a level and a number of episodes for the agent as it comes."""
-    if len(job) == 3:
-        return train_job(job)
+def _before(job: tuple[str, int]) -> Row:
     level, episodes = job
-    found = evaluate(level, episodes=episodes, overrides=["torch_threads=1"], progress=False)
     about = {"level": level, "variant": BEFORE, "seed": 0, "env_steps": 0}
-    return {**about, **evaluation_row(found)}
+    return {**about, **evaluation_row(play(level, episodes))}

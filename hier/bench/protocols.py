@@ -23,15 +23,14 @@ from minigrid.envs.babyai.core.verifier import (
     PutNextInstr,
 )
 
+from hier.bench.built_in import TYPE, play
 from hier.bench.figures import rows_of, short_name
 from hier.envs.errors import UnknownNameError
 from hier.envs.gridworld.env import GridworldEnv
 from hier.perception.gridworld.domain import Gridworld
-from hier.run.evaluation import evaluate
 from hier.run.pool import side_by_side
 from hier.run.sweep import Row, evaluation_row
 
-VARIANTS = {"built-in planner": "vlm", "oracle": "oracle"}
 # What AgentGym's server lists, in its order.
 AGENTGYM = tuple(
     f"BabyAI-{name}-v{int(name == 'GoToObjS6')}"  # of which minigrid has the second version alone
@@ -127,10 +126,10 @@ def _judged(levels: Mapping[str, str], episodes: int) -> tuple[dict[str, Any], l
         levels: names for figures, by environment id.
         episodes: of each level.
     """
-    jobs = [(level, variant, episodes) for level in levels for variant in VARIANTS]
+    jobs = [(level, variant, episodes) for level in levels for variant in TYPE]
     rows = side_by_side(_judge, jobs)
     figures: dict[str, Any] = {}
-    for variant, planner in VARIANTS.items():
+    for variant, planner in TYPE.items():
         some = rows_of(rows, variant=variant)
         figures[f"{planner}.success"] = sum(row["success"] for row in some) / len(some)
         figures |= {f"{levels[row['level']]}.{planner}": row["success"] for row in some}
@@ -139,10 +138,7 @@ def _judged(levels: Mapping[str, str], episodes: int) -> tuple[dict[str, Any], l
 
 def _judge(job: tuple[str, str, int]) -> Row:
     level, variant, episodes = job
-    lines = [f"planner.type={VARIANTS[variant]}", "torch_threads=1"]
-    found = evaluate(
-        "shipped", env_id=level, episodes=episodes, overrides=lines, progress=False, trust_code=True
-    )
+    found = play(level, episodes, variant)
     row = {"level": level, "variant": variant, **evaluation_row(found)}
     print(f"{level} {variant}: {row['success']:.0%}", flush=True)
     return row

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
+from hier.bench.built_in import play
 from hier.bench.figures import check_levels, rows_of, short_name
 from hier.bench.jobs import jobs_of, plain_config
-from hier.run.evaluation import evaluate
 from hier.run.folder import RunFolder
 from hier.run.pool import side_by_side
 from hier.run.sweep import Row, keep_row, kept_parent, train_job
@@ -76,13 +76,7 @@ def _learn(job: tuple[Any, str, Any]) -> Row:
         return row
     entries = RunFolder.open(folder).evaluations()
     if variant == BUILT_IN:
-        before = evaluate(
-            "shipped",
-            env_id=row["level"],
-            episodes=config.eval.episodes,
-            overrides=["torch_threads=1"],
-            progress=False,
-        )
+        before = play(row["level"], config.eval.episodes)
         first = {"env_steps": 0, "train_episodes": 0, "success_rate": before.success_rate}
         entries = [first, *entries]
         row["before"] = before.success_rate
