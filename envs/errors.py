@@ -14,6 +14,11 @@ def place_of(error: BaseException) -> str:
     return f"{trace[-1].filename}:{trace[-1].lineno}" if trace else "at an unknown place"
 
 
+def in_one_line(error: BaseException) -> str:
+    """What an error says, in one line; its kind where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 class UserError(Exception):
     """Base of every error that better input would have avoided.
 

@@ -18,7 +18,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from yaml.constructor import ConstructorError
 
-from hier.envs.errors import ConfigError, UnknownNameError, UntrustedCodeError
+from hier.envs.errors import ConfigError, UnknownNameError, UntrustedCodeError, in_one_line
 
 
 class _Yaml(yaml.SafeLoader):
@@ -265,7 +265,7 @@ def _parse(text: str | bytes, source: str, *, plain: bool = False) -> Any:
         syntax = isinstance(error, yaml.YAMLError) and not isinstance(error, ConstructorError)
         if plain and syntax:
             return text
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = in_one_line(error)
         raise ConfigError(
             f"{source} is not valid YAML: {reason}; write UTF-8, and quote what is text"
         ) from None

@@ -15,7 +15,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from hier.envs.domain import FAR, Domain, Observation, Scene
-from hier.envs.errors import ConfigError, SimulatorError
+from hier.envs.errors import ConfigError, SimulatorError, in_one_line
 from hier.envs.subgoal import Subgoal, SubgoalSyntaxError, normalized
 from hier.perception.scene_card import compose
 
@@ -64,15 +64,13 @@ class AdaptedEnv(gym.Wrapper):
         seen = env.observation_space
         self._flattens = not _is_picture(seen)
         if self._flattens:
-            try:
-                seen = spaces.flatten_space(seen)
-                assert isinstance(seen, spaces.Box)
-            except (NotImplementedError, AssertionError) as error:
+            if not seen.is_np_flattenable:
                 raise SimulatorError(
-                    f"the observation {env.observation_space} has no fixed size; wrap the "
-                    "environment so that it returns arrays"
-                ) from error
-            seen = spaces.Box(seen.low, seen.high, seen.shape, np.float32)
+                    f"the observation {seen} has no fixed size; wrap the environment so that it "
+                    "returns arrays"
+                )
+            flat: Any = spaces.flatten_space(seen)
+            seen = spaces.Box(flat.low, flat.high, flat.shape, np.float32)
         self._key = STATE if self._flattens else PICTURE
         mission = spaces.Box(0, 1, (1,), np.int64)
         self.observation_space = spaces.Dict({self._key: seen, "mission": mission})
@@ -265,7 +263,7 @@ def make_plain(env_id: str, *, max_steps: int | None = None) -> gym.Env:
     try:
         return gym.make(env_id, render_mode="rgb_array", disable_env_checker=True, **options)
     except Exception as error:
-        reason = " ".join(str(error).split())
+        reason = in_one_line(error)
         raise SimulatorError(f"{env_id} could not be built: {reason}") from error
 
 

@@ -41,6 +41,10 @@ def refused(capsys, *words):
     return lines[0]
 
 
+def full_disk(*args):
+    raise OSError(errno.ENOSPC, "No space left on device", "evaluations.jsonl")
+
+
 class TestDisk:
     def test_full_while_a_checkpoint_is_written(self, tmp_path):
         """No file may grow beyond 20 kB: the controller does not fit."""
@@ -57,22 +61,16 @@ class TestDisk:
         assert resume(run.path, progress=False).env_steps == 64
 
     def test_full_while_an_evaluation_is_written(self, tmp_path, monkeypatch):
-        def full(*args):
-            raise OSError(errno.ENOSPC, "No space left on device", "evaluations.jsonl")
-
         with monkeypatch.context() as patch:
-            patch.setattr(RunFolder, "append_evaluation", full)
+            patch.setattr(RunFolder, "append_evaluation", full_disk)
             with pytest.raises(TrainingError, match=r"No space left .* hier train --resume"):
                 start(tmp_path / "run")
         assert RunFolder(tmp_path / "run").checkpoint_files()
         assert resume(tmp_path / "run", progress=False).env_steps >= 64
 
     def test_full_at_the_last_evaluation(self, tmp_path, monkeypatch):
-        def full(*args):
-            raise OSError(errno.ENOSPC, "No space left on device", "evaluations.jsonl")
-
         with monkeypatch.context() as patch:
-            patch.setattr(RunFolder, "append_evaluation", full)
+            patch.setattr(RunFolder, "append_evaluation", full_disk)
             with pytest.raises(RunFolderError, match=r"cannot be read or written .*--resume"):
                 start(tmp_path / "run", "eval.every=0")
         assert resume(tmp_path / "run", progress=False).evaluation is not None

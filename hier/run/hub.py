@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hier.config import HierConfig
-from hier.envs.errors import RunFolderError, UserError
+from hier.envs.errors import RunFolderError, UserError, in_one_line
 from hier.envs.files import atomic_write
 from hier.run.folder import RunFolder
 
@@ -194,7 +194,7 @@ def _answered(repo: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # of several libraries, by the version that is installed
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = in_one_line(error)
         if isinstance(error, HfHubHTTPError | LocalTokenNotFoundError | ValueError):
             raise UserError(
                 f"the Hub refuses {repo} ({reason}); check its name (organization/name) and your "

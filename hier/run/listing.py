@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from hier.envs.errors import in_one_line
 from hier.run.folder import RunFolder, step_of
 from hier.run.lock import holder
 from hier.run.status import Progress
@@ -74,7 +75,7 @@ def _listed(path: Path, now: float) -> ListedRun:
     except KeyError as error:
         return ListedRun(str(path), state=f"broken: there is no {error}", age=age)
     except Exception as error:  # whatever a damaged file leads to, the other runs are listed
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = in_one_line(error)
         return ListedRun(str(path), state=f"broken: {reason[:80]}", age=age)
 
 

@@ -11,6 +11,7 @@ from hier.controllers.callbacks import PeriodicCallback
 from hier.perception.video import gif_bytes, write_gif
 from hier.run.evaluation import Evaluation, evaluate_model
 from hier.run.folder import RunFolder
+from hier.run.logging import HierarchyLogger
 from hier.run.recording import record_episodes
 from hier.run.setup import Setup
 
@@ -25,19 +26,17 @@ class Evaluations(PeriodicCallback):
     Args:
         folder: of the run.
         run: what trains.
+        log: counts the episodes of this sitting.
     """
 
-    def __init__(self, folder: RunFolder, run: Setup):
+    def __init__(self, folder: RunFolder, run: Setup, log: HierarchyLogger):
         super().__init__(run.config.eval.every)
         self.folder = folder
         self.run = run
+        self.log = log
         # Of a resumed run, those since its last evaluation before are not known.
         earlier = folder.evaluations()
-        self._episodes = earlier[-1].get("train_episodes", 0) if earlier else 0
-
-    def _on_step(self) -> bool:
-        self._episodes += int(self.locals["dones"].sum())
-        return True
+        self._earlier = earlier[-1].get("train_episodes", 0) if earlier else 0
 
     def _on_rollout_start(self) -> None:
         if self.due():
@@ -50,8 +49,9 @@ class Evaluations(PeriodicCallback):
         run = self.run
         evaluation = evaluate_model(run, run.planner, episodes=episodes, progress=progress)
         summary = evaluation.summary()
+        episodes_so_far = self._earlier + self.log.episodes
         self.folder.append_evaluation(
-            {"env_steps": self.num_timesteps, "train_episodes": self._episodes, **summary}
+            {"env_steps": self.num_timesteps, "train_episodes": episodes_so_far, **summary}
         )
         for name in (
             "success_rate", "mean_return", "mean_length", "queries_per_episode", "violations",

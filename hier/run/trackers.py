@@ -17,7 +17,7 @@ import numpy as np
 from stable_baselines3.common.logger import KVWriter
 
 from hier.config import HierConfig
-from hier.envs.errors import ConfigError
+from hier.envs.errors import ConfigError, in_one_line
 from hier.run.folder import RunFolder
 
 PROJECT = "hier"  # where the tracker's own variable names none
@@ -54,7 +54,7 @@ class ExperimentTracker(KVWriter):
         self._end()
 
 
-def _wandb(run: RunFolder, config: dict[str, Any]) -> ExperimentTracker:
+def _wandb(run: RunFolder, config: HierConfig) -> ExperimentTracker:
     import wandb
 
     project = os.environ.get("WANDB_PROJECT", PROJECT)
@@ -64,12 +64,12 @@ def _wandb(run: RunFolder, config: dict[str, Any]) -> ExperimentTracker:
         id=_identity(run),
         resume="allow",
         dir=run.path,
-        config=config,
+        config=config.model_dump(mode="json"),
     )
     return ExperimentTracker(lambda numbers, step: found.log(numbers, step=step), found.finish)
 
 
-def _mlflow(run: RunFolder, config: dict[str, Any]) -> ExperimentTracker:
+def _mlflow(run: RunFolder, config: HierConfig) -> ExperimentTracker:
     import mlflow
 
     if "MLFLOW_EXPERIMENT_NAME" not in os.environ:
@@ -79,23 +79,23 @@ def _mlflow(run: RunFolder, config: dict[str, Any]) -> ExperimentTracker:
     found = mlflow.start_run(run_id=known, run_name=None if known else run.path.name)
     if known is None:
         note.write_text(json.dumps({"run_id": found.info.run_id}) + "\n")
-        mlflow.log_params(_flat(config))
+        mlflow.log_params(_plain(config))
     return ExperimentTracker(
         lambda numbers, step: mlflow.log_metrics(numbers, step=step), mlflow.end_run
     )
 
 
-def _trackio(run: RunFolder, config: dict[str, Any]) -> ExperimentTracker:
+def _trackio(run: RunFolder, config: HierConfig) -> ExperimentTracker:
     import trackio
 
     project = os.environ.get("TRACKIO_PROJECT", PROJECT)
     # Its runs are resumed by name.
     name = f"{run.path.name}-{_identity(run)}"
-    found = trackio.init(project=project, name=name, resume="allow", config=_flat(config))
+    found = trackio.init(project=project, name=name, resume="allow", config=_plain(config))
     return ExperimentTracker(lambda numbers, step: found.log(numbers, step=step), found.finish)
 
 
-TRACKERS: dict[str, Callable[[RunFolder, dict[str, Any]], ExperimentTracker]] = {
+TRACKERS: dict[str, Callable[[RunFolder, HierConfig], ExperimentTracker]] = {
     "wandb": _wandb,
     "mlflow": _mlflow,
     "trackio": _trackio,
@@ -122,9 +122,9 @@ def build_trackers(run: RunFolder, config: HierConfig) -> list[ExperimentTracker
     found = []
     for name in config.trackers:
         try:
-            found.append(TRACKERS[name](run, config.model_dump(mode="json")))
+            found.append(TRACKERS[name](run, config))
         except Exception as error:  # whatever a tracker raises
-            reason = " ".join(str(error).split())
+            reason = in_one_line(error)
             raise ConfigError(
                 f"the tracker {name} cannot begin ({type(error).__name__}: {reason}); set it up, "
                 "or leave it out of trackers"
@@ -137,11 +137,7 @@ def _identity(run: RunFolder) -> str:
     return hashlib.sha1((run.path / "run.json").read_bytes()).hexdigest()[:12]
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping) and value:
-            found |= _flat(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value if isinstance(value, int | float) else str(value)
-    return found
+def _plain(config: HierConfig) -> dict[str, Any]:
+    """Dotted keys; all but numbers as text."""
+    flat = config.flat().items()
+    return {key: value if isinstance(value, int | float) else str(value) for key, value in flat}

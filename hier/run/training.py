@@ -133,7 +133,7 @@ def _learn(setup: Setup, run: RunFolder, progress: bool) -> TrainResult:
     stop = StopOnSignal()
     log = HierarchyLogger(env, config, every=every)
     checkpoints = Checkpoints(run, config.checkpoint_every, setup.checkpointed)
-    evaluations = Evaluations(run, setup)
+    evaluations = Evaluations(run, setup, log)
     reports = ProgressReports(run, config.total_timesteps, shown=progress)
     callbacks = [stop, log, checkpoints, *setup.callbacks(every), evaluations, reports]
     remaining = config.total_timesteps - model.num_timesteps
