@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hier.envs.domain import batched
 from hier.envs.registry import domain_of, make_env
 from hier.envs.subgoal import Expert, Outcome, Subgoal, outcome_of_step
-from hier.planners.protocol import RECENT, Planner, PlannerQuery, PlannerReply, ask, draw
+from hier.planners.protocol import RECENT, Planner, PlannerQuery, PlannerReply, ask
 
 # The numbers of steps below suit a domain whose controller has so many steps for one subgoal. They
 # are scaled in proportion where it has more or fewer.
@@ -60,6 +60,21 @@ class LabeledQuery(NamedTuple):
     answer: int
     pursued: int
     step: int
+
+
+class Decision(NamedTuple):
+    """A moment of an episode that can be steered; attributes as in :class:`LabeledQuery`.
+
+    Attributes:
+        answer: ``None`` where the expert has none.
+        open: whether a subgoal is chosen now; if not, one goes on.
+    """
+
+    query: PlannerQuery
+    answer: int | None
+    pursued: int
+    step: int
+    open: bool
 
 
 class Pursued(NamedTuple):
@@ -163,16 +178,28 @@ class Player:
             history.append((query.candidates[choice], outcome))
             yield Pursued(reply, choice, duration, outcome)
 
-    def play(self, seed: int, planner: Planner | None = None) -> Iterator[LabeledQuery]:
+    def play(self, seed: int) -> Iterator[LabeledQuery]:
         """Play one episode on the expert's subgoals, with mistakes.
 
         Args:
             seed: of the level and of all mistakes.
-            planner: one without privileges, whose subgoals are pursued instead; the answers stay
-                the expert's.
 
         Yields:
             Every question that a planner would be asked, where the expert has an answer.
+        """
+        for query, answer, pursued, step, _ in self.steer(seed):
+            if answer is not None:
+                yield LabeledQuery(query, answer, pursued, step)
+
+    def steer(self, seed: int) -> Generator[Decision, int | None]:
+        """As :meth:`play`, for somebody else to choose what is pursued.
+
+        Args:
+            seed: of the level and of all mistakes.
+
+        Yields:
+            Every question that a planner would be asked. Where it is open, the index that is sent
+            back is pursued instead of the expert's subgoal.
         """
         self._reset(seed)
         rng, mistakes = self.rng, self.mistakes
@@ -186,14 +213,10 @@ class Player:
             # Choose a subgoal: the expert's, or one at random by mistake.
             query, answer = self._ask_teacher(history)
             pursued = int(rng.integers(len(query.candidates)))
-            if planner is not None:
-                (reply,) = ask(planner, [query])
-                pursued = draw(reply.log_probs, rng)
-            if answer is not None:
-                if planner is None and rng.random() >= mistakes.random_subgoal_rate:
-                    pursued = answer
-                yield LabeledQuery(query, answer, pursued, self.steps)
-            subgoal = query.candidates[pursued]
+            if answer is not None and rng.random() >= mistakes.random_subgoal_rate:
+                pursued = answer
+            chosen = yield Decision(query, answer, pursued, self.steps, open=True)
+            subgoal = query.candidates[pursued if chosen is None else chosen]
             limit = self.controller.patience
             if rng.random() < mistakes.early_end_rate:
                 limit = int(rng.integers(1, round(_LONGEST_HASTE * self._pace) + 1))
@@ -202,11 +225,11 @@ class Player:
             while outcome is None:
                 duration += 1
                 if duration > 1 and rng.random() < mistakes.midway_rate / self._pace:
-                    # The question asked while it goes on, if the teacher has an answer.
+                    # The question asked while it goes on.
                     query, answer = self._ask_teacher(history)
-                    if answer is not None and subgoal in query.candidates:
+                    if subgoal in query.candidates:
                         pursued = query.candidates.index(subgoal)
-                        yield LabeledQuery(query, answer, pursued, self.steps)
+                        yield Decision(query, answer, pursued, self.steps, open=False)
                 by_chance = rng.random() < random_action_rate
                 outcome = self._advance(subgoal, duration, limit, by_chance)
             history.append((subgoal, outcome))

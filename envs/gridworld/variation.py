@@ -31,7 +31,7 @@ _SYNONYMS = (
     ("go to", "walk to", "approach", "find"),
     ("pick up", "grab", "take", "fetch"),
     ("put", "place"),
-    ("next to", "beside"),
+    ("next to", "beside", "near"),
     ("after you", "once you"),
     (", then", "and then", ", next"),
     ("open", "unlock"),
@@ -139,7 +139,8 @@ def _instruction(simulator: Any, rng: np.random.Generator, compound: bool) -> ve
 
 
 def _clause(simulator: Any, rng: np.random.Generator) -> verifier.Instr:
-    verb = str(rng.choice(["go to", "go to", "pick up", "pick up", "open", "put"]))
+    # To put one thing next to another takes the most to learn.
+    verb = str(rng.choice(["go to", "pick up", "open", "put"], p=[0.25, 0.25, 0.125, 0.375]))
     if verb == "go to":
         return verifier.GoToInstr(_description(simulator, rng, ("key", "ball", "box", "door")))
     if verb == "pick up":

@@ -14,8 +14,8 @@ from hier.envs.gridworld.subgoals import GridworldSubgoals
 from hier.envs.subgoal import Subgoal
 from hier.perception.gridworld.grounding import distances
 
-ACTIONS = ("left", "right", "forward", "pick up", "drop", "toggle")  # MiniGrid's, by number
-LEFT, RIGHT, FORWARD, PICK_UP, DROP, TOGGLE = range(6)
+ACTIONS = ("left", "right", "forward", "pick up", "drop", "toggle", "done")  # by number
+LEFT, RIGHT, FORWARD, PICK_UP, DROP, TOGGLE, STOP = range(7)  # MiniGrid's
 _ACTS = {"pick up": PICK_UP, "open": TOGGLE, "toggle": TOGGLE, "drop": DROP, "put next to": DROP}
 _SPACE = GridworldSubgoals()
 
@@ -40,8 +40,12 @@ class GridScriptedController:
             return FORWARD if WALKABLE[percept.ahead] else int(rng.integers(2))
         if turn:
             return LEFT if turn == 3 else RIGHT
-        return FORWARD if best else _ACTS.get(subgoal.verb, FORWARD)
+        if best:
+            return FORWARD
+        if subgoal.verb == "go to" and not WALKABLE[percept.ahead]:
+            return STOP  # where it is already: some levels want to be told so
+        return _ACTS.get(subgoal.verb, FORWARD)
 
     def random_action(self, rng: np.random.Generator) -> int:
-        """Any of ``actions``."""
-        return int(rng.integers(len(ACTIONS)))
+        """Any of ``actions`` but the last, which ends some levels."""
+        return int(rng.integers(STOP))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
@@ -23,10 +23,11 @@ from hier.envs.errors import ConfigError
 from hier.envs.files import atomic_write
 from hier.envs.registry import domain_of
 from hier.planners.play import Player
-from hier.planners.protocol import Planner
+from hier.planners.protocol import Planner, PlannerQuery, PlannerReply, ask, draw
 
 CELLS = 21  # side of the stored maps; smaller ones are cut out of their middle
 _EPISODES_PER_FILE = 240  # at most
+_SURE, _EASY_KEPT = 0.95, 0.25  # of a planner's own episodes: what is easy, and the share kept
 _FILES = 8  # about so many or more, so that all workers have something to do
 
 
@@ -65,37 +66,33 @@ class Demonstration:
     value: float = math.nan
 
 
-def demonstrate(
-    player: Player, seed: int, *, gamma: float, planner: Planner | None = None
-) -> list[Demonstration]:
-    """Play one episode and keep the questions asked, ready to be stored.
+class _Episode:
+    """Demonstrations of the episode that a player has begun, ready to be stored."""
 
-    Args:
-        player: plays the level.
-        seed: of the level, of all mistakes and of other words for the mission.
-        gamma: discount per environment step of :attr:`Demonstration.value`.
-        planner: see :meth:`.Player.play`.
-    """
-    found: list[Demonstration] = []
-    variations = player.variations
-    mission = ""
-    for query, answer, pursued, step in player.play(seed, planner):
+    def __init__(self, player: Player, seed: int):
+        self.player, self.seed = player, seed
+        self.found: list[Demonstration] = []
+        self.mission = ""
+
+    def keep(self, query: PlannerQuery, answer: int, pursued: int, step: int) -> None:
+        """Keep a question with the expert's answer."""
+        player, variations = self.player, self.player.variations
         controller = player.controller  # a new one in each episode
-        if not found:
-            mission = query.percept.mission
+        if not self.mission:
+            self.mission = query.percept.mission
             if variations.paraphrase and player.variation and player.rng.random() < 0.4:
-                mission = variations.paraphrase(mission, player.rng)
+                self.mission = variations.paraphrase(self.mission, player.rng)
         action = controller.action(query.percept, query.candidates[pursued], player.rng)
         if variations.maps:
             shown = variations.maps.codes(query.percept, CELLS)
         else:
             shown = player.picture(query.percept).copy()
-        found.append(
+        self.found.append(
             Demonstration(
                 level=player.level,
-                seed=seed,
+                seed=self.seed,
                 step=step,
-                mission=mission,
+                mission=self.mission,
                 tried=[(str(subgoal), outcome) for subgoal, outcome in query.recent],
                 candidates=[str(candidate) for candidate in query.candidates],
                 answer=answer,
@@ -105,10 +102,78 @@ def demonstrate(
                 shown=shown,
             )
         )
-    if player.ended:
-        for demonstration in found:
-            demonstration.value = player.reward * gamma ** (player.steps - demonstration.step)
+
+    def end(self, gamma: float) -> list[Demonstration]:
+        """What was kept, with the return that followed."""
+        player = self.player
+        if player.ended:
+            for demonstration in self.found:
+                demonstration.value = player.reward * gamma ** (player.steps - demonstration.step)
+        return self.found
+
+
+def demonstrate(player: Player, seed: int, *, gamma: float) -> list[Demonstration]:
+    """Play one episode and keep the questions asked, ready to be stored.
+
+    Args:
+        player: plays the level.
+        seed: of the level, of all mistakes and of other words for the mission.
+        gamma: discount per environment step of :attr:`Demonstration.value`.
+    """
+    episode = _Episode(player, seed)
+    for asked in player.play(seed):
+        episode.keep(*asked)
+    return episode.end(gamma)
+
+
+def demonstrate_own(
+    players: Mapping[str, Player], seeds: Mapping[str, Sequence[int]], planner: Planner, *,
+    gamma: float,
+) -> list[Demonstration]:  # fmt: skip
+    """Let a planner pursue its own subgoals, and keep the expert's answers (DAgger).
+
+    Subgoals are drawn by the planner's probabilities. Of the questions that it answers rightly and
+    surely, one in four is kept.
+
+    Args:
+        players: by level; they play side by side, so that one call of the planner answers for all.
+        seeds: of each level's episodes.
+        planner: one without privileges.
+        gamma: see :func:`demonstrate`.
+    """
+    found: list[Demonstration] = []
+    lanes = [_own_lane(players[level], some, gamma, found) for level, some in seeds.items()]
+    asked = {lane: next(lane) for lane in lanes}
+    while asked:
+        replies = ask(planner, list(asked.values()))
+        for lane, reply in zip(list(asked), replies, strict=True):
+            try:
+                asked[lane] = lane.send(reply)
+            except StopIteration:
+                del asked[lane]
     return found
+
+
+def _own_lane(
+    player: Player, seeds: Sequence[int], gamma: float, found: list[Demonstration]
+) -> Generator[PlannerQuery, PlannerReply]:
+    for seed in seeds:
+        episode, moments = _Episode(player, seed), player.steer(seed)
+        moment = next(moments, None)
+        while moment is not None:
+            query, answer, pursued, step, is_open = moment
+            reply = yield query
+            if is_open:
+                pursued = draw(reply.log_probs, player.rng)
+            if answer is not None:
+                easy = reply.log_probs[answer] > math.log(_SURE)
+                if not easy or player.rng.random() < _EASY_KEPT:
+                    episode.keep(query, answer, pursued, step)
+            try:
+                moment = moments.send(pursued)
+            except StopIteration:
+                moment = None
+        found += episode.end(gamma)
 
 
 def collect_demonstrations(
@@ -168,14 +233,19 @@ def collect_demonstrations(
 
 def _collect_file(job: tuple[Path, list[str], range, float, float, str | None]) -> None:
     file, levels, seeds, variation, gamma, name = job
-    players: dict[str, Player] = {}
-    planner = _planner(name, levels[0]) if name else None
-    found: list[Demonstration] = []
+    of_level: dict[str, list[int]] = {}
     for seed in seeds:
-        level = levels[seed % len(levels)]
-        if level not in players:
-            players[level] = Player(level, variation=variation)
-        found += demonstrate(players[level], seed, gamma=gamma, planner=planner)
+        of_level.setdefault(levels[seed % len(levels)], []).append(seed)
+    players = {level: Player(level, variation=variation) for level in of_level}
+    if name:
+        found = demonstrate_own(players, of_level, _planner(name, levels[0]), gamma=gamma)
+    else:
+        found = [
+            demonstration
+            for level, some in of_level.items()
+            for seed in some
+            for demonstration in demonstrate(players[level], seed, gamma=gamma)
+        ]
     save_demonstrations(file, found)
 
 

@@ -20,6 +20,7 @@ from hier.planners.play import NO_MISTAKES, Player
 from hier.planners.pretraining.demonstrations import (
     collect_demonstrations,
     demonstrate,
+    demonstrate_own,
     load_demonstrations,
     save_demonstrations,
 )
@@ -96,7 +97,11 @@ class TestDemonstrations:
                 sizes = [len(query.candidates) for query in queries]
                 return [PlannerReply(np.log(np.eye(n)[-1] + 1e-9).astype("f4")) for n in sizes]
 
-        found = demonstrate(Player(LEVELS[1], NO_MISTAKES), 3, gamma=0.97, planner=Last())
+        players = {level: Player(level, NO_MISTAKES) for level in LEVELS[:2]}
+        seeds = {level: [3, 4] for level in players}
+        found = demonstrate_own(players, seeds, Last(), gamma=0.97)
+        assert {(d.level, d.seed) for d in found} <= {(x, s) for x in players for s in (3, 4)}
+        assert {d.level for d in found} == set(players)
         assert all(d.pursued == len(d.candidates) - 1 for d in found)
         assert any(d.answer != d.pursued for d in found)
 
