@@ -57,8 +57,9 @@ def test_locks_boxed_keys_and_blocked_doors_all_occur():
     assert min(locked, boxed, blocked, compound) >= 5
 
 
-def test_most_can_be_solved_by_the_expert():
-    player = Player("Hier-Rooms-2x2-S7-v0", NO_MISTAKES)
+@pytest.mark.parametrize("world", ["Hier-Rooms-2x2-S7-v0", "Hier-Stop-2x2-S6-v0"])
+def test_most_can_be_solved_by_the_expert(world):
+    player = Player(world, NO_MISTAKES)
     assert np.mean([player.solve(OraclePlanner(), seed) for seed in range(20)]) >= 0.75
 
 
