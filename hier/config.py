@@ -269,6 +269,9 @@ class SafetyConfig(Section):
     )
 
 
+FITTING = "fitting"  # the agent that comes with this package, where it fits
+
+
 class ControllerConfig(Section):
     """The controller: an SB3 algorithm and its network."""
 
@@ -278,9 +281,10 @@ class ControllerConfig(Section):
         "for continuous actions",
     )
     start: str | None = Field(
-        None,
+        FITTING,
         description="run whose controller training starts from; shipped = the agent that comes "
-        "with this package; null = new weights",
+        "with this package; fitting = that agent where its network and domain are the run's; "
+        "null = new weights",
     )
     gamma: float = Field(
         0.97, gt=0, le=1, description="discount of the controller per environment step"

@@ -16,7 +16,7 @@ from hier.bench.figures import (
     success_figures,
 )
 from hier.bench.guidance import LINVIT, PATIENT, READ
-from hier.bench.jobs import budget, jobs_of
+from hier.bench.jobs import ALONE, budget, jobs_of
 from hier.bench.starts import source_controllers, world_controllers
 from hier.bench.worlds import TASKS
 from hier.config import HierConfig
@@ -52,7 +52,7 @@ LEARNS = [f"feedback.objective={BEST}"]
 BEYOND_LINES = [
     "planner.type=vlm", "feedback.anchors=0", *LINVIT, *READ,
 ]  # fmt: skip
-_COMMON = ["torch_threads=1", "eval.videos=0", "eval.every=40960"]
+_COMMON = [*ALONE, "eval.videos=0", "eval.every=40960"]
 
 # The paper's level, and two that take several subgoals.
 TABLE = {

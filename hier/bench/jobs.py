@@ -11,6 +11,9 @@ from hier.config import HierConfig
 # In figures of a suite that is only tried, nothing counts but that there are some.
 _QUICK = ("total_timesteps=2048", "eval.episodes=4", "eval.every=0")
 
+# As one of several processes, and from new weights, for what a suite measures is learning.
+ALONE = ("torch_threads=1", "controller.start=null")
+
 
 def budget(steps: int, quick: bool) -> list[str]:
     """Overrides that train for ``steps``, or hardly at all in a quick suite."""
@@ -18,8 +21,8 @@ def budget(steps: int, quick: bool) -> list[str]:
 
 
 def plain_config(preset: str, *lines: str) -> HierConfig:
-    """A preset on one torch thread, judged at the end alone, without videos."""
-    return HierConfig.load(preset, ["torch_threads=1", "eval.every=0", "eval.videos=0", *lines])
+    """A preset from new weights on one torch thread, judged at the end alone, without videos."""
+    return HierConfig.load(preset, [*ALONE, "eval.every=0", "eval.videos=0", *lines])
 
 
 def jobs_of(

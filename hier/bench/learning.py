@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hier.bench.figures import by_variant, rows_of, success_figures
-from hier.bench.jobs import budget, jobs_of
+from hier.bench.jobs import ALONE, budget, jobs_of
 from hier.config import HierConfig
 from hier.run.sweep import Row, new_parent, train_all
 
@@ -60,5 +60,5 @@ def planner_quality(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], 
 
 
 def _config(preset: str, quick: bool, *lines: str) -> HierConfig:
-    base = HierConfig.load(preset, ["torch_threads=1", *lines])
+    base = HierConfig.load(preset, [*ALONE, *lines])
     return base.override(*budget(base.total_timesteps, quick))

@@ -173,7 +173,7 @@ def train_speed(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list
     steps, repeats = (2_048, 1) if quick else (8_192, 3)
     rows: list[Row] = []
     for preset in ("demo",) if quick else ("demo", "key-corridor"):
-        base = HierConfig.load(preset, [f"seed={seeds[0]}"])
+        base = HierConfig.load(preset, ["controller.start=null", f"seed={seeds[0]}"])
         for repeat in range(repeats):
             for variant, lines in {**SPEED_VARIANTS, PLAIN: ["planner.type=none"]}.items():
                 config = base.override(*lines)

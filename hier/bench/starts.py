@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hier.bench.figures import short_name
+from hier.bench.jobs import ALONE
 from hier.bench.worlds import ORACLE, world_config
 from hier.config import HierConfig
 from hier.run.sweep import train_all
@@ -17,7 +18,7 @@ def source_controllers(quick: bool, seeds: Sequence[int]) -> dict[int, Path]:
     They are kept in ``runs/source-levels``; a finished one of the same configuration is used again.
     """
     base = HierConfig.load(
-        "source-levels", ["planner.type=oracle", "torch_threads=1", "eval.videos=0"]
+        "source-levels", ["planner.type=oracle", *ALONE, "eval.videos=0"]
     )
     if quick:
         base = base.override("total_timesteps=3072", "eval.episodes=12", "eval.every=0")

@@ -107,11 +107,25 @@ def _print_result(result: TrainResult) -> None:
         f"per episode     return {summary['mean_return']:.2f}, {summary['mean_length']:.0f} steps"
         + (f", {asked:.1f} planner queries" if asked else "")
     )
-    print(f"training        {result.env_steps:,} steps in {minutes} min {seconds} s")
+    print(
+        f"training        {result.env_steps:,} steps in {minutes} min {seconds} s, "
+        f"from {_beginning(result)}"
+    )
     print(f"run folder      {result.folder}")
     print(f"curves          tensorboard --logdir {run}")
     print(f"videos          hier record {run}")
     print(f"more steps      hier train --resume {run} total_timesteps={2 * result.env_steps}")
+
+
+def _beginning(result: TrainResult) -> str:
+    """What the controller began as, in words."""
+    from hier.run.folder import RunFolder
+    from hier.run.shipped import is_shipped, start_of
+
+    start = start_of(RunFolder(result.folder).config(trust_code=True))
+    if start is None:
+        return "new weights"
+    return "the built-in controller" if is_shipped(start) else f"the controller of {start.path}"
 
 
 @app.command(name="pretrain")

@@ -30,7 +30,7 @@ from hier.planners.protocol import KeepsStates, Planner
 from hier.planners.registry import build_planner
 from hier.run.levels import SeededEpisodes, VariedEpisodes, shared_seeds
 from hier.run.restarting import RestartedEpisodes
-from hier.run.shipped import find_run
+from hier.run.shipped import start_of
 
 
 def build_planner_of(config: HierConfig, seed: int | None = None) -> Planner | None:
@@ -254,8 +254,7 @@ def build_model(
     )
     if saved is not None:
         saved.restore(model)
-    elif controller.start is not None:
-        start, _ = find_run(controller.start, config.env.ids[0])
+    elif (start := start_of(config)) is not None:
         SavedController(start.latest_checkpoint()).give_networks(model)
     return model
 

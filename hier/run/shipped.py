@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hier.config import FITTING, HierConfig
 from hier.envs.domain import Domain
 from hier.envs.errors import ConfigError
 from hier.envs.registry import default_domain, domain_of, env_ids
@@ -38,6 +39,30 @@ def shipped_run(domain: Domain) -> RunFolder:
             "train one: hier train"
         )
     return RunFolder.open(folder)
+
+
+def start_of(config: HierConfig) -> RunFolder | None:
+    """The run whose controller a training starts from; ``None`` for new weights.
+
+    Raises:
+        RunFolderError: if ``controller.start`` is no run.
+        ConfigError: if it asks for a built-in agent of a domain that has none.
+    """
+    start = config.controller.start
+    if start == FITTING:
+        return shipped_run(config.domain) if _fits(config) else None
+    return None if start is None else find_run(start, config.env.ids[0])[0]
+
+
+def _fits(config: HierConfig) -> bool:
+    """Whether a run's controller is of the built-in agent's kind: its network, under a planner."""
+    if config.planner.type == "none" or config.effective_guidance.actions != "none":
+        return False
+    if not (_parent() / config.domain.name).is_dir() or "policy_kwargs" in config.controller.options:
+        return False
+    shape = {"algorithm", "features_dim", "channels", "net_arch"}
+    other = shipped_run(config.domain).config().controller
+    return config.controller.model_dump(include=shape) == other.model_dump(include=shape)
 
 
 def find_run(name: str | Path, env_id: str | None = None) -> tuple[RunFolder, str | None]:

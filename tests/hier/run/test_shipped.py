@@ -9,7 +9,7 @@ from hier.envs.errors import ConfigError, RunFolderError
 from hier.envs.registry import domain_named
 from hier.run.build import build_env, build_model, build_planner_of
 from hier.run.recording import record
-from hier.run.shipped import find_run, is_shipped, shipped_run
+from hier.run.shipped import find_run, is_shipped, shipped_run, start_of
 
 LEVEL = "BabyAI-GoToLocal-v0"
 GRIDWORLD = domain_named("gridworld")
@@ -48,9 +48,26 @@ def test_training_can_start_from_it():
     again = build_model(other, env)
     for a, b in zip(model.policy.parameters(), again.policy.parameters(), strict=True):
         torch.testing.assert_close(a, b)
-    fresh = build_model(HierConfig.load("demo", lines[:1]), env)
+    fresh = build_model(HierConfig.load("demo", [lines[0], "controller.start=null"]), env)
     weights = model.policy.state_dict()["action_net.weight"]
     assert not torch.equal(weights, fresh.policy.state_dict()["action_net.weight"])
+
+
+@pytest.mark.parametrize(
+    ("lines", "fits"),
+    [
+        ([], True),
+        (["controller.options.learning_rate=0.001", "planner.type=oracle"], True),
+        (["controller.net_arch=[32]"], False),
+        (["controller.algorithm=a2c"], False),
+        (["planner.type=none"], False),
+        (["guidance.actions=loss"], False),
+        (["env.id=PointMaze_UMaze-v3"], False),
+        (["controller.start=null"], False),
+    ],
+)
+def test_training_starts_from_it_where_it_fits(lines, fits):
+    assert (start_of(HierConfig.load("demo", lines)) is not None) == fits
 
 
 def test_videos_are_not_written_into_the_package(tmp_path, monkeypatch):
