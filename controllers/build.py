@@ -138,6 +138,8 @@ def build_controller(
         )
     policy: Any = ALGORITHMS[name][2]
     policy_kwargs: dict[str, Any] = {"net_arch": net_arch if net_arch is not None else [64]}
+    if name in ("ppo", "recurrent_ppo"):  # SB3's own epsilon; fused takes half the time on a CPU
+        policy_kwargs["optimizer_kwargs"] = {"eps": 1e-5, "fused": True}
     assert isinstance(env.observation_space, spaces.Dict)
     if set(INPUTS) <= set(env.observation_space.spaces):
         policy_kwargs["features_extractor_class"] = SubgoalFeatures

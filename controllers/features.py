@@ -30,6 +30,7 @@ class SubgoalFeatures(BaseFeaturesExtractor):
         channels: width of embeddings and convolutions.
     """
 
+    # Embeddings are looked up as products with counts: gradients of those are faster on a CPU.
     first: torch.Tensor  # row of each attribute's value 0
 
     def __init__(self, observation_space: spaces.Dict, features_dim: int = 128, channels: int = 16):
@@ -45,7 +46,7 @@ class SubgoalFeatures(BaseFeaturesExtractor):
         self.near = nn.Conv2d(channels + target.shape[0], channels, 3, padding=1)
         self.far = nn.Conv2d(channels, channels, 3)
         words = int(mission.high.max()) + 1
-        self.mission = nn.EmbeddingBag(words, channels, mode="mean", padding_idx=0)
+        self.mission = nn.Embedding(words, channels, padding_idx=0)
         self.condition = nn.Linear(subgoal.shape[0] + channels, 2 * channels)
         inner = (target.shape[1] - 2) * (target.shape[2] - 2)
         self.join = nn.Linear(channels * inner + subgoal.shape[0] + channels, features_dim)
@@ -53,15 +54,24 @@ class SubgoalFeatures(BaseFeaturesExtractor):
     def look(self, observations: dict[str, torch.Tensor]) -> torch.Tensor:
         """``(batch, channels, h, w)``: the cells, each by itself."""
         values = observations["cells"].long() + self.first
-        return self.cells(values).sum(dim=3).permute(0, 3, 1, 2)
+        n, height, width, k = values.shape
+        marks = self.cells.weight.new_zeros(n * height * width, len(self.cells.weight))
+        marks.scatter_(1, values.reshape(-1, k), 1.0)
+        return (marks @ self.cells.weight).view(n, height, width, -1).permute(0, 3, 1, 2)
+
+    def read(self, mission: torch.Tensor) -> torch.Tensor:
+        """``(batch, channels)``, the mean over the words' embeddings; 0 fills up and is no word."""
+        ids, weight = mission.long(), self.mission.weight
+        counts = weight.new_zeros(len(ids), len(weight))
+        counts.scatter_add_(1, ids, (ids > 0).to(weight.dtype))
+        return counts @ weight / counts.sum(dim=1, keepdim=True).clamp(min=1)
 
     def forward(self, observations: dict[str, torch.Tensor]) -> torch.Tensor:
         """``(batch, features_dim)`` from SB3's preprocessed observations."""
-        aim = torch.cat(
-            [observations["subgoal"], self.mission(observations["mission"].long())], dim=1
-        )
+        aim = torch.cat([observations["subgoal"], self.read(observations["mission"])], dim=1)
         scale, shift = self.condition(aim)[:, :, None, None].chunk(2, dim=1)
         x = torch.cat([torch.relu(self.look(observations)), observations["target"]], dim=1)
+        x = x.contiguous(memory_format=torch.channels_last)  # convolves twice as fast on a CPU
         x = torch.relu(self.near(x) * (1 + scale) + shift)
         x = torch.relu(self.far(x)).flatten(1)
         return torch.relu(self.join(torch.cat([x, aim], dim=1)))

@@ -58,7 +58,7 @@ def _fits(config: HierConfig) -> bool:
     """Whether a run's controller is of the built-in agent's kind: its network, under a planner."""
     if config.planner.type == "none" or config.effective_guidance.actions != "none":
         return False
-    if not (_parent() / config.domain.name).is_dir() or "policy_kwargs" in config.controller.options:
+    if not (_parent() / config.domain.name).is_dir():
         return False
     shape = {"algorithm", "features_dim", "channels", "net_arch"}
     other = shipped_run(config.domain).config().controller
