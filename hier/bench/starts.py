@@ -17,9 +17,7 @@ def source_controllers(quick: bool, seeds: Sequence[int]) -> dict[int, Path]:
 
     They are kept in ``runs/source-levels``; a finished one of the same configuration is used again.
     """
-    base = HierConfig.load(
-        "source-levels", ["planner.type=oracle", *ALONE, "eval.videos=0"]
-    )
+    base = HierConfig.load("source-levels", ["planner.type=oracle", *ALONE, "eval.videos=0"])
     if quick:
         base = base.override("total_timesteps=3072", "eval.episodes=12", "eval.every=0")
     return _trained("source-levels", "", {s: base.override(f"seed={s}") for s in seeds}, quick)

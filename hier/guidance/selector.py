@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hier.envs.subgoal import Subgoal
 from hier.guidance.critic import Advantages, SubgoalCritic
 from hier.guidance.features import FeatureReader
-from hier.guidance.soft_choice import divergence, smoothed_prior, soft_choice
+from hier.guidance.soft_choice import divergence, moderated, smoothed_prior, soft_choice
 from hier.hierarchy.selection import Decision
 from hier.planners.protocol import Planner, PlannerQuery, ask, draw
 
@@ -23,10 +23,10 @@ REJECTED = 1.0  # standard errors below the planner's mean at which a proposal i
 class GuidedSelector:
     """LINVIT's soft choice between planner and critic, with ReAd's re-queries.
 
-    A subgoal is drawn from ``π ∝ p exp(A / λ)``, λ in standard deviations of the return. A is the
-    posterior's mean, which is near 0 while the critic has seen little. (Drawing A from the
-    posterior, Thompson sampling, was tried: while a controller still learns to walk it replaced up
-    to half of the planner's choices by chance.)
+    A subgoal is drawn from ``π ∝ p exp(A / λ)``, λ in standard deviations of the return and A
+    shrunk for its error (:func:`.moderated`): what the critic is not sure of counts less. (Drawing
+    one A from the posterior, Thompson sampling, was tried: while a controller still learns to walk
+    it replaced up to half of the planner's choices by chance.)
 
     If the advantage of the subgoal drawn is negative by a standard error, the planner is asked anew
     without it; after the last round the best seen is taken (ReAd). Before the critic is ready
@@ -69,8 +69,7 @@ class GuidedSelector:
             if decides:
                 prior = smoothed_prior(prior, DOUBT)
             known = self.critic.advantages(features.candidates, prior)
-            lam = self.kl_coef * self.critic.unit
-            policy = soft_choice(prior, known.mean, lam) if decides else prior
+            policy = self._policy(prior, known) if decides else prior
             decision = Decision(
                 draw(policy, self._rng),
                 reply.log_probs,
@@ -85,6 +84,10 @@ class GuidedSelector:
             self._ask_again(planner, states)
         return [state.decided() for state in states]
 
+    def _policy(self, prior: NDArray, known: Advantages) -> NDArray[np.float64]:
+        lam = self.kl_coef * self.critic.unit
+        return soft_choice(prior, moderated(known.mean, known.error, lam), lam)
+
     def _ask_again(self, planner: Planner, states: Sequence[_Deliberation]) -> None:
         for _ in range(self.rounds):
             doubtful = [state for state in states if state.is_doubtful()]
@@ -94,9 +97,8 @@ class GuidedSelector:
             for state, reply in zip(doubtful, replies, strict=True):
                 left, policy = state.left(), np.asarray(reply.log_probs, np.float64)
                 if not math.isinf(self.kl_coef):
-                    lam = self.kl_coef * self.critic.unit
-                    values = state.known.mean[left]
-                    policy = soft_choice(smoothed_prior(policy, DOUBT), values, lam)
+                    some = Advantages(state.known.mean[left], state.known.error[left])
+                    policy = self._policy(smoothed_prior(policy, DOUBT), some)
                 state.proposed.append(left[draw(policy, self._rng)])
 
 

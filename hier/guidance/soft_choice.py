@@ -65,6 +65,19 @@ def soft_choice(log_probs: NDArray, values: NDArray, kl_coef: float) -> NDArray[
     return logits - _log_sum_exp(logits)
 
 
+def moderated(advantages: NDArray, errors: NDArray, kl_coef: float) -> NDArray[np.float64]:
+    """Advantages shrunk for their standard errors; all ``(n,)``, in the units of ``kl_coef``.
+
+    Evidence a with standard error s, both divided by λ, counts as ``a / √(1 + π s² / 8)``: the mean
+    over the critic's posterior of a choice between two that the planner holds for equal (MacKay
+    1992, The evidence framework applied to classification networks, eq. 10). The planner's odds are
+    not shrunk, so that they stand where the critic knows nothing.
+    """
+    if kl_coef == 0 or math.isinf(kl_coef):
+        return np.asarray(advantages, np.float64)
+    return advantages / np.sqrt(1 + math.pi / 8 * np.square(errors / kl_coef))
+
+
 def divergence(log_pi: NDArray, log_probs: NDArray) -> float:
     """KL(π ‖ p) in nats; both ``(n,)``, normalized."""
     taken = np.exp(log_pi)

@@ -9,6 +9,7 @@ import pytest
 
 from hier.guidance.soft_choice import (
     divergence,
+    moderated,
     smoothed_prior,
     soft_choice,
     soft_value,
@@ -110,3 +111,26 @@ def test_doubt_lets_a_sure_planner_be_overruled():
     assert np.exp(smoothed_prior(log_p, 0.1)) == pytest.approx([0.925, 0.025, 0.025, 0.025])
     assert smoothed_prior(log_p, 0.0) == pytest.approx(log_p)
     assert np.exp(smoothed_prior(log_p, 1.0)) == pytest.approx([0.25] * 4)
+
+
+@pytest.mark.parametrize("error", [0.0, 0.05, 0.3])
+def test_a_moderated_choice_is_nearly_the_mean_over_the_posterior(error):
+    rng = np.random.default_rng(0)
+    log_p, kl_coef, mean = np.log([0.5, 0.5]), 0.1, 0.1
+    drawn = rng.normal(mean, error, 20_000)
+    each = [np.exp(soft_choice(log_p, np.array([0, a]), kl_coef))[1] for a in drawn]
+    values = moderated(np.array([0, mean]), np.array([0, error]), kl_coef)
+    assert np.exp(soft_choice(log_p, values, kl_coef))[1] == pytest.approx(np.mean(each), abs=0.03)
+
+
+def test_where_the_critic_knows_nothing_the_planners_odds_stand():
+    log_p = np.log([0.8, 0.2])
+    values = moderated(np.array([0, 0.25]), np.array([0, 1e3]), 0.1)
+    assert soft_choice(log_p, values, 0.1) == pytest.approx(log_p, abs=1e-2)
+
+
+def test_without_an_error_or_a_temperature_nothing_is_moderated():
+    values = np.array([0.3, -0.1])
+    assert moderated(values, np.zeros(2), 0.1) == pytest.approx(values)
+    for kl_coef in (0, math.inf):
+        assert moderated(values, np.ones(2), kl_coef) == pytest.approx(values)
