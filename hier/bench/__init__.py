@@ -124,6 +124,11 @@ SUITES: dict[str, Suite] = {
     "lava": Suite(
         "success and violations with and without the safety filter", "lava:lava", plot="plot_lava"
     ),
+    "long-run": Suite(
+        "two million steps with guidance and feedback: memory, speed and what is left behind",
+        "long_run:long_run",
+        (0,),
+    ),
     "planner": Suite(
         "scoring 12 candidates in 16 environments against generating", "planner:planner", (0,)
     ),

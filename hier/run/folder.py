@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from hier.config import HierConfig
 from hier.config_base import Settings
 from hier.envs.errors import NotFiniteError, RunFolderError
-from hier.envs.files import atomic_write, recover_folder
+from hier.envs.files import atomic_write, clear_partial, recover_folder
 from hier.run.lock import locked
 
 PACKAGES = (
@@ -146,13 +146,17 @@ class RunFolder:
         return run
 
     def _write(self, config: Settings, about: dict[str, Any]) -> None:
-        for name in (".config-????????.yaml", ".run-????????.json"):
-            for litter in self.path.glob(name):  # of a process that was killed here
-                litter.unlink()
+        self.clear_partial()
         with atomic_write(self.path / "run.json") as file:
             file.write_text(json.dumps(about, indent=1) + "\n")
         with atomic_write(self.config_file) as file:  # the last, for it makes the folder a run
             file.write_text(config.to_yaml())
+
+    def clear_partial(self) -> None:
+        """Delete what a process that was killed while it wrote left here."""
+        folders = (self.checkpoints, self.lessons, self.tensorboard, self.videos)
+        for folder in (self.path, *folders):
+            clear_partial(folder)
 
     def require_new(self) -> None:
         """Raise RunFolderError if the folder already holds a run."""

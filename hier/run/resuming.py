@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,8 +12,6 @@ from hier.envs.errors import ConfigError, RunFolderError
 from hier.envs.files import atomic_write
 from hier.run.folder import RunFolder
 
-# Names that atomic_write and replace_folder give to what is not yet, or no longer, in its place.
-_LITTER = re.compile(r"\.(step|lessons|planner|config|run|progress|evaluations|events)[.-]")
 _FRAME = 16  # bytes around each record of an event file: its length and two checksums
 
 
@@ -63,9 +60,7 @@ def rewind(run: RunFolder, step: int) -> None:
 
     TensorBoard's own way, ``purge_step``, hides them only from some of its readers.
     """
-    for litter in run.path.rglob(".*"):
-        if _LITTER.match(litter.name):
-            shutil.rmtree(litter) if litter.is_dir() else litter.unlink()
+    run.clear_partial()
     if not step:  # all is begun anew
         for folder in (run.tensorboard, run.planner, run.lessons):
             shutil.rmtree(folder, ignore_errors=True)

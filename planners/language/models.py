@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from transformers.models.auto import modeling_auto
 
 from hier.envs.domain import Domain
 from hier.envs.errors import ConfigError, UnknownNameError
-from hier.envs.files import recover_folder, replace_folder
+from hier.envs.files import partial_folder, recover_folder, replace_folder
 from hier.planners.language.gguf import PACKAGES, converted, names_gguf
 from hier.planners.language.processors import (
     load_processor,
@@ -159,8 +158,7 @@ class PlannerModel:
             PlannerError: if the folder cannot be written.
         """
         folder = Path(folder)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+        temporary = partial_folder(folder)
         try:
             with quiet():
                 self.module.save_pretrained(temporary)
