@@ -30,6 +30,7 @@ from hier.planners.language.processors import (
     load_tokenizer,
     quiet,
     refuse_kernels,
+    refuse_pickles,
     translate_errors,
 )
 from hier.planners.protocol import PlannerError
@@ -372,6 +373,7 @@ def _load_config(name: str) -> Any:
     with translate_errors(name):
         config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
     refuse_kernels(name, config)
+    refuse_pickles(name, config)
     return config
 
 
