@@ -35,7 +35,7 @@ test-fast: setup
 	$(PYTEST) -m "not slow"
 
 crash: setup
-	$(BIN)/python -m tests.crash.harness --kills 200
+	$(BIN)/python -m tests.crash.harness --kills 200 --out docs/results/crashes.json
 
 fuzz: setup
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/fuzz -s

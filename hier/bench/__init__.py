@@ -204,7 +204,7 @@ def run_suite(
         "command": " ".join(["hier", *sys.argv[1:]]),
         "commit": commit(),
         "date": date.today().isoformat(),
-        "machine": _machine(),
+        "machine": machine(),
         "versions": versions(),
         "seeds": chosen,
         "quick": quick,
@@ -244,7 +244,7 @@ def _readable(result: dict[str, Any]) -> str:
     return head.replace('"rows": []', f'"rows": [\n  {rows}\n ]')
 
 
-def _machine() -> str:
+def machine() -> str:
     model = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
