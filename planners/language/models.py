@@ -347,7 +347,7 @@ def _has_bfloat16() -> bool:
 def _base_of(folder: str) -> str:
     try:
         base = json.loads((Path(folder) / ADAPTER).read_text())["base_model_name_or_path"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         base = None
     if not base:
         raise PlannerError(
