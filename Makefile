@@ -35,10 +35,10 @@ test-fast: setup
 	$(PYTEST) -m "not slow"
 
 crash: setup
-	$(BIN)/python -m tests.crash.harness --kills 200
+	$(BIN)/python -m tests.crash.harness --kills 200 --out docs/results/crashes.json
 
 fuzz: setup
-	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/fuzz -s
+	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/fuzz -s --hypothesis-show-statistics
 
 docs: setup
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs

@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from hier.controllers.features import INPUTS, SubgoalFeatures
 from hier.controllers.guided import FORMS, Guidance, GuidedPolicy, GuidedRolloutBuffer
 from hier.controllers.hindsight import Hindsight, HindsightReplayBuffer
-from hier.envs.errors import ConfigError, UnknownNameError
+from hier.envs.errors import ConfigError, UnknownNameError, in_one_line
 
 # Name to (module, class, policy); imported when asked for.
 ALGORITHMS: dict[str, tuple[str, str, str]] = {
@@ -169,12 +169,14 @@ def build_controller(
         buffer["replay_buffer_class"] = HindsightReplayBuffer
         buffer["replay_buffer_kwargs"] = {"hindsight": hindsight}
     wanted = {**DEFAULTS[name], **buffer, **(options or {})}
-    return cls(
-        policy,
-        env,
-        gamma=gamma,
-        seed=seed,
-        device=device,
-        policy_kwargs=policy_kwargs,
-        **{option: as_schedule(value, option) for option, value in wanted.items()},
-    )
+    scheduled = {option: as_schedule(value, option) for option, value in wanted.items()}
+    try:
+        return cls(
+            policy, env, gamma=gamma, seed=seed, device=device, policy_kwargs=policy_kwargs,
+            **scheduled,
+        )  # fmt: skip
+    except (AssertionError, RuntimeError, TypeError, ValueError, ArithmeticError) as error:
+        raise ConfigError(
+            f"algorithm {name!r} refuses net_arch={net_arch}, device={device!r} or the options "
+            f"{options or {}} ({in_one_line(error)}); correct them under controller"
+        ) from error

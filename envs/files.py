@@ -11,6 +11,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from hier.envs.errors import RunFolderError
 
+_PARTIAL = ".hier-partial-"  # how the names of what is not yet, or no longer, in its place begin
+
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
@@ -19,7 +21,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
     A reader sees the old file or the new one, never half of one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    handle, name = tempfile.mkstemp(
+        dir=path.parent, prefix=f"{_PARTIAL}{path.stem}-", suffix=path.suffix
+    )
     os.close(handle)
     temporary = Path(name)
     try:
@@ -32,6 +36,18 @@ def atomic_write(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def clear_partial(folder: Path) -> None:
+    """Delete what a process that was killed while it wrote left in a folder, not below it."""
+    for path in folder.glob(f"{_PARTIAL}*"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def partial_folder(folder: Path) -> Path:
+    """A new folder beside ``folder``, to be written and handed to :func:`replace_folder`."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{_PARTIAL}{folder.name}-"))
+
+
 def replace_folder(new: Path, folder: Path) -> None:
     """Move a folder that is written and flushed to where another may be, which is deleted.
 
@@ -40,7 +56,7 @@ def replace_folder(new: Path, folder: Path) -> None:
     if not folder.exists():
         new.rename(folder)
         return
-    old = folder.with_name(f".{folder.name}-old")
+    old = _old(folder)
     shutil.rmtree(old, ignore_errors=True)
     folder.rename(old)
     new.rename(folder)
@@ -49,9 +65,13 @@ def replace_folder(new: Path, folder: Path) -> None:
 
 def recover_folder(folder: Path) -> None:
     """Bring back what :func:`replace_folder` was about to replace when it was killed."""
-    old = folder.with_name(f".{folder.name}-old")
+    old = _old(folder)
     if old.is_dir() and not folder.exists():
         old.rename(folder)
+
+
+def _old(folder: Path) -> Path:
+    return folder.with_name(f"{_PARTIAL}{folder.name}-old")
 
 
 def check_member(archive: Path, name: str, *, plain: bool) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, field_validator
+from pydantic import Field, NonNegativeFloat, PositiveInt, field_validator, model_validator
 
 from hier.config_base import Section, Settings, flatten
 from hier.envs.errors import ConfigError, UnknownNameError
@@ -19,7 +19,22 @@ if TYPE_CHECKING:
     from hier.envs.domain import Domain
 
 
+TRAINING_SEEDS = 10**9  # the first level seed of trainings; evaluations stay below it
 DEFAULT_KEY = "OPENAI_API_KEY"  # environment variable with the key of the endpoint planner
+
+
+def evaluation_seeds(first: int, episodes: int) -> range:
+    """Consecutive level seeds for an evaluation, none of which training draws.
+
+    Raises:
+        ConfigError: if they reach those of training.
+    """
+    if first + episodes > TRAINING_SEEDS:
+        raise ConfigError(
+            f"the level seeds from {first} on, for {episodes} episodes, reach those of training "
+            f"({TRAINING_SEEDS} and more); lower eval.first_seed"
+        )
+    return range(first, first + episodes)
 
 
 class EnvConfig(Section):
@@ -294,13 +309,17 @@ class ControllerConfig(Section):
     channels: int = Field(
         16, ge=1, description="width of the cells' embeddings and of the convolutions"
     )
-    net_arch: list[int] = Field([64], description="hidden layers of policy and value")
+    net_arch: list[PositiveInt] = Field([64], description="hidden layers of policy and value")
     hindsight: float = Field(
         0.0, ge=0, le=1,
         description="share of replayed transitions whose target is moved to a place that was "
         "reached later (HER); for dqn, sac and td3, in domains that support it; 0 = off",
     )  # fmt: skip
-    device: str = Field("cpu", description="torch device; cpu, cuda or auto")
+    device: str = Field(
+        "cpu",
+        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
+        description="torch device; cpu, cuda or auto",
+    )
     options: dict[str, Any] = Field(
         default_factory=dict,
         description="any argument of the SB3 algorithm, e.g. controller.options.n_steps=256",
@@ -332,6 +351,11 @@ class EvalConfig(Section):
         False, description="take the likeliest action instead of drawing one"
     )
     videos: int = Field(1, ge=0, description="episodes drawn as GIF at each evaluation")
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        evaluation_seeds(self.first_seed, max(self.episodes, self.episodes_during, self.videos))
+        return self
 
 
 class HierConfig(Settings):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,19 @@ from hier.envs.gridworld.rendering import FrameRenderer
 VIEW_SIZE = 7
 
 
+class _OnDemand(dict[str, Any]):
+    """MiniGrid's symbolic observation, made only if a level's own code reads it."""
+
+    def __init__(self, simulator: Any):
+        super().__init__()
+        self._simulator = simulator
+
+    def __missing__(self, key: str) -> Any:
+        seen = type(self._simulator).gen_obs(self._simulator)
+        self.update(seen)
+        return seen[key]
+
+
 class GridworldEnv(gym.Wrapper, gym.utils.RecordConstructorArgs):
     """A MiniGrid level whose observations hold only what its agent perceives.
 
@@ -33,8 +47,8 @@ class GridworldEnv(gym.Wrapper, gym.utils.RecordConstructorArgs):
       then: cells ahead, cells to the right, quarter turns clockwise.
 
     The other outputs are the simulator's reward, the ends of episodes, and ``info["is_success"]``
-    in an episode's last step: whether the mission's own reward was positive. :meth:`expert` is
-    privileged; it serves the oracle planner, demonstrations and tests.
+    in an episode's last step: the simulator's own, else whether its reward was positive.
+    :meth:`expert` is privileged; it serves the oracle planner, demonstrations and tests.
 
     Args:
         env: a MiniGrid environment with a view of seven cells; its own wrappers are left off.
@@ -69,7 +83,7 @@ class GridworldEnv(gym.Wrapper, gym.utils.RecordConstructorArgs):
             }
         )
         # The frame replaces MiniGrid's symbolic observation, which costs more than the step.
-        simulator.gen_obs = dict
+        simulator.gen_obs = partial(_OnDemand, simulator)
         self._pose = (0, 0, 0)
         self._mission = ""
         self._mission_tokens = MISSION_CODEC.encode("")
@@ -112,10 +126,11 @@ class GridworldEnv(gym.Wrapper, gym.utils.RecordConstructorArgs):
 
     def step(self, action: int) -> tuple[dict[str, NDArray], float, bool, bool, dict[str, Any]]:
         """One simulator step; ``info["is_success"]`` is set when it ends the episode."""
-        _, reward, terminated, truncated, _ = self.simulator.step(action)
+        _, reward, terminated, truncated, about = self.simulator.step(action)
         self.renderer.update()
         before, self._pose = self._pose, self._read_pose()
-        info = {"is_success": float(reward) > 0} if terminated or truncated else {}
+        success = bool(about.get("is_success", float(reward) > 0))
+        info = {"is_success": success} if terminated or truncated else {}
         observation = self._observation(_motion(before, self._pose))
         return observation, float(reward), bool(terminated), bool(truncated), info
 

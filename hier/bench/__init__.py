@@ -124,6 +124,11 @@ SUITES: dict[str, Suite] = {
     "lava": Suite(
         "success and violations with and without the safety filter", "lava:lava", plot="plot_lava"
     ),
+    "long-run": Suite(
+        "two million steps with guidance and feedback: memory, speed and what is left behind",
+        "long_run:long_run",
+        (0,),
+    ),
     "planner": Suite(
         "scoring 12 candidates in 16 environments against generating", "planner:planner", (0,)
     ),
@@ -199,7 +204,7 @@ def run_suite(
         "command": " ".join(["hier", *sys.argv[1:]]),
         "commit": commit(),
         "date": date.today().isoformat(),
-        "machine": _machine(),
+        "machine": machine(),
         "versions": versions(),
         "seeds": chosen,
         "quick": quick,
@@ -239,7 +244,7 @@ def _readable(result: dict[str, Any]) -> str:
     return head.replace('"rows": []', f'"rows": [\n  {rows}\n ]')
 
 
-def _machine() -> str:
+def machine() -> str:
     model = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
 import tarfile
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -23,6 +24,7 @@ from hier.hierarchy.records import discounted_returns
 from hier.planners.language.prompts import Prompt
 
 SHARD = 1000  # lessons in a file
+_SHARD = re.compile(r"lessons-\d{5,9}\.tar")
 _HUGE = 1e30  # no reward and no logarithm of a probability comes near it
 _PNG = b"\x89PNG\r\n\x1a\n"  # how a PNG file begins
 
@@ -204,7 +206,7 @@ def drop_lessons(folder: str | Path, shards: int) -> None:
 
 
 def _shards(folder: Path) -> list[Path]:
-    return sorted(folder.glob("lessons-*.tar"))
+    return sorted(file for file in folder.glob("lessons-*.tar") if _SHARD.fullmatch(file.name))
 
 
 def _lessons_of(archive: tarfile.TarFile) -> list[Lesson]:

@@ -244,7 +244,7 @@ class _Training:
             "pixels": network.config.vision_config.image_size,
         }
         if (run.path / STATE).is_file():
-            self.learner.load_state_dict(_whole_state(run.path / STATE))
+            _restore(self.learner, run.path / STATE)
         elif (run.path / _PICKLED).is_file():
             raise RunFolderError(
                 f"{run.path / _PICKLED} is a pickle of an older version, which is not read any "
@@ -370,9 +370,9 @@ def _means(reports: list[dict[str, float]]) -> dict[str, float]:
     }
 
 
-def _whole_state(file: Path) -> dict[str, Any]:
+def _restore(learner: Learner, file: Path) -> None:
     try:
-        return unpack(file.read_bytes())
+        learner.load_state_dict(unpack(file.read_bytes()))
     except Exception as error:
         raise RunFolderError(
             f"{file} is damaged ({type(error).__name__}); delete it to train anew on the "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hier.config import HierConfig
+from hier.envs.errors import RunFolderError, in_one_line
 from hier.envs.registry import max_steps_of
 from hier.run.folder import RunFolder
 
@@ -22,13 +23,23 @@ def training_curve(run: RunFolder, config: HierConfig) -> list[list[float]]:
 
 
 def read_scalar(run: RunFolder, name: str) -> list[tuple[int, float]]:
-    """``(env_steps, value)`` of a TensorBoard scalar; empty if it was never logged."""
+    """``(env_steps, value)`` of a TensorBoard scalar; empty if it was never logged.
+
+    Raises:
+        RunFolderError: if an event file is damaged.
+    """
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     if not run.tensorboard.is_dir():
         return []
     log = EventAccumulator(str(run.tensorboard), size_guidance={"scalars": 0})
-    log.Reload()
+    try:
+        log.Reload()
+    except Exception as error:  # of protobuf, whose errors have no common class
+        raise RunFolderError(
+            f"the TensorBoard events in {run.tensorboard} are damaged ({type(error).__name__}: "
+            f"{in_one_line(error)}); hier train --resume {run.path} keeps those that are whole"
+        ) from error
     if name not in log.Tags()["scalars"]:
         return []
     return [(point.step, point.value) for point in log.Scalars(name)]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from hier.config import evaluation_seeds
 from hier.envs.errors import ConfigError
 from hier.envs.subgoal import Outcome
 from hier.planners.protocol import Planner
@@ -166,7 +167,7 @@ def evaluate_model(
         torch.manual_seed(first)
         for name, count in zip(ids, share, strict=True):
             if count:
-                seeds = range(first, first + count)
+                seeds = evaluation_seeds(first, count)
                 results += play_episodes(run, planner, env_id=name, seeds=seeds, progress=progress)
     return Evaluation(results)
 

@@ -21,8 +21,8 @@ from typing import Any, Protocol
 
 from hier.config import HierConfig
 from hier.config_base import Settings
-from hier.envs.errors import NotFiniteError, RunFolderError
-from hier.envs.files import atomic_write, recover_folder
+from hier.envs.errors import NotFiniteError, RunFolderError, in_one_line
+from hier.envs.files import atomic_write, clear_partial, recover_folder
 from hier.run.lock import locked
 
 PACKAGES = (
@@ -146,13 +146,17 @@ class RunFolder:
         return run
 
     def _write(self, config: Settings, about: dict[str, Any]) -> None:
-        for name in (".config-????????.yaml", ".run-????????.json"):
-            for litter in self.path.glob(name):  # of a process that was killed here
-                litter.unlink()
+        self.clear_partial()
         with atomic_write(self.path / "run.json") as file:
             file.write_text(json.dumps(about, indent=1) + "\n")
         with atomic_write(self.config_file) as file:  # the last, for it makes the folder a run
             file.write_text(config.to_yaml())
+
+    def clear_partial(self) -> None:
+        """Delete what a process that was killed while it wrote left here."""
+        folders = (self.checkpoints, self.lessons, self.tensorboard, self.videos)
+        for folder in (self.path, *folders):
+            clear_partial(folder)
 
     def require_new(self) -> None:
         """Raise RunFolderError if the folder already holds a run."""
@@ -257,6 +261,25 @@ class RunFolder:
         with open(self.evaluations_file, "a") as file:
             file.write(json.dumps(entry) + "\n")
 
+    def about(self) -> dict[str, Any]:
+        """What ``run.json`` says of how the run began; empty without that file.
+
+        Raises:
+            RunFolderError: if it is damaged.
+        """
+        file = self.path / "run.json"
+        try:
+            found = json.loads(file.read_text())
+            if not isinstance(found, dict):
+                raise ValueError(f"it holds a {type(found).__name__}")
+        except FileNotFoundError:
+            return {}
+        except (ValueError, RecursionError) as error:
+            raise RunFolderError(
+                f"{file} is damaged ({in_one_line(error)}); delete it, nothing is learned from it"
+            ) from error
+        return found
+
     def evaluations(self) -> list[dict[str, Any]]:
         """All evaluations so far, oldest first; a line that is damaged is left out."""
         if not self.evaluations_file.exists():
@@ -295,8 +318,8 @@ def _is_evaluation(entry: Any) -> bool:
     if not isinstance(entry, dict):
         return False
     step, success = entry.get("env_steps"), entry.get("success_rate")
-    whole = isinstance(step, int) and not isinstance(step, bool)
-    return whole and isinstance(success, int | float) and 0 <= success <= 1
+    numbers = all(type(value) in (int, float) for value in entry.values())
+    return numbers and type(step) is int and success is not None and 0 <= success <= 1
 
 
 def _is_whole(path: Path) -> bool:

@@ -131,7 +131,7 @@ def package(run: str | Path, folder: Path, repo: str, *, trust_code: bool = Fals
     config = config.override("controller.start=null")
     with atomic_write(target.config_file) as file:
         file.write_text(config.to_yaml())
-    about = json.loads((source.path / "run.json").read_text())
+    about = source.about()
     about.pop("command", None)  # it may hold paths
     (target.path / "run.json").write_text(json.dumps(about, indent=1) + "\n")
     for entry in source.evaluations():
@@ -163,8 +163,9 @@ def _card(
                 metric_value=round(last["success_rate"], 4),
             )
         )
+        episodes = f"{last['episodes']:.0f} " if "episodes" in last else ""
         words = (
-            f"Success in {last['success_rate']:.0%} of {last['episodes']:.0f} unseen episodes of "
+            f"Success in {last['success_rate']:.0%} of {episodes}unseen episodes of "
             f"{levels} after {last['env_steps']:,} environment steps."
         )
     data = ModelCardData(

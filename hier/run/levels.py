@@ -10,6 +10,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from hier.config import TRAINING_SEEDS
+
 
 class SeededEpisodes(gym.Wrapper):
     """Plays given seeds, one episode each, and then stands still.
@@ -74,4 +76,4 @@ def shared_seeds(seed: Sequence[int]) -> Iterator[int]:
     """
     rng = np.random.default_rng(seed)
     while True:
-        yield int(rng.integers(10**9, 2**31 - 1))
+        yield int(rng.integers(TRAINING_SEEDS, 2**31 - 1))

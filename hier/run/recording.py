@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hier.config import evaluation_seeds
 from hier.envs.domain import batched
 from hier.envs.registry import make_env
 from hier.envs.subgoal import Outcome
@@ -104,7 +105,7 @@ def record(
     first = config.eval.first_seed if first_seed is None else first_seed
     target = Path(out or ("videos" if is_shipped(trained.folder) else trained.folder.videos))
     written = []
-    seeds = range(first, first + episodes)
+    seeds = evaluation_seeds(first, episodes)
     for video in record_episodes(trained, build_planner_of(config), seeds):
         # The id of a user's own domain holds a path, which is no part of a file's name.
         name = f"{video.env_id.rpartition('/')[2]}-seed-{video.seed}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,8 +12,6 @@ from hier.envs.errors import ConfigError, RunFolderError
 from hier.envs.files import atomic_write
 from hier.run.folder import RunFolder
 
-# Names that atomic_write and replace_folder give to what is not yet, or no longer, in its place.
-_LITTER = re.compile(r"\.(step|lessons|planner|config|run|progress|evaluations|events)[.-]")
 _FRAME = 16  # bytes around each record of an event file: its length and two checksums
 
 
@@ -63,14 +60,13 @@ def rewind(run: RunFolder, step: int) -> None:
 
     TensorBoard's own way, ``purge_step``, hides them only from some of its readers.
     """
-    for litter in run.path.rglob(".*"):
-        if _LITTER.match(litter.name):
-            shutil.rmtree(litter) if litter.is_dir() else litter.unlink()
+    run.clear_partial()
     if not step:  # all is begun anew
         for folder in (run.tensorboard, run.planner, run.lessons):
             shutil.rmtree(folder, ignore_errors=True)
     for video in run.videos.glob("step-*-seed-*.gif"):
-        if int(video.name.split("-")[1]) > step:
+        number = video.name.split("-")[1]
+        if number.isdecimal() and int(number) > step:
             video.unlink()
     with atomic_write(run.evaluations_file) as file:
         kept = [entry for entry in run.evaluations() if entry["env_steps"] <= step]
@@ -80,12 +76,19 @@ def rewind(run: RunFolder, step: int) -> None:
 
 
 def _drop_events(events: Path, step: int) -> None:
+    from google.protobuf.message import DecodeError
     from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.summary.writer.record_writer import RecordWriter
 
     records = RawEventFileLoader(str(events)).Load()  # up to one that was cut off
-    kept = [record for record in records if Event.FromString(record).step <= step]
+    kept = []
+    for record in records:
+        try:
+            if Event.FromString(record).step <= step:
+                kept.append(record)
+        except DecodeError:  # its checksum is right, but it is no event
+            continue
     if sum(len(record) + _FRAME for record in kept) == events.stat().st_size:
         return
     with atomic_write(events) as file, open(file, "wb") as target:

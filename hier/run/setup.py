@@ -167,7 +167,8 @@ def open_config(
     """A run's configuration with the planner that it learned; see :func:`open_trained`."""
     level = [] if env_id is None else [f"env.id={env_id}"]
     config = run.config([*overrides, *level], trust_code=trust_code)
-    if run.planner.exists() and not any(line.startswith("planner.") for line in overrides):
+    own = {line.partition("=")[0].strip() for line in overrides}
+    if run.planner.exists() and not own & {"planner", "planner.type", "planner.model"}:
         config = config.with_planner(run.planner)
     return config
 

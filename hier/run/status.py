@@ -48,9 +48,11 @@ class Progress:
     def of(cls, run: RunFolder) -> Progress | None:
         """What was saved last; ``None`` before the first time."""
         try:
-            return cls(**json.loads(run.progress_file.read_text()))
-        except (OSError, ValueError, TypeError):  # none, or of another version
-            return None
+            found = cls(**json.loads(run.progress_file.read_text()))
+            str(found)  # which needs numbers
+        except (OSError, ValueError, TypeError, ArithmeticError, RecursionError):
+            return None  # none, or of another version, or damaged
+        return found
 
 
 class StatusLine:

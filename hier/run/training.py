@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import CallbackList
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from hier.config import HierConfig
 from hier.envs.errors import UserError
@@ -125,6 +127,13 @@ def resume(
         return _learn(setup, run, progress)
 
 
+def _log_interval(model: BaseAlgorithm, every: int) -> int:
+    """Between two of SB3's log points: rollouts, or episodes of an off-policy algorithm."""
+    if isinstance(model, OnPolicyAlgorithm):  # A2C's rollouts are short, PPO's are not
+        return max(1, every // (model.n_steps * model.n_envs))
+    return 4
+
+
 def _learn(setup: Setup, run: RunFolder, progress: bool) -> TrainResult:
     started = time.perf_counter()
     config, env, model = setup.config, setup.env, setup.model
@@ -145,6 +154,7 @@ def _learn(setup: Setup, run: RunFolder, progress: bool) -> TrainResult:
                     remaining,
                     callback=CallbackList(callbacks),
                     reset_num_timesteps=False,
+                    log_interval=_log_interval(model, every),
                 )
             else:
                 evaluations.init_callback(model)

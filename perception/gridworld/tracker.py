@@ -167,7 +167,8 @@ class GridTracker:
         if env >= 0:
             raise PerceptionError(
                 f"environment {env} walked off its memory map of {self.maps.shape[1]} cells a "
-                "side; build the tracker with a larger map_size"
+                f"side, in whose middle it began; choose a level of at most "
+                f"{self.maps.shape[1] // 2} cells a side"
             )
 
     def percept(self, i: int) -> GridPercept:

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,13 +23,14 @@ from transformers.models.auto import modeling_auto
 
 from hier.envs.domain import Domain
 from hier.envs.errors import ConfigError, UnknownNameError
-from hier.envs.files import recover_folder, replace_folder
+from hier.envs.files import partial_folder, recover_folder, replace_folder
 from hier.planners.language.gguf import PACKAGES, converted, names_gguf
 from hier.planners.language.processors import (
     load_processor,
     load_tokenizer,
     quiet,
     refuse_kernels,
+    refuse_pickles,
     translate_errors,
 )
 from hier.planners.protocol import PlannerError
@@ -159,8 +159,7 @@ class PlannerModel:
             PlannerError: if the folder cannot be written.
         """
         folder = Path(folder)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+        temporary = partial_folder(folder)
         try:
             with quiet():
                 self.module.save_pretrained(temporary)
@@ -348,7 +347,7 @@ def _has_bfloat16() -> bool:
 def _base_of(folder: str) -> str:
     try:
         base = json.loads((Path(folder) / ADAPTER).read_text())["base_model_name_or_path"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         base = None
     if not base:
         raise PlannerError(
@@ -374,6 +373,7 @@ def _load_config(name: str) -> Any:
     with translate_errors(name):
         config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
     refuse_kernels(name, config)
+    refuse_pickles(name, config)
     return config
 
 

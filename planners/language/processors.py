@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import transformers
 from safetensors import SafetensorError
 from transformers.models.auto import processing_auto
-from transformers.utils import PushToHubMixin, logging
+from transformers.utils import (
+    SAFE_WEIGHTS_INDEX_NAME,
+    SAFE_WEIGHTS_NAME,
+    PushToHubMixin,
+    cached_file,
+    logging,
+)
 
 from hier.planners.protocol import PlannerError
 
@@ -66,6 +74,29 @@ def refuse_kernels(name: str, config: Any) -> None:
                 f"the config.json of planner model {name!r} names code to download, "
                 f"attn_implementation={str(attention)!r}; take that entry out, or choose another "
                 "model"
+            )
+
+
+def refuse_pickles(name: str, config: Any) -> None:
+    """Refuse a model whose index or configuration names weights that are not safetensors.
+
+    Transformers would read such a file although it was asked for safetensors alone.
+
+    Raises:
+        PlannerError: naming the file.
+    """
+    named = {str(getattr(config, "transformers_weights", None) or SAFE_WEIGHTS_NAME)}
+    for index in (SAFE_WEIGHTS_INDEX_NAME, *named):
+        if index.endswith(".index.json"):
+            with translate_errors(name):
+                file = cached_file(name, index, _raise_exceptions_for_missing_entries=False)
+                known = {} if file is None else json.loads(Path(file).read_text())
+                named |= {str(part) for part in known.get("weight_map", {}).values()}
+    for file in sorted(named):
+        if not file.endswith((".safetensors", ".safetensors.index.json")):
+            raise PlannerError(
+                f"planner model {name!r} names the weights {file!r}, which are not safetensors; "
+                "pickled weights are not read, ask for a copy in safetensors"
             )
 
 

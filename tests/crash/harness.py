@@ -37,6 +37,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from hier import HierConfig, resume, train
+from hier.bench import machine
 from hier.controllers import replay
 from hier.controllers.saved import save_controller
 from hier.envs.errors import RunFolderError
@@ -380,6 +381,7 @@ def main() -> int:
     options = parser.parse_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="crashes-"))
     folder.mkdir(parents=True, exist_ok=True)
+    at = commit()  # what is imported, whatever becomes of the tree meanwhile
     began, harness = time.monotonic(), Harness(folder, options.seed)
     kills, survived = Counter[str](), Counter[str]()
     for kind in RUNS:
@@ -406,10 +408,11 @@ def main() -> int:
     }
     report = {
         "name": "crashes",
-        "command": f"python -m tests.crash.harness --kills {options.kills} --seed {options.seed}",
-        "commit": commit(), "date": str(date.today()), "versions": versions(),
-        "seconds": round(time.monotonic() - began), "figures": figures,
-        "failures": harness.failures,
+        "command": " ".join(["python -m tests.crash.harness", *sys.argv[1:]]),
+        "commit": at, "date": str(date.today()), "machine": machine(), "versions": versions(),
+        "seeds": [options.seed], "quick": False, "figures": figures,
+        "rows": [{"failure": failure} for failure in harness.failures],
+        "seconds": round(time.monotonic() - began),
     }  # fmt: skip
     print(json.dumps(figures, indent=1))
     if options.out:

@@ -17,11 +17,13 @@ from stable_baselines3 import PPO
 
 from hier import HierConfig, evaluate, load, resume, train
 from hier.cli import main
+from hier.controllers import replay
 from hier.controllers.checkpoint import add_member
 from hier.controllers.saved import MEMBER
 from hier.envs.errors import RunFolderError, UntrustedCodeError
+from hier.feedback import saved
 from hier.feedback.lessons import read_lessons
-from hier.guidance import learning
+from hier.guidance import actions, learning
 from hier.pretraining.config import PretrainConfig
 from hier.run.folder import RunFolder
 from hier.run.recording import record
@@ -120,6 +122,50 @@ class TestPickles:
         guidance = learning.SubgoalGuidance(run.config(["guidance.soft_choice=true"]))
         with pytest.raises(RunFolderError, match=r"guidance in .* cannot be read"):
             guidance.load(run, file)
+        assert not (tmp_path / "harm").exists()
+
+
+LEARNS = {  # between them they have everything that a checkpoint can hold
+    "ppo": [
+        *SMALL, "planner.type=vlm", "guidance.soft_choice=true", "guidance.actions=loss",
+        "guidance.action_answers=4", "feedback.objective=inverse_rl", "feedback.anchors=0",
+    ],
+    "dqn": [
+        *SMALL[:-4], "controller.net_arch=[8]", "controller.algorithm=dqn",
+        "controller.options.learning_starts=32", "controller.options.buffer_size=200",
+    ],
+}  # fmt: skip
+MEMBERS = {
+    "ppo": {MEMBER, learning.MEMBER, actions.MEMBER, saved.MEMBER},
+    "dqn": {MEMBER, replay.MEMBER},
+}
+
+
+@pytest.fixture(scope="module", params=LEARNS)
+def learned(request, tmp_path_factory):
+    """Kind and folder of a run."""
+    config = HierConfig.load("demo", LEARNS[request.param])
+    folder = tmp_path_factory.mktemp("runs") / request.param
+    return request.param, train(config, folder=folder, progress=False).folder
+
+
+@pytest.mark.slow
+def test_a_pickle_in_place_of_any_member_is_not_read(learned, tmp_path, capsys):
+    kind, trained = learned
+    checkpoint = RunFolder(trained).checkpoint_files()[-1]
+    with zipfile.ZipFile(checkpoint) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    assert members.keys() == MEMBERS[kind]  # whoever keeps more has to say so here
+    for attacked in members:
+        run = RunFolder(shutil.copytree(trained, tmp_path / f"run-{attacked}"))
+        for old in run.checkpoint_files():
+            old.unlink()
+        for name, content in {**members, attacked: pickle.dumps(Attack(tmp_path / "harm"))}.items():
+            add_member(run.checkpoints / checkpoint.name, name, content)
+        line = refused(capsys, "train", "--resume", run.path, "total_timesteps=128", "--quiet")
+        assert checkpoint.name in line
+        assert main(["eval", str(run.path), "--quiet", "eval.episodes=1"]) in (0, 2)
+        assert len(capsys.readouterr().err.strip().splitlines()) <= 1
         assert not (tmp_path / "harm").exists()
 
 

@@ -448,18 +448,19 @@ class TestFaults:
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         assert VLMPlanner(str(run / "planner")).version == before
-        assert not list(run.glob(".planner-*")), "half a planner is left behind"
+        assert not list(run.glob(".hier-partial-*")), "half a planner is left behind"
         assert resume(run, progress=False).env_steps == 2304
         assert VLMPlanner(str(run / "planner")).version > before
 
     def test_killed_while_the_planner_was_replaced(self, run):
         """Between the two renames: the old one is set aside, the new one not yet in place."""
         before = VLMPlanner(str(run / "planner")).version
-        (run / "planner").rename(run / ".planner-old")
-        (run / ".planner-half").mkdir()
+        (run / "planner").rename(run / ".hier-partial-planner-old")
+        (run / ".hier-partial-planner-half").mkdir()
         assert open_trained(run).config.planner.model == str(run / "planner")
         assert VLMPlanner(str(run / "planner")).version == before
         assert resume(run, progress=False).env_steps == 2304
+        assert not list(run.glob(".hier-partial-*"))
 
     def test_a_loss_that_is_not_finite(self, run, monkeypatch):
         monkeypatch.setattr(GRPO, "loss", lambda self, lessons: lessons.log_probs.sum() * math.nan)

@@ -86,7 +86,7 @@ def test_what_came_after_the_checkpoint_is_logged_once(run):
     expected = Counter(logged(run))
     *_, newest = run.checkpoint_files()
     newest.unlink()  # as if the run was killed before this one
-    (run.checkpoints / ".step-0000000256-abc.zip").touch()
+    (run.checkpoints / ".hier-partial-step-0000000256-abc.zip").touch()
     with open(run.evaluations_file, "a") as file:
         file.write('{"env_steps": 25')
     assert resume(run.path, progress=False).env_steps == 256

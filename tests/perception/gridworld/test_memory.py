@@ -120,7 +120,9 @@ def test_the_tracker_says_which_environment_walked_off_its_map():
     tracker = GridTracker(1, map_size=18)
     observation, _ = env.reset(seed=0)
     tracker.reset(batched(observation))
-    with pytest.raises(PerceptionError, match=r"environment 0 walked off .* of 18 cells.*map_size"):
+    with pytest.raises(
+        PerceptionError, match=r"environment 0 walked off .* of 18 cells.*at most 9 cells a side"
+    ):
         for _ in range(4):
             observation = env.step(FORWARD)[0]
             tracker.update(batched(observation))

@@ -105,59 +105,6 @@ def test_weights_of_another_model(copy_of, original, capsys):
     assert not capsys.readouterr().err
 
 
-def test_pickled_weights_are_not_read(copy_of):
-    folder = copy_of("llama")
-    state = load_file(folder / "model.safetensors")
-    (folder / "model.safetensors").unlink()
-    torch.save(state, folder / "pytorch_model.bin")
-    assert "safetensors" in refusal(folder, images=False)
-
-
-def test_pickled_adapters_are_not_read(original, tmp_path):
-    load_model(original("llama"), images=False, lora=2).save(tmp_path / "adapter")
-    weights = tmp_path / "adapter" / "adapter_model.safetensors"
-    torch.save(load_file(weights), weights.with_suffix(".bin"))
-    weights.unlink()
-    text = refusal(original("llama"), images=False, lora=str(tmp_path / "adapter"))
-    assert "holds no adapter_model.safetensors" in text and "pickled weights are not read" in text
-
-
-@pytest.mark.parametrize(
-    "template",
-    [
-        "{{ cycler.__init__.__globals__.os.mkdir('MARKER') }}",
-        "{{ ().__class__.__base__.__subclasses__() }}",
-        "{{ raise_exception.__globals__['os'].mkdir('MARKER') }}",
-        "{{ messages.__class__.__init__.__globals__ }}{{ lipsum.__globals__.os.mkdir('MARKER') }}",
-        "{% include '/etc/passwd' %}",
-        "{% import 'os' as os %}{{ os.mkdir('MARKER') }}",
-        "{{ messages.append('more') }}",
-    ],
-)
-def test_a_template_that_calls_out_runs_nothing(template, copy_of, tmp_path):
-    folder, marker = copy_of("llama"), tmp_path / "harm"
-    (folder / "chat_template.jinja").write_text(template.replace("MARKER", str(marker)))
-    with pytest.raises(PlannerError, match=r"chat template cannot be rendered"):
-        build_planner("llm", model=str(folder))
-    assert not marker.exists()
-
-
-def test_code_beside_a_model_is_not_run(copy_of, tmp_path, monkeypatch):
-    """Neither for its classes nor for its attention, and nobody is asked whether it may."""
-    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("was asked"))
-    marker = tmp_path / "harm"
-    folder = copy_of("llama")
-    (folder / "mine.py").write_text(f"import os\nos.mkdir({str(marker)!r})\nclass Mine: pass\n")
-    names = ("AutoConfig", "AutoModelForCausalLM", "AutoTokenizer")
-    edit(folder / "config.json", auto_map=dict.fromkeys(names, "mine.Mine"))
-    assert load_model(folder, images=False).family == "llama"  # by the class of transformers
-    edit(folder / "config.json", model_type="mine")
-    refusal(folder, images=False)
-    edit(folder / "config.json", model_type="llama", auto_map={}, attn_implementation="a/kernel")
-    assert "names code to download, attn_implementation='a/kernel'" in refusal(folder, images=False)
-    assert not marker.exists()
-
-
 def test_a_text_model_takes_no_images(original):
     text = refusal(original("llama"))
     assert "'llama', which takes no images; use planner.type=llm" in text
