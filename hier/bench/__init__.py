@@ -75,6 +75,11 @@ SUITES: dict[str, Suite] = {
         "guidance:wrong_order",
         plot="plot_panels",
     ),
+    "endpoint": Suite(
+        "SmolLM2-135M behind llama.cpp's server, held to the candidates and not",
+        "held:endpoint",
+        (0,),
+    ),
     "feedback": Suite(
         "held-out levels before and after planner and controller learn there",
         "feedback:feedback",
@@ -112,6 +117,9 @@ SUITES: dict[str, Suite] = {
         "success with and without re-planning when the level changes during the episode",
         "disturbance:disturbance",
         plot="plot_disturbance",
+    ),
+    "gate": Suite(
+        "a slim planner before a big one, which is asked a tenth of the questions", "gate:gate"
     ),
     "key-corridor": Suite(
         "KeyCorridorS3R3 from percepts alone", "learning:key_corridor", plot="plot_curves"
