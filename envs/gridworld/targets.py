@@ -21,11 +21,11 @@ from hier.envs.gridworld.cells import (
 )
 
 VERBS = ("explore", "go to", "pick up", "open", "drop", "put next to", "toggle", "reach")
-_EXPLORE, _GO_TO, _, _OPEN, _DROP, _PUT_NEXT_TO, _, _REACH = range(len(VERBS))  # as integers
+_EXPLORE, _GO_TO, _PICK_UP, _OPEN, _DROP, _PUT_NEXT_TO, _, _REACH = range(len(VERBS))  # as integers
 WHERE = ("", "left", "right", "front", "behind")
 ANY = 254  # color or kind left open
 _GOAL = KINDS.index("goal")
-_WALL = KINDS.index("wall")
+_WALL, _DOOR = KINDS.index("wall"), KINDS.index("door")
 _OPEN_STATE = DOOR_STATES.index("open")
 _LOCKED_STATE = DOOR_STATES.index("locked")
 
@@ -83,6 +83,15 @@ def _beside(cells, x, y, color, kind, where):
 
 
 @compiled
+def _blocks_a_door(cells, x, y):
+    for dx, dy in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+        code = cells[y + dy, x + dx]
+        if KIND_OF[code] == _DOOR and STATE_OF[code] != _OPEN_STATE:
+            return True
+    return False
+
+
+@compiled
 def _points_at(cells, x, y, ax, ay, verb, color, kind, where, lenient):
     code = cells[y, x]
     underfoot = x == ax and y == ay
@@ -106,6 +115,8 @@ def _points_at(cells, x, y, ax, ay, verb, color, kind, where, lenient):
         state = STATE_OF[code]
         if state == _OPEN_STATE or (state == _LOCKED_STATE and not lenient):
             return False
+    if verb == _PICK_UP and not lenient and not _blocks_a_door(cells, x, y):
+        return False
     start = cells.shape[0] // 2
     return _matches(code, color, kind) and _on_side(where, x, y, start)
 
@@ -114,10 +125,10 @@ def _points_at(cells, x, y, ax, ay, verb, color, kind, where, lenient):
 def mark_targets(cells, bounds, ax, ay, verb, color, kind, where, out):
     """Mark the map cells a subgoal points at.
 
-    If there is no better cell, the rules are lenient: *open* takes a locked door, *drop* a free
-    cell that blocks a way, and *go to* and *put next to* the agent's own cell, which it has to
-    leave first (it stands in the doorway that is meant, or on the last free cell beside the
-    object).
+    If there is no better cell, the rules are lenient: *open* takes a locked door, *pick up* a thing
+    that blocks no shut door (of things alike, those in the way come first), *drop* a free cell that
+    blocks a way, and *go to* and *put next to* the agent's own cell, which it has to leave first
+    (it stands in the doorway that is meant, or on the last free cell beside the object).
 
     Args:
         cells: ``(size, size)`` uint8 map.
@@ -138,7 +149,7 @@ def mark_targets(cells, bounds, ax, ay, verb, color, kind, where, out):
                 if _points_at(cells, x, y, ax, ay, verb, color, kind, where, lenient):
                     out[y, x] = True
                     count += 1
-        if count > 0 or verb not in (_GO_TO, _OPEN, _DROP, _PUT_NEXT_TO):
+        if count > 0 or verb not in (_GO_TO, _OPEN, _PICK_UP, _DROP, _PUT_NEXT_TO):
             break
     return count
 

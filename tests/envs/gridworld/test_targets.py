@@ -72,6 +72,10 @@ def points_at(percept, subgoal, x, y, second_best):
         case "open":
             states = ("closed", "locked") if second_best else ("closed",)
             right = CELLS[code].state in states
+        case "pick up":
+            codes = [CELLS[near] for near in around(percept, x, y)]
+            in_the_way = any(c.kind == "door" and c.state != "open" for c in codes)
+            right = not underfoot and (second_best or in_the_way)
         case "go to":
             right = second_best or not underfoot
         case _:
@@ -90,7 +94,7 @@ def test_the_mask_is_what_plain_python_says(level):
             for subgoal in SPACE.candidates(percept):
                 for second_best in (False, True):
                     wanted = {c for c in cells if points_at(percept, subgoal, *c, second_best)}
-                    if wanted or subgoal.verb in ("explore", "reach", "pick up", "toggle"):
+                    if wanted or subgoal.verb in ("explore", "reach", "toggle"):
                         break
                 mask = SPACE.target_mask(percept, subgoal)
                 assert {(int(x), int(y)) for y, x in np.argwhere(mask)} == wanted, str(subgoal)
@@ -152,6 +156,21 @@ def test_a_closed_door_is_opened_before_a_locked_one_of_its_color():
     assert targets(start(drawing.format("Dr", "Lr")), "open the red door") == {(-2, 0)}
     assert targets(start(drawing.format("Lr", "Lr")), "open the red door") == {(-2, 0), (2, 0)}
     assert targets(start(drawing.format("Lr", "Or")), "open the red door") == {(-2, 0)}
+
+
+def test_of_things_alike_the_one_before_a_shut_door_is_picked_up():
+    drawing = """
+        # # # # # #
+        # . . . . #
+        # Ag ^ . Ag {}
+        # . . . . #
+        # # # # # #
+    """
+    for door in ("Dr", "Lr"):
+        assert targets(start(drawing.format(door)), "pick up the green ball") == {(2, 0)}
+    for open_or_none in ("Or", "#"):
+        both = targets(start(drawing.format(open_or_none)), "pick up the green ball")
+        assert both == {(-1, 0), (2, 0)}
 
 
 def test_the_doorway_the_agent_stands_in_counts_only_if_there_is_no_other():
