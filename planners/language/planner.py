@@ -161,14 +161,15 @@ class LanguagePlanner:
             grad: keep the graph.
             network: scores instead of the planner's own network, such as the frozen reference.
         """
-        return candidate_log_probs(
-            self.loaded.network if network is None else network,
-            self.encode,
-            prompts,
-            answers,
-            grad=grad,
-            hidden=self.loaded.value_head is not None,
-        )
+        with self.loaded.mixed_precision():
+            return candidate_log_probs(
+                self.loaded.network if network is None else network,
+                self.encode,
+                prompts,
+                answers,
+                grad=grad,
+                hidden=self.loaded.value_head is not None,
+            )
 
     def score(self, queries: Sequence[PlannerQuery]) -> list[PlannerReply]:
         """See :class:`.Planner`; a query that was asked before gets the kept reply.

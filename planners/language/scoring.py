@@ -216,7 +216,8 @@ def _read_prompts(model: Any, inputs: Mapping[str, Any], hidden: bool) -> _Prefi
         ids, is_first_iteration=True, use_cache=True, **rest
     )
     if _takes(model, "logits_to_keep"):
-        prepared["logits_to_keep"] = 1
+        # As an index: of a slice, torch would repeat a frozen vocabulary's weights for every row.
+        prepared["logits_to_keep"] = torch.tensor([-1], device=ids.device)
     outputs = model(**prepared, output_hidden_states=hidden, return_dict=True)
     positions = rest.pop("position_ids", None)
     return _Prefix(

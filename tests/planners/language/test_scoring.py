@@ -9,6 +9,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from hier import envs
 from hier.envs import Subgoal
@@ -320,6 +321,51 @@ def test_half_precision_scores_by_the_tree_and_about_the_same(checkpoint, planne
         assert strategy_for(planner.loaded.network, planner.encode, prompt, answers) == "tree"
     exact = naive(planner_of("llava"), queries)
     assert (scored(planner, queries, "tree") - exact).abs().max() < 0.02 * exact.abs().max()
+
+
+class Products(TorchDispatchMode):
+    """Notes matrix products: dtypes, and the shapes of weights that were repeated per row."""
+
+    def __init__(self):
+        super().__init__()
+        self.dtypes, self.repeated = set(), []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten.mm.default:
+            self.dtypes.add(args[0].dtype)
+        if func is torch.ops.aten.bmm.default:
+            self.repeated.append(tuple(args[1].shape))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2"])
+def test_frozen_weights_of_the_vocabulary_are_not_repeated(family, checkpoint, queries):
+    planner = open_planner(family, checkpoint(family), lora=4)
+    scored(planner, queries, "tree")
+    with Products() as products:
+        scored(planner, queries, "tree")
+    vocabulary = planner.loaded.network.get_output_embeddings().weight.shape[0]
+    assert not [shape for shape in products.repeated if vocabulary in shape]
+
+
+def test_an_adapter_multiplies_in_the_precision_of_its_base(checkpoint, queries):
+    half, full = (
+        open_planner("llama", checkpoint("llama"), dtype=dtype, lora=4)
+        for dtype in ("bfloat16", "float32")
+    )
+    totals = []
+    for planner in (half, full):
+        prompts = [planner.prompt(query) for query in queries]
+        answers = [planner.answers(query) for query in queries]
+        planner.candidate_scores(prompts, answers)
+        with Products() as products:
+            scores = planner.candidate_scores(prompts, answers, grad=True)
+        assert products.dtypes == {planner.loaded.network.dtype}
+        totals.append(torch.cat(scores.log_probs))
+        (-totals[-1].mean()).backward()
+        learned = [w for w in planner.loaded.module.parameters() if w.requires_grad]
+        assert {w.grad.dtype for w in learned} == {torch.float32}  # what learns stays exact
+    assert torch.allclose(*totals, rtol=0.05, atol=0.1)
 
 
 def test_a_question_asked_before_is_answered_from_memory(checkpoint, queries):
