@@ -6,7 +6,7 @@ Every key is documented where it is declared; ``hier train --keys`` prints them 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 
 TRAINING_SEEDS = 10**9  # the first level seed of trainings; evaluations stay below it
+# Where a configuration says which planner: its own section, and the two parts of a gated one.
+_PLANNERS = ("planner", "planner.options.big", "planner.options.slim")
 DEFAULT_KEY = "OPENAI_API_KEY"  # environment variable with the key of the endpoint planner
 
 
@@ -79,8 +81,9 @@ class PlannerConfig(Section):
 
     type: str = Field(
         "vlm",
-        description="planner that proposes subgoals: vlm, llm, endpoint, oracle, noisy, mistaken, "
-        "random, none (flat RL), or the dotted path of your own class",
+        description="planner that proposes subgoals: vlm, llm, endpoint, gated (a slim one before "
+        "a big one), oracle, noisy, mistaken, random, none (flat RL), or the dotted path of your "
+        "own class",
     )
     model: str | None = Field(
         None,
@@ -107,6 +110,15 @@ class PlannerConfig(Section):
         if "model" in value:
             raise ConfigError(f"the model is a key of its own: planner.model={value['model']}")
         return value
+
+    @model_validator(mode="after")
+    def _whole_parts(self) -> Self:
+        from hier.planners.registry import GATED, PARTS, part_arguments
+
+        for part in PARTS if self.type == GATED else ():
+            if self.options.get(part) is not None:
+                part_arguments(part, self.options[part])
+        return self
 
     def arguments(self) -> dict[str, Any]:
         """What the planner is built with."""
@@ -362,7 +374,10 @@ class HierConfig(Settings):
     """A whole run."""
 
     keys_command: ClassVar[str] = "hier train --keys"
-    code_keys: ClassVar[tuple[str, ...]] = ("planner.type", "env.id", "feedback.anchor_levels")
+    code_keys: ClassVar[tuple[str, ...]] = (
+        *(f"{planner}.type" for planner in _PLANNERS),
+        *("env.id", "feedback.anchor_levels"),
+    )
     # What decides how a run is watched and stored, not what it learns.
     bookkeeping_keys: ClassVar[tuple[str, ...]] = (
         *("checkpoint_every", "torch_threads", "trackers"),
@@ -391,12 +406,13 @@ class HierConfig(Settings):
         return _without_retired_keys(data)
 
     @classmethod
-    def _key_sent(cls, data: Mapping[str, Any]) -> tuple[str, str, str] | None:
-        flat, place = dict(flatten(data)), "planner.options.base_url"
-        variable = str(flat.get("planner.options.api_key_env", DEFAULT_KEY))
-        if flat.get("planner.type") != "endpoint" or not os.environ.get(variable):
-            return None
-        return variable, place, str(flat.get(place))
+    def _keys_sent(cls, data: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+        flat = dict(flatten(data))
+        for planner in _PLANNERS:
+            place = f"{planner}.options.base_url"
+            variable = str(flat.get(f"{planner}.options.api_key_env", DEFAULT_KEY))
+            if flat.get(f"{planner}.type") == "endpoint" and os.environ.get(variable):
+                yield variable, place, str(flat.get(place))
 
     def with_planner(self, folder: Path) -> HierConfig:
         """The same with the planner saved in ``folder``."""

@@ -130,9 +130,10 @@ class Settings(Section):
                 f"{file} names code to be run, {path!r} under {key}; if you trust it, add "
                 f"--trust-code (in Python, trust_code=True), or choose another {key}"
             )
-        sent = cls._key_sent(data)
-        if sent is not None and not trust_code and dict(flatten(own)).get(sent[1]) != sent[2]:
-            variable, key, address = sent
+        permitted = dict(flatten(own))
+        for variable, key, address in () if trust_code else cls._keys_sent(data):
+            if permitted.get(key) == address:
+                continue
             raise UntrustedCodeError(
                 f"{file} names the server {address!r}, which would be sent the key in {variable}; "
                 f"if you trust it, add {key}={address} or --trust-code (in Python, "
@@ -141,13 +142,13 @@ class Settings(Section):
         return cls.from_dict(data, source=str(file))
 
     @classmethod
-    def _key_sent(cls, data: Mapping[str, Any]) -> tuple[str, str, str] | None:
+    def _keys_sent(cls, data: Mapping[str, Any]) -> Iterable[tuple[str, str, str]]:
         """Which environment variable's key ``data`` sends to which server, and where it says so.
 
         Returns:
-            The variable, the dotted key and the server's address; ``None`` if no key is sent.
+            For each, the variable, the dotted key and the server's address.
         """
-        return None
+        return ()
 
     @classmethod
     def _of_now(cls, data: dict[str, Any]) -> dict[str, Any]:

@@ -96,6 +96,17 @@ class KeepsStates(Protocol):
     keeps_states: bool
 
 
+@runtime_checkable
+class Resumable(Protocol):
+    """A planner with a state of its own, which the checkpoints of a run keep."""
+
+    def state(self) -> dict[str, Any]:
+        """The state, in what JSON can write."""
+
+    def take_state(self, state: Any) -> None:
+        """Go on from :meth:`state`; raises any error for anything else."""
+
+
 _FLOOR = 1e-9  # probability of a candidate that a planner rules out; keeps logarithms finite
 
 

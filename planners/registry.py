@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from hier.envs.errors import ConfigError, UnknownNameError
 from hier.planners.protocol import Planner
 
 NONE = "none"  # flat reinforcement learning: no planner, everything else unchanged
+GATED = "gated"  # a planner made of two others
+PARTS = ("big", "slim")  # its options that name them
 PLANNERS: dict[str, str] = {
     "endpoint": "hier.planners.endpoint.planner.EndpointPlanner",
+    "gated": "hier.planners.gate.GatedPlanner",
     "llm": "hier.planners.language.planner.LLMPlanner",
     "mistaken": "hier.planners.scripted.MistakenPlanner",
     "noisy": "hier.planners.scripted.NoisyPlanner",
@@ -51,6 +55,36 @@ def planner_class(name: str) -> type[Any]:
     if not inspect.isclass(found):
         raise ConfigError(f"planner {path!r} is not a class; name one with a score() method")
     return found
+
+
+def part_arguments(part: str, given: Any) -> tuple[str, dict[str, Any]]:
+    """Name and constructor arguments of one of the two planners of :data:`GATED`.
+
+    Args:
+        part: which one, of :data:`PARTS`.
+        given: a mapping with ``type`` and perhaps ``model`` and ``options``, like the section
+            ``planner`` of a configuration.
+
+    Raises:
+        ConfigError: if it is none, has other keys, or names no planner that can be a part.
+    """
+    place = f"planner.options.{part}"
+    if not isinstance(given, Mapping) or "type" not in given:
+        raise ConfigError(
+            f"{place} is {given!r}; name the planner, such as {place}.type=oracle, or "
+            f"{place}.type=llm {place}.model=smollm2-135m"
+        )
+    keys = ("type", "model", "options")
+    for key in given:
+        if key not in keys:
+            raise UnknownNameError(f"key in {place}", str(key), keys)
+    name, model, options = str(given["type"]), given.get("model"), given.get("options") or {}
+    if name in (NONE, GATED):
+        raise ConfigError(f"{place}.type is {name!r}, which cannot be a part of a gated planner")
+    if not isinstance(options, Mapping):
+        raise ConfigError(f"{place}.options is {options!r}; write options by name, as in a mapping")
+    planner_class(name)
+    return name, {**({} if model is None else {"model": model}), **options}
 
 
 def build_planner(name: str, **options: Any) -> Planner | None:

@@ -113,6 +113,9 @@ SUITES: dict[str, Suite] = {
         "disturbance:disturbance",
         plot="plot_disturbance",
     ),
+    "gate": Suite(
+        "a slim planner before a big one, which is asked a tenth of the questions", "gate:gate"
+    ),
     "key-corridor": Suite(
         "KeyCorridorS3R3 from percepts alone", "learning:key_corridor", plot="plot_curves"
     ),

@@ -6,6 +6,7 @@ not installed gets a row that says so.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from hier.run.tuning import teach_planner
 
 FIRST_SEED = 3_000_000  # of the states, as in the suite planner-accuracy
 BUILT_IN = "built-in"
+DEFAULT = "scene, mission last"
 TAUGHT, ANSWERS = "smollm2-135m", 500
 _ASK = WHICH_SUBGOAL
 _EXAMPLES = (
@@ -68,14 +70,15 @@ _LAST = partial(question_of, scene=True, mission_last=True)  # what LLMPlanner a
 # Each question, and how much of the score under the mission alone is subtracted: all of it would be
 # pointwise mutual information (Holtzman et al. 2021, arXiv 2104.08315), half of it was better.
 QUESTIONS: dict[str, tuple[Callable[[PlannerQuery], str], float]] = {
-    "scene, mission last": (_LAST, 0.0),
+    DEFAULT: (_LAST, 0.0),
     "mission first": (partial(question_of, scene=True), 0.0),
     "mission alone": (_mission_alone, 0.0),
     "candidates listed": (_listed, 0.0),
     "four examples": (_with_examples, 0.0),
     "less half of the score under mission alone": (_LAST, 0.5),
 }
-HELD_OUT = ("scene, mission last", "mission alone")  # asked about held-out levels, too
+COUNTS = (2, 4, 8, 16, 32, 42)  # of candidates; lamorel's plot goes from 2 to 42
+_PROMPTS, _REPEATS = 4, 3  # in a measurement of the scoring curve, and the best of how many
 
 
 @dataclass(eq=False)
@@ -114,21 +117,31 @@ def language_models(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], 
     """How often each model names the expert's subgoal, by question; its time and memory.
 
     240 states of the source levels, and two of every other level that the subgoal vocabulary
-    covers, from seeds that nothing was trained on. Time is the processor's for the 16 questions
-    with 12 candidates of the suite ``planner``, on one thread; memory is the peak meanwhile, with
-    the weights. The questions were compared on the source levels only. The last row is
-    :func:`taught`; it learned in the source levels.
+    covers, from seeds that nothing was trained on; questions other than the planner's own are
+    compared on 60 of the source states. Time is the processor's, on one thread: ``s_per_16`` for
+    the 16 questions with 12 candidates of the suite ``planner``, and in the rows ``curve`` for one
+    question by its number of candidates. Memory is the peak meanwhile, with the weights. The last
+    model is :func:`taught`; it learned in the source levels.
+
+    Figures: besides those, ``curve`` is the time with 42 candidates in that with 2.
     """
     rows: list[Row] = []
-    for name in [BUILT_IN, *sorted(PACKAGES), *taught(quick)]:
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            rows += pool.submit(_measure, name, quick, seeds[0]).result()
+    for names in ([BUILT_IN, *sorted(PACKAGES)], taught(quick)):
+        for name in names:
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+                rows += pool.submit(_measure, name, quick, seeds[0]).result()
     figures = {
         f"{row['model']}.{row['question']}.{key}": row[key]
         for row in rows
         for key in ("source", "held_out", "s_per_16", "memory_gb")
         if row.get(key) is not None
     }
+    curves: dict[str, dict[int, float]] = {}
+    for row in rows:
+        if row["question"] == "curve":
+            curves.setdefault(row["model"], {})[row["candidates"]] = row["s_per_question"]
+    for name, curve in curves.items():
+        figures[f"{name}.curve"] = curve[max(curve)] / curve[min(curve)]
     return figures, rows
 
 
@@ -183,20 +196,44 @@ def _measure(name: str, quick: bool, seed: int) -> list[Row]:
         "dtype": str(network.dtype).removeprefix("torch."),
         "strategy": strategy_for(network, planner.encode, prompt, answers),
     }
-    asked: dict[str, Planner] = {"as taught": planner}
+    asked: dict[str, Planner] = {DEFAULT: planner}
     if name in PACKAGES:
-        asked = {key: Asked(planner, *how) for key, how in QUESTIONS.items()}
+        asked |= {key: Asked(planner, *how) for key, how in QUESTIONS.items() if key != DEFAULT}
     rows = []
     for question, who in asked.items():
         row: Row = {"model": name, "question": question, **empty, **about}
         for group, (levels, states) in _levels(quick).items():
-            if group == "source" or question in ("as taught", *HELD_OUT):
-                accuracy = measure_accuracy(who, levels, states, first_seed=FIRST_SEED, batch=16)
-                row[group] = accuracy.mean
+            if question == DEFAULT:
+                row[group] = _accuracy(who, levels, states)
+            elif group == "source":
+                row[group] = _accuracy(who, levels, max(1, states // 4))
         ms, row["memory_gb"] = meter.run(partial(_afresh, planner, who, queries))
         row["s_per_16"] = ms / 1000
         print(f"{name}, {question}: {row['source']:.0%} of the source states", flush=True)
         rows.append(row)
+    return rows + _curve(name, planner, seed)
+
+
+def _accuracy(planner: Planner, levels: Sequence[str], states: int) -> float:
+    return measure_accuracy(planner, levels, states, first_seed=FIRST_SEED, batch=16).mean
+
+
+def _curve(name: str, planner: LanguagePlanner, seed: int) -> list[Row]:
+    """Seconds of one question by its number of candidates, in a batch of four."""
+    rows: list[Row] = []
+    for count in COUNTS:
+        queries = make_queries(seed, count)[:_PROMPTS]
+        seconds = []
+        for _ in range(_REPEATS):
+            began = time.process_time()
+            _afresh(planner, planner, queries)
+            seconds.append(time.process_time() - began)
+        rows.append(
+            {
+                "model": name, "question": "curve", "candidates": count,
+                "s_per_question": min(seconds) / _PROMPTS,
+            }
+        )  # fmt: skip
     return rows
 
 

@@ -114,14 +114,20 @@ def _measure(seed: int, repeats: int) -> tuple[dict[str, Any], list[Row]]:
     return {"speedup": peer / ours_s, "vs_forward": ours_s / base, "max_error": error}, rows
 
 
-def make_queries(seed: int) -> list[PlannerQuery]:
-    """16 questions after short random walks, padded to 12 candidates with others of the domain."""
+def make_queries(seed: int, candidates: int = CANDIDATES) -> list[PlannerQuery]:
+    """16 questions after short random walks, with as many candidates; some are others of the domain.
+
+    Args:
+        seed: of levels and walks.
+        candidates: of each question, up to 54.
+    """
     domain = domain_named("gridworld")
     space, rng = domain.subgoal_space(), np.random.default_rng(seed)
     spare = [
         Subgoal(verb, color, kind)
+        for colors in (("red", "green", "blue", "yellow"), ("purple", "grey"))
         for verb in ("go to", "pick up", "put next to")
-        for color in ("red", "green", "blue", "yellow")
+        for color in colors
         for kind in ("ball", "box", "key")
     ]
     queries = []
@@ -133,7 +139,7 @@ def make_queries(seed: int) -> list[PlannerQuery]:
             observation, *_ = env.step(int(rng.choice([0, 1, 2, 2])))
             tracker.update(batched(observation))
         percept = tracker.percept(0).snapshot()
-        candidates = list(dict.fromkeys([*space.candidates(percept), *spare]))[:CANDIDATES]
-        tried = tuple((subgoal, Outcome.DONE) for subgoal in candidates[: i % 3])
-        queries.append(PlannerQuery(percept, candidates, space, tried))
+        offered = list(dict.fromkeys([*space.candidates(percept), *spare]))[:candidates]
+        tried = tuple((subgoal, Outcome.DONE) for subgoal in offered[: i % 3])
+        queries.append(PlannerQuery(percept, offered, space, tried))
     return queries

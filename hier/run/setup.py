@@ -18,9 +18,10 @@ from hier.feedback.loop import FeedbackLearning, build_feedback
 from hier.guidance.actions import ActionDistillation, build_action_distillation
 from hier.guidance.learning import GuidanceLearning, SubgoalGuidance, build_guidance
 from hier.hierarchy.vec_env import HierarchicalVecEnv
-from hier.planners.protocol import Planner
+from hier.planners.protocol import Planner, Resumable
 from hier.run.build import build_env, build_model, build_planner_of, open_model
 from hier.run.folder import Checkpointed, RunFolder
+from hier.run.planner_state import PlannerState
 from hier.run.shipped import find_run
 
 
@@ -90,10 +91,11 @@ class Setup:
 
     @property
     def checkpointed(self) -> list[Checkpointed]:
-        """What learns beside the controller and is kept in its checkpoints."""
+        """What is kept in checkpoints beside the controller, for it learns or has a state."""
         buffer = getattr(self.model, "replay_buffer", None)
         replay = None if buffer is None else SavedReplay(buffer)
-        parts = (self.guidance, self.distillation, self.feedback, replay)
+        state = PlannerState(self.planner) if isinstance(self.planner, Resumable) else None
+        parts = (self.guidance, self.distillation, self.feedback, replay, state)
         return [part for part in parts if part is not None]
 
     def callbacks(self, every: int) -> list[BaseCallback]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hier.planners.endpoint.constraints import Constraint
 from hier.planners.language.pictures import as_png, enlarged
 from hier.planners.language.prompts import situation
 from hier.planners.protocol import PlannerQuery
@@ -38,6 +39,7 @@ class RequestFormat:
         max_tokens: longest answer, in tokens.
         seed: sent if ``extra`` sets a temperature above the default of 0.
         extra: more fields, which override the default ones; ``None`` removes a field.
+        constraint: how the server is held to the candidates; ``None`` where it cannot be.
     """
 
     model: str
@@ -45,13 +47,17 @@ class RequestFormat:
     max_tokens: int
     seed: int
     extra: Mapping[str, Any]
+    constraint: Constraint | None = None
 
-    def body(self, turns: Sequence[str], pictures: Sequence[str]) -> dict[str, Any]:
+    def body(
+        self, turns: Sequence[str], pictures: Sequence[str], sentences: Sequence[str] = ()
+    ) -> dict[str, Any]:
         """The request body; it depends on the conversation only, so that the cache can find it.
 
         Args:
             turns: texts of the user and the assistant in alternation, the user first and last.
             pictures: data URLs, sent with the first turn.
+            sentences: all that may be answered; empty for no constraint.
         """
         messages: list[dict[str, Any]] = [
             {"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(turns)
@@ -67,6 +73,9 @@ class RequestFormat:
         }
         if self.logprobs:
             body |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
+        if self.constraint is not None and sentences:
+            body |= self.constraint.fields(sentences)
+            body["max_tokens"] += self.constraint.room
         if self.extra.get("temperature"):
             body["seed"] = self.seed
         body |= self.extra

@@ -61,7 +61,9 @@ class EndpointPlanner:
     The answer must be a candidate's sentence; letter case, outer blanks and a full stop do not
     matter, and a number is no answer. Any other answer, such as a rejected subgoal, is counted
     (``unparsed``) and the model is asked once more, with a complaint as a further message; then the
-    fall-back decides. The model is not asked about a single candidate.
+    fall-back decides. A server that can be held to the candidates gives no such answers: whether it
+    can is tried at the start, see :data:`.CONSTRAINTS`. The model is not asked about a single
+    candidate.
 
     If the server gives log-probabilities, they become a distribution over the candidates, see
     :func:`.answer_log_probs`; otherwise the answer gets ``confidence`` and the other candidates
@@ -98,8 +100,9 @@ class EndpointPlanner:
             a field. For example
             ``{"max_tokens": null, "max_completion_tokens": 24}`` for OpenAI's newer models, or
             ``{"chat_template_kwargs": {"enable_thinking": false}}`` for reasoning models.
-        check: send a request at start-up, which finds a wrong address, a wrong model, or a model
-            without image input; ``False`` allows the planner to start before the server.
+        check: send a few requests at start-up, which find a wrong address, a wrong model, a model
+            without image input, and how the server is held to the candidates; ``False`` allows the
+            planner to start before the server, which then is not held to them.
         domain: supplies the pictures; see :func:`.default_domain` for the default.
         seed: sent if ``request`` sets a temperature above the default of 0.
 
@@ -230,9 +233,10 @@ class EndpointPlanner:
         turns, pictures = talk
         # The question of pre-training omits rejections, so its answer may be a rejected one.
         among = query.offered if self.as_trained and query.offered else query.candidates
+        sentences = [str(candidate) for candidate in query.candidates]
         hits = 0
         for unparsed in range(2):
-            body = self._form.body(turns, pictures)
+            body = self._form.body(turns, pictures, sentences)
             answer = self._cache.get(body) if self._cache else None
             hits += answer is not None
             if answer is None:
@@ -242,6 +246,8 @@ class EndpointPlanner:
                     return _Attempt(None, unparsed, hits, str(fault), fault=True)
                 if self._cache:
                     self._cache.put(body, answer)
+            if self._form.constraint is not None:
+                answer = self._form.constraint.read(answer)
             choice = _choice(answer.text, query, among)
             if choice is not None:
                 log_probs = self._log_probs(answer, among, choice)

@@ -10,7 +10,11 @@ from dataclasses import dataclass, replace
 from hier.planners.endpoint.answers import ChatAnswer
 from hier.planners.endpoint.chat_request import RequestFormat
 from hier.planners.endpoint.chat_server import ChatServer, ServerError
+from hier.planners.endpoint.constraints import CONSTRAINTS
 from hier.planners.protocol import PlannerError
+
+_QUESTION = "Answer with the word ready."
+_SENTENCES = ("explore", "go to the red ball")  # all that a server held to them can answer
 
 
 @dataclass(frozen=True)
@@ -28,9 +32,10 @@ class ServerCheck:
     fallback: str
 
     def run(self, form: RequestFormat) -> RequestFormat:
-        """The format that the server accepts: ``form``, or the same without log-probabilities.
+        """The format that the server accepts: ``form``, perhaps without log-probabilities.
 
-        Warns if the server gives no log-probabilities.
+        It holds the server to the candidates in the first way of :data:`.CONSTRAINTS` that the
+        server heeds, if there is one. Warns if the server gives no log-probabilities.
 
         Raises:
             PlannerError: for a server without an answer, a wrong key, a wrong model or a model
@@ -47,6 +52,18 @@ class ServerCheck:
             bare = self._try(form, ())
             if bare is not None and seen.prompt_tokens <= bare.prompt_tokens:
                 raise self._blind(form.model, "its prompt is no longer with a picture than without")
+        return self._constrained(form)
+
+    def _constrained(self, form: RequestFormat) -> RequestFormat:
+        """``form`` with the constraint that the server heeds: others ignore or refuse it."""
+        for constraint in CONSTRAINTS:
+            held = replace(form, constraint=constraint)
+            try:
+                answer = self.server.send(held.body([_QUESTION], (), _SENTENCES))
+            except ServerError:
+                continue
+            if constraint.read(answer).text.strip() in _SENTENCES:
+                return held
         return form
 
     def _diagnose(
@@ -127,4 +144,4 @@ class ServerCheck:
 
 
 def _probe(form: RequestFormat, pictures: Sequence[str]) -> dict[str, object]:
-    return form.body(["Answer with the word ready."], pictures)
+    return form.body([_QUESTION], pictures)

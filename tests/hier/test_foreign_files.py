@@ -254,15 +254,16 @@ class Uniform:
 """
 
 
-class TestNamedCode:
-    @pytest.fixture
-    def foreign(self, tmp_path, monkeypatch):
-        """Where one sees that the module ``foreign_code`` was imported."""
-        (tmp_path / "foreign_code.py").write_text(FOREIGN.format(marker=str(tmp_path / "harm")))
-        monkeypatch.syspath_prepend(tmp_path)
-        yield tmp_path / "harm"
-        sys.modules.pop("foreign_code", None)
+@pytest.fixture
+def foreign(tmp_path, monkeypatch):
+    """Where one sees that the module ``foreign_code`` was imported."""
+    (tmp_path / "foreign_code.py").write_text(FOREIGN.format(marker=str(tmp_path / "harm")))
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path / "harm"
+    sys.modules.pop("foreign_code", None)
 
+
+class TestNamedCode:
     def name(self, run, section, key, value):
         data = yaml.safe_load(run.config_file.read_text())
         data[section][key] = value
@@ -365,6 +366,37 @@ class TestKeys:
         assert run.config(["planner.type=random", "planner.options={}"]).planner.type == "random"
         monkeypatch.delenv("SOME_SECRET")
         assert run.config() == config
+
+
+@pytest.mark.parametrize("part", ["big", "slim"])
+class TestPartsOfAGatedPlanner:
+    """What holds for a planner holds for the two that a gated one is made of."""
+
+    @pytest.fixture
+    def give(self, run, part):
+        def give(**planner):
+            data = yaml.safe_load(run.config_file.read_text())
+            data["planner"] = {"type": "gated", "options": {"big": {"type": "oracle"}}}
+            data["planner"]["options"][part] = planner
+            run.config_file.write_text(yaml.safe_dump(data))
+            return run
+
+        return give
+
+    def test_its_code_is_not_run(self, give, part, foreign):
+        run = give(type="foreign_code.Planner")
+        with pytest.raises(UntrustedCodeError, match=rf"planner\.options\.{part}\.type"):
+            run.config()
+        assert not foreign.exists()
+
+    def test_no_key_is_sent(self, give, part, monkeypatch):
+        monkeypatch.setenv("SOME_SECRET", "sk-1")
+        options = {"base_url": TestKeys.ADDRESS, "api_key_env": "SOME_SECRET"}
+        run = give(type="endpoint", model="m", options=options)
+        place = f"planner.options.{part}.options.base_url"
+        with pytest.raises(UntrustedCodeError, match=rf"{place}="):
+            run.config()
+        assert run.config([f"{place}={TestKeys.ADDRESS}"]) == run.config(trust_code=True)
 
 
 def test_no_module_of_the_package_unpickles():

@@ -234,11 +234,21 @@ def _text_of(content: str | list[dict]) -> str:
     return content if isinstance(content, str) else content[-1]["text"]
 
 
+_HELD = {  # the sentences that a request allows, by the field that says so
+    "grammar": lambda rule: [json.loads(s) for s in re.findall(r'"(?:[^"\\]|\\.)*"', rule)],
+    "guided_choice": list,
+    "structured_outputs": lambda kinds: kinds["choice"],
+    "response_format": lambda form: form["json_schema"]["schema"]["properties"]["subgoal"]["enum"],
+}
+
+
 class _Script:
     """What the server does.
 
     Settings: ``models`` it lists and takes; ``key`` it demands (and repeats when refusing);
-    ``images`` and ``logprobs``: statuses with which it refuses them; ``sleep`` before each answer.
+    ``images`` and ``logprobs``: statuses with which it refuses them; ``sleep`` before each answer;
+    ``heeds``: the field by which it can be held to sentences; others are ignored, or refused with
+    the status ``strict``.
 
     A step of the script overrides one answer: ``text``; ``tokens`` (its log-probabilities);
     ``status`` and ``headers``; ``sleep`` seconds; ``raw`` body; ``drip``: send blanks for so many
@@ -313,6 +323,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.reply(step["images"], {"error": {"message": "image input is not supported"}})
         elif "logprobs" in step and "logprobs" in body:
             self.reply(step["logprobs"], {"error": {"message": "logprobs is not supported"}})
+        elif "strict" in step and set(_HELD) & set(body) - {step.get("heeds")}:
+            self.reply(step["strict"], {"error": {"message": "unknown field"}})
         elif "megabytes" in step:
             self.head(step.get("status", 200), step["megabytes"] << 20)
             for _ in range(step["megabytes"]):
@@ -332,6 +344,11 @@ class _Handler(BaseHTTPRequestHandler):
         prompt = prompt_of(body)
         said = [text for role, text in turns_of(body) if role == "assistant"]
         text = step.get("text", sensible(prompt, said))
+        allowed = _HELD[step["heeds"]](body[step["heeds"]]) if step.get("heeds") in body else []
+        if allowed and text not in allowed:
+            text = allowed[-1]
+        if allowed and step["heeds"] == "response_format":
+            text = json.dumps({"subgoal": text})
         choice = {"index": 0, "finish_reason": "stop"}
         choice["message"] = {"role": "assistant", "content": text}
         if "logprobs" in body:

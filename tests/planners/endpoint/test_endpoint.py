@@ -16,16 +16,15 @@ import pytest
 from PIL import Image
 
 from hier import HierConfig, train
-from hier.envs import UnknownNameError, make_env
+from hier.envs import UnknownNameError
 from hier.envs.errors import ConfigError, UserError
-from hier.envs.gridworld.subgoals import GridworldSubgoals
 from hier.envs.subgoal import Subgoal
 from hier.perception.gridworld.map_image import map_image
-from hier.perception.gridworld.tracker import GridTracker
 from hier.planners import PlannerError, PlannerQuery, build_planner
 from hier.planners.endpoint.answer_cache import AnswerCache
 from hier.planners.endpoint.answers import AnswerToken, ChatAnswer, answer_log_probs
 from hier.planners.endpoint.chat_request import COMPLAINT, IMAGE_SIZE, RequestFormat, conversation
+from hier.planners.endpoint.constraints import CONSTRAINTS
 from hier.planners.endpoint.planner import EndpointPlanner
 from hier.planners.language.models import BUILT_IN
 from hier.planners.language.planner import VLMPlanner
@@ -42,48 +41,8 @@ from tests.planners.endpoint.serving import (
     turns_of,
 )
 
-LEVELS = ("BabyAI-UnlockPickup-v0", "BabyAI-BossLevel-v0", "MiniGrid-DoorKey-8x8-v0")
 KEY = "sk-not-for-your-eyes-42"
 EXPLORE = Subgoal("explore")
-
-
-@pytest.fixture(scope="module")
-def queries():
-    """Open questions, each with more than one candidate, and their experts."""
-    space, found = GridworldSubgoals(), []
-    for env_id in LEVELS:
-        for seed in range(7):
-            env = make_env(env_id)
-            observation, _ = env.reset(seed=seed)
-            tracker = GridTracker(1)
-            tracker.reset({key: value[None] for key, value in observation.items()})
-            percept = tracker.percept(0)
-            query = PlannerQuery(percept, space.candidates(percept), space, expert=env.expert())
-            if len(query.candidates) > 1:
-                found.append(query)
-    return found
-
-
-@pytest.fixture(scope="module")
-def rich(queries):
-    """A question with many candidates."""
-    return max(queries, key=lambda query: len(query.candidates))
-
-
-@pytest.fixture(scope="module")
-def started():
-    server = ScriptedServer()
-    yield server
-    server.kill()
-
-
-@pytest.fixture
-def server(started):
-    """The scripted server, alive and without a script."""
-    if started.process.poll() is not None:
-        started.start()
-    started.play()
-    return started
 
 
 @pytest.fixture(scope="module")
@@ -715,7 +674,7 @@ class TestStartUp:
             warnings.simplefilter("error")
             planner = EndpointPlanner("small", server.url)
             planner.score(queries)
-        assert planner.stats()["requests"] == len(queries) + 2
+        assert planner.stats()["requests"] == len(queries) + 2 + len(CONSTRAINTS)
 
     def test_options_reach_it_through_the_configuration(self, server):
         config = tiny_run(model="small", base_url=server.url, request={"top_p": 0.5})
