@@ -196,20 +196,20 @@ def _measure(name: str, quick: bool, seed: int) -> list[Row]:
         "dtype": str(network.dtype).removeprefix("torch."),
         "strategy": strategy_for(network, planner.encode, prompt, answers),
     }
-    asked: dict[str, Planner] = {DEFAULT: planner}
+    asked: dict[str, Planner] = {DEFAULT if name in PACKAGES else "as taught": planner}
     if name in PACKAGES:
         asked |= {key: Asked(planner, *how) for key, how in QUESTIONS.items() if key != DEFAULT}
     rows = []
     for question, who in asked.items():
         row: Row = {"model": name, "question": question, **empty, **about}
         for group, (levels, states) in _levels(quick).items():
-            if question == DEFAULT:
+            if who is planner:
                 row[group] = _accuracy(who, levels, states)
             elif group == "source":
                 row[group] = _accuracy(who, levels, max(1, states // 4))
         ms, row["memory_gb"] = meter.run(partial(_afresh, planner, who, queries))
         row["s_per_16"] = ms / 1000
-        print(f"{name}, {question}: {row['source']:.0%} of the source states", flush=True)
+        print(f"{Path(name).name}, {question}: {row['source']:.0%} of source states", flush=True)
         rows.append(row)
     return rows + _curve(name, planner, seed)
 

@@ -115,11 +115,11 @@ def _measure(seed: int, repeats: int) -> tuple[dict[str, Any], list[Row]]:
 
 
 def make_queries(seed: int, candidates: int = CANDIDATES) -> list[PlannerQuery]:
-    """16 questions after short random walks, with as many candidates; some are others of the domain.
+    """16 questions after short random walks, padded with other subgoals of the domain.
 
     Args:
         seed: of levels and walks.
-        candidates: of each question, up to 54.
+        candidates: of each question, at most 54.
     """
     domain = domain_named("gridworld")
     space, rng = domain.subgoal_space(), np.random.default_rng(seed)
