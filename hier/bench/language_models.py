@@ -126,10 +126,9 @@ def language_models(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], 
     Figures: besides those, ``curve`` is the time with 42 candidates in that with 2.
     """
     rows: list[Row] = []
-    for names in ([BUILT_IN, *sorted(PACKAGES)], taught(quick)):
-        for name in names:
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-                rows += pool.submit(_measure, name, quick, seeds[0]).result()
+    for name in [BUILT_IN, *sorted(PACKAGES), *taught(quick)]:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            rows += pool.submit(_measure, name, quick, seeds[0]).result()
     figures = {
         f"{row['model']}.{row['question']}.{key}": row[key]
         for row in rows
