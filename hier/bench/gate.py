@@ -59,7 +59,7 @@ def gate(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:
     questions to it in those that the big planner alone is asked; ``speed``, training steps per
     second of processor time with the gate in those with the built-in planner alone.
     """
-    episodes = 2 if quick else 40
+    episodes = 2 if quick else 30
     tasks = [
         Task("BabyAI-BlockedUnlockPickup-v0", "built-in", "oracle", episodes),
         Task("BabyAI-GoToSeqS5R2-v0", "built-in", "oracle", episodes),
