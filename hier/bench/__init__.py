@@ -75,6 +75,11 @@ SUITES: dict[str, Suite] = {
         "guidance:wrong_order",
         plot="plot_panels",
     ),
+    "endpoint": Suite(
+        "SmolLM2-135M behind llama.cpp's server, held to the candidates and not",
+        "held:endpoint",
+        (0,),
+    ),
     "feedback": Suite(
         "held-out levels before and after planner and controller learn there",
         "feedback:feedback",

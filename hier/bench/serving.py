@@ -41,20 +41,25 @@ def serving(log: Path) -> Iterator[str]:
     with open(log, "wb") as file:
         process = subprocess.Popen(serve_command(port), stdout=file, stderr=subprocess.STDOUT)
         try:
-            _wait(process, f"http://127.0.0.1:{port}/health", log)
+            wait_for(process, f"http://127.0.0.1:{port}/health", log)
             yield f"http://127.0.0.1:{port}/v1"
         finally:
             process.terminate()
             process.wait()
 
 
-def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+def wait_for(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    """Wait until a server answers at ``url``.
+
+    Raises:
+        ServerStartError: if it ends before, or does not answer in two minutes.
+    """
     deadline = time.monotonic() + _PATIENCE
     while process.poll() is None and time.monotonic() < deadline:
         if answers(url):
             return
         time.sleep(0.2)
-    raise ServerStartError(f"transformers serve does not answer; its last words are in {log}")
+    raise ServerStartError(f"the model server does not answer; its last words are in {log}")
 
 
 def serve_command(port: int) -> list[str]:

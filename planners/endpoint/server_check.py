@@ -14,7 +14,7 @@ from hier.planners.endpoint.constraints import CONSTRAINTS
 from hier.planners.protocol import PlannerError
 
 _QUESTION = "Answer with the word ready."
-_SENTENCES = ("explore", "go to the red ball")  # all that a server held to them can answer
+_SENTENCES = ("violin", "harbor")  # which no planner answers unless it is held to them
 
 
 @dataclass(frozen=True)
