@@ -17,7 +17,6 @@ from hier.envs.registry import domain_of
 from hier.planners.accuracy import success_rate
 from hier.planners.gate import GatedPlanner
 from hier.planners.language.planner import VLMPlanner
-from hier.run.pool import side_by_side
 from hier.run.sweep import Row, new_parent
 from hier.run.training import train
 
@@ -51,7 +50,7 @@ def gate(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:
 
     The scripted controller pursues the likeliest subgoals, so that planning alone decides. The slim
     planner is the built-in one on levels that it was never taught, or, on a level that it knows,
-    the built-in one with noise on its weights. The big one is the oracle, or SmolLM2-135M after 500
+    the built-in one with noise on its weights. The big one is the oracle, or SmolLM2-135M after 128
     answers of the expert (:func:`hier.bench.language_models.taught`) where its weights are
     installed. Seeds play other episodes, and damage the weights otherwise.
 
@@ -68,8 +67,7 @@ def gate(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:
     language = next(iter(taught(quick)), None)
     if language is not None:
         tasks.append(Task("BabyAI-UnlockPickup-v0", "damaged", language, max(1, episodes // 2)))
-    jobs = [(task, seed) for task in tasks for seed in seeds]
-    rows = [row for some in side_by_side(_play, jobs, names=list(map(str, jobs))) for row in some]
+    rows = [row for task in tasks for seed in seeds for row in _play(task, seed)]
     figures: dict[str, Any] = {}
     for task in tasks:
         mine = rows_of(rows, level=task.level, slim=task.slim, big=_name(task.big))
@@ -101,11 +99,10 @@ def _name(big: str) -> str:
     return big if big == "oracle" else "SmolLM2-135M"
 
 
-def _play(job: tuple[Task, int]) -> list[Row]:
+def _play(task: Task, seed: int) -> list[Row]:
     """The four variants of one task, one seed."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    task, seed = job
     big = ORACLE if task.big == "oracle" else {"type": "llm", "model": task.big}
     domain = domain_of(task.level)
     rows = []

@@ -34,7 +34,7 @@ from hier.run.tuning import teach_planner
 FIRST_SEED = 3_000_000  # of the states, as in the suite planner-accuracy
 BUILT_IN = "built-in"
 DEFAULT = "scene, mission last"
-TAUGHT, ANSWERS = "smollm2-135m", 500
+TAUGHT, ANSWERS = "smollm2-135m", 128
 _ASK = WHICH_SUBGOAL
 _EXAMPLES = (
     ("Your hands are free. You remember: the green box 2 ahead; the red key 1 to the left.",
@@ -146,7 +146,7 @@ def language_models(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], 
 
 
 def taught(quick: bool) -> list[str]:
-    """SmolLM2-135M with a LoRA adapter, after 500 answers of the expert, each seen twice.
+    """SmolLM2-135M with a LoRA adapter, after 128 answers of the expert, each seen twice.
 
     It is kept in ``runs/language-models`` and used again. Empty where its weights are missing.
     """

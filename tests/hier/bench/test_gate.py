@@ -14,7 +14,7 @@ def test_chance_asks_as_often_whatever_the_doubt():
 @pytest.mark.slow
 def test_a_damaged_planner_is_another_one_for_each_seed_and_alike_for_equal_seeds():
     task = Task("BabyAI-UnlockPickup-v0", "damaged", "oracle", 1)
-    rows = gate._play((task, 0))
+    rows = gate._play(task, 0)
     assert [row["variant"] for row in rows] == [SLIM, BIG, GATE, CHANCE]
     assert rows[0]["asked"] == 0 and rows[1]["asked_share"] == 1 and rows[1]["success"] == 1
     weights = [_weights_of(seed) for seed in (0, 0, 1)]
