@@ -26,7 +26,7 @@ SLIM, BIG, GATE, CHANCE = "slim alone", "big alone", "gate", "asked by chance"
 BUILT_IN: Mapping[str, Any] = {"type": "vlm"}
 ORACLE: Mapping[str, Any] = {"type": "oracle"}
 _NOISE = 0.5  # of a damaged planner's weights, in standard deviations of each matrix
-_STEPS = 6_144  # of each training whose speed is measured
+_STEPS = 4_096  # of each training whose speed is measured
 
 
 class ChanceGate(GatedPlanner):
@@ -58,7 +58,7 @@ def gate(quick: bool, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Row]]:
     questions to it in those that the big planner alone is asked; ``speed``, training steps per
     second of processor time with the gate in those with the built-in planner alone.
     """
-    episodes = 2 if quick else 30
+    episodes = 2 if quick else 20
     tasks = [
         Task("BabyAI-BlockedUnlockPickup-v0", "built-in", "oracle", episodes),
         Task("BabyAI-GoToSeqS5R2-v0", "built-in", "oracle", episodes),
