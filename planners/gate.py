@@ -22,7 +22,8 @@ from hier.envs.errors import ConfigError
 from hier.planners.protocol import Planner, PlannerQuery, PlannerReply, ask
 from hier.planners.registry import build_planner, part_arguments
 
-WINDOW = 1000  # questions that the slim planner's present entropy is compared with
+WINDOW = 1000  # questions with whose entropies the present one is compared
+BY_CHANCE = 0.5  # of the budget
 _COUNTS = ("questions", "asked", "agreed", "big_seconds")
 
 
@@ -30,11 +31,12 @@ _COUNTS = ("questions", "asked", "agreed", "big_seconds")
 class GatedPlanner:
     """Asks a big planner about a share of the questions, those where a slim planner is unsure.
 
-    The slim planner answers every question. A question is put to the big planner, too, if the
-    entropy of the slim one's answer is among the highest ``budget`` of the last 1000, and then the
-    big planner's distribution is the reply. Where entropies are equal, chance decides, so that the
-    share asked is ``budget`` whatever the slim planner answers. A question with one candidate is
-    not put to the big planner, and does not count.
+    The slim planner answers every question. A share ``budget`` of them is put to the big planner,
+    too, whose distribution then is the reply. Half of these are the questions at which the entropy
+    of the slim one's answer is among the highest of the last 1000; where entropies are equal,
+    chance decides. The other half are drawn by chance: a planner that is wrong and sure, and so
+    goes round in circles, is not asked about otherwise. A question with one candidate is not put to
+    the big planner, and does not count.
 
     Values and hidden states of replies are always the slim planner's, so that whatever learns from
     them sees one kind.
@@ -46,7 +48,7 @@ class GatedPlanner:
             omitted.
         budget: share of the questions that the big planner is asked, in [0, 1].
         domain: handed to both planners.
-        seed: of both planners, and of the choice among equal entropies.
+        seed: of both planners, and of the questions drawn by chance.
 
     Raises:
         ConfigError: for a budget out of range, or a wrong ``big`` or ``slim``.
@@ -94,7 +96,7 @@ class GatedPlanner:
         self._slim.keeps_states = kept  # type: ignore[attr-defined]
 
     def for_evaluation(self, seed: int) -> GatedPlanner:
-        """The same planner with other randomness, and entropies and counts of its own."""
+        """The same planner with other randomness, and doubts and counts of its own."""
         twin = copy.copy(self)
         twin._slim, twin._big = (
             part.for_evaluation(seed) if hasattr(part, "for_evaluation") else part
@@ -139,7 +141,10 @@ class GatedPlanner:
         """Probability of asking at an entropy, so that ``budget`` of the recent ones are asked."""
         recent = np.array(self._entropies)
         higher, equal = np.mean(recent > entropy), np.mean(recent == entropy)
-        return float((self.budget - higher) / equal)  # of the ties, what the higher ones leave
+        # By the rank of the entropy, of ties what the higher ones leave; and by chance of the others.
+        share = (1.0 - BY_CHANCE) * self.budget
+        ranked = np.clip((share - higher) / equal, 0.0, 1.0)
+        return float(ranked + (1.0 - ranked) * (self.budget - share) / (1.0 - share))
 
     def stats(self) -> dict[str, float]:
         """Figures since the start, or since the start of a resumed run.

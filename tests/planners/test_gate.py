@@ -83,14 +83,15 @@ def test_the_share_asked_is_the_budget(budget, many):
         planner.score(many[start : start + 16])
     stats = planner.stats()
     assert stats["asked"] == len(planner._big.asked)
-    assert abs(stats["asked_share"] - budget) <= 0.015
+    assert abs(stats["asked_share"] - budget) <= 0.02
 
 
-def test_the_big_planner_is_asked_where_the_slim_one_is_least_sure(many):
+def test_half_is_asked_where_the_slim_one_is_least_sure_and_half_by_chance(many):
     planner = gate(budget=0.1)
     planner.score(many)
-    late = planner._big.asked[50:]  # when the gate has seen what is usual
-    assert np.mean(np.array(late) >= 88) > 0.95
+    late = np.array(planner._big.asked[50:])  # when the gate has seen what is usual
+    assert 0.4 < np.mean(late >= 93) < 0.65
+    assert 0.1 < np.mean(late < 40) < 0.3
 
 
 def test_equal_doubts_are_drawn_by_chance():
@@ -107,8 +108,8 @@ def test_the_share_follows_a_slim_planner_that_becomes_sure():
     planner.score(questions(rng.integers(0, 10, 1000)))  # forgets what was usual
     forgotten = planner.stats()["asked"]
     planner.score(questions(rng.integers(0, 10, 1000)))
-    assert forgotten - before < 30
-    assert 80 <= planner.stats()["asked"] - forgotten <= 120
+    assert 30 <= forgotten - before <= 85  # by chance, and at last by rank
+    assert 70 <= planner.stats()["asked"] - forgotten <= 130
 
 
 def test_a_reply_is_of_the_planner_that_answered_and_values_are_the_slim_ones():
