@@ -141,7 +141,7 @@ class GatedPlanner:
         """Probability of asking at an entropy, so that ``budget`` of the recent ones are asked."""
         recent = np.array(self._entropies)
         higher, equal = np.mean(recent > entropy), np.mean(recent == entropy)
-        # By the rank of the entropy, of ties what the higher ones leave; and by chance of the others.
+        # By the rank of the entropy: of ties, what the higher ones leave. By chance of all others.
         share = (1.0 - BY_CHANCE) * self.budget
         ranked = np.clip((share - higher) / equal, 0.0, 1.0)
         return float(ranked + (1.0 - ranked) * (self.budget - share) / (1.0 - share))
