@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 
 TRAINING_SEEDS = 10**9  # the first level seed of trainings; evaluations stay below it
-
 # Where a configuration says which planner: its own section, and the two parts of a gated one.
 _PLANNERS = ("planner", "planner.options.big", "planner.options.slim")
 DEFAULT_KEY = "OPENAI_API_KEY"  # environment variable with the key of the endpoint planner
