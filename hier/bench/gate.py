@@ -25,11 +25,7 @@ FIRST_SEED = 5_000_000  # of the episodes; 100,000 further for each seed of the 
 SLIM, BIG, GATE, CHANCE = "slim alone", "big alone", "gate", "asked by chance"
 BUILT_IN: Mapping[str, Any] = {"type": "vlm"}
 ORACLE: Mapping[str, Any] = {"type": "oracle"}
-<<<<<<< HEAD
-_NOISE = 0.5  # of a damaged planner's weights, in standard deviations of each matrix
-=======
 _NOISE = 0.3  # of a damaged planner's weights, in standard deviations of each matrix
->>>>>>> 984bd965a7c83f500dc68d00f403e66e5282d28a
 _STEPS = 4_096  # of each training whose speed is measured
 
 
