@@ -144,7 +144,9 @@ def _learn(setup: Setup, run: RunFolder, progress: bool) -> TrainResult:
     checkpoints = Checkpoints(run, config.checkpoint_every, setup.checkpointed)
     evaluations = Evaluations(run, setup, log)
     reports = ProgressReports(run, config.total_timesteps, shown=progress)
-    callbacks = [stop, log, checkpoints, *setup.callbacks(every), evaluations, reports]
+    callbacks = CallbackList(
+        [stop, log, checkpoints, *setup.callbacks(every), evaluations, reports]
+    )
     remaining = config.total_timesteps - model.num_timesteps
     began = time.perf_counter()
     with stop.listening():
@@ -152,12 +154,12 @@ def _learn(setup: Setup, run: RunFolder, progress: bool) -> TrainResult:
             if remaining > 0:
                 model.learn(
                     remaining,
-                    callback=CallbackList(callbacks),
+                    callback=callbacks,
                     reset_num_timesteps=False,
                     log_interval=_log_interval(model, every),
                 )
             else:
-                evaluations.init_callback(model)
+                callbacks.init_callback(model)  # all that the last evaluation may ask
         except (UserError, OSError) as error:
             raise TrainingError(
                 f"{error} (stopped at step {model.num_timesteps}; what was learned is kept: "

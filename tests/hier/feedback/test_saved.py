@@ -54,6 +54,15 @@ def equal(one, other):
     return one == other or (one != one and other != other)
 
 
+@pytest.mark.slow
+def test_killed_at_the_last_evaluation(run):
+    """All is learned and saved, and only the evaluation is missing."""
+    *before, _ = run.evaluations_file.read_text().splitlines(keepends=True)
+    run.evaluations_file.write_text("".join(before))
+    assert resume(run.path, progress=False).evaluation is not None
+    assert run.evaluations()[-1]["env_steps"] == 256
+
+
 def test_lessons_come_back():
     rng = np.random.default_rng(0)
     picture = as_png(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8))
