@@ -17,6 +17,7 @@ from typing import Any
 from hier.config import HierConfig
 from hier.envs.errors import RunFolderError, UserError, in_one_line
 from hier.envs.files import atomic_write
+from hier.planners.registry import GATED, PARTS, part_arguments
 from hier.run.folder import RunFolder
 
 # Nothing else is taken from a repository.
@@ -115,10 +116,20 @@ def package(run: str | Path, folder: Path, repo: str, *, trust_code: bool = Fals
         trust_code: see :func:`push`.
 
     Raises:
-        RunFolderError, UntrustedCodeError: see :func:`push`.
+        RunFolderError: see :func:`push`, and for a gated planner with a model of this machine.
+        UntrustedCodeError: see :func:`push`.
     """
     source, target = RunFolder.open(run), RunFolder(folder)
     checkpoint, config = source.latest_checkpoint(), source.config(trust_code=trust_code)
+    for part in PARTS if config.planner.type == GATED else ():
+        _, options = part_arguments(part, config.planner.options.get(part) or {"type": "vlm"})
+        model = options.get("model")
+        if model and Path(model).is_dir():
+            raise RunFolderError(
+                f"planner.options.{part}.model of {source.path} is {model}, a folder of "
+                "this machine, which a published run cannot take along; push that model by itself "
+                "and name its repository there"
+            )
     target.checkpoints.mkdir(parents=True)
     shutil.copy2(checkpoint, target.checkpoints)
     # A planner that this machine alone has goes along, where a learned one would be.

@@ -165,6 +165,16 @@ def test_a_planner_of_this_machine_goes_along(run, tmp_path):
     assert evaluate(tmp_path / "out", episodes=2, progress=False).episodes
 
 
+def test_a_part_of_a_gated_planner_that_this_machine_has_is_refused(run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    kept, model = RunFolder(tmp_path / "run"), planners.__path__[0] + "/checkpoints/gridworld"
+    lines = ["planner.type=gated", "planner.options.big.type=vlm"]
+    config = kept.config().override(*lines, f"planner.options.big.model={model}")
+    kept.config_file.write_text(config.to_yaml())
+    with pytest.raises(RunFolderError, match=r"planner\.options\.big\.model .* push that model"):
+        package(kept.path, tmp_path / "out", "lab/agent")
+
+
 def test_what_is_not_there_is_said_in_a_line(online, tmp_path):
     with pytest.raises(UserError, match="the Hub refuses lab/none"):
         load("lab/none", tmp_path / "a")
