@@ -58,7 +58,8 @@ class ChatAnswer:
             raise ValueError("no choices[0].message.content") from None
         if isinstance(text, list):  # of parts, of which some servers make a content
             parts = [part.get("text") for part in text if isinstance(part, dict)]
-            text = "".join(part for part in parts if isinstance(part, str))
+            spoken = [part for part in parts if isinstance(part, str)]
+            text = "".join(spoken) if spoken else text
         if not isinstance(text, str | None):
             raise ValueError(f"choices[0].message.content is a {type(text).__name__}")
         try:
