@@ -51,7 +51,8 @@ class TestActions:
 
     @pytest.mark.slow
     def test_evaluation_and_agent_keep_to_it(self, tmp_path):
-        config = HierConfig.load("demo", [*LAVA, "safety.filter=true"])
+        # New weights: the built-in controller hardly steps into lava.
+        config = HierConfig.load("demo", [*LAVA, "safety.filter=true", "controller.start=null"])
         folder = train(config, folder=tmp_path / "run", progress=False).folder
         summary = evaluate(folder, progress=False).summary()
         assert summary["violations"] == 0
