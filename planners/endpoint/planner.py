@@ -62,8 +62,8 @@ class EndpointPlanner:
     matter, and a number is no answer. Any other answer, such as a rejected subgoal, is counted
     (``unparsed``) and the model is asked once more, with a complaint as a further message; then the
     fall-back decides. A server that can be held to the candidates gives no such answers: whether it
-    can is tried at the start, see :data:`.CONSTRAINTS`. The model is not asked about a single
-    candidate.
+    can is tried at the start, see :mod:`hier.planners.endpoint.constraints`. The model is not
+    asked about a single candidate.
 
     If the server gives log-probabilities, they become a distribution over the candidates, see
     :func:`.answer_log_probs`; otherwise the answer gets ``confidence`` and the other candidates

@@ -34,8 +34,9 @@ class ServerCheck:
     def run(self, form: RequestFormat) -> RequestFormat:
         """The format that the server accepts: ``form``, perhaps without log-probabilities.
 
-        It holds the server to the candidates in the first way of :data:`.CONSTRAINTS` that the
-        server heeds, if there is one. Warns if the server gives no log-probabilities.
+        It holds the server to the candidates in the first way that the server heeds, if there is
+        one (:mod:`hier.planners.endpoint.constraints`). Warns if the server gives no
+        log-probabilities.
 
         Raises:
             PlannerError: for a server without an answer, a wrong key, a wrong model or a model
