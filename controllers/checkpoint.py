@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import warnings
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from hier.envs.errors import RunFolderError
@@ -38,6 +40,26 @@ def read_member(checkpoint: Path, name: str, missing: str) -> bytes | None:
     if content is None:
         warnings.warn(f"{checkpoint} was saved without {missing}", stacklevel=3)
     return content
+
+
+@contextmanager
+def reading(what: str, checkpoint: Path) -> Iterator[None]:
+    """Turn any error, whatever a damaged file makes of its reader, into one that says what to do.
+
+    Args:
+        what: is read, for the message.
+        checkpoint: the archive that it is in.
+
+    Raises:
+        RunFolderError: for every error within.
+    """
+    try:
+        yield
+    except Exception as error:
+        raise RunFolderError(
+            f"{what} in {checkpoint} cannot be read ({type(error).__name__}: {error}); "
+            "delete that checkpoint to go on from the one before"
+        ) from error
 
 
 def find_member(checkpoint: Path, name: str) -> bytes | None:

@@ -11,8 +11,7 @@ import torch
 from numpy.typing import NDArray
 from stable_baselines3.common.buffers import ReplayBuffer
 
-from hier.controllers.checkpoint import add_member, read_member
-from hier.envs.errors import RunFolderError
+from hier.controllers.checkpoint import add_member, read_member, reading
 from hier.envs.tensors import pack, unpack
 
 MEMBER = "replay.safetensors"  # in a checkpoint, beside the controller
@@ -59,13 +58,8 @@ class SavedReplay:
         content = read_member(checkpoint, MEMBER, "a replay buffer; it is filled anew")
         if content is None:
             return
-        try:
+        with reading("the replay buffer", checkpoint):
             self._restore(unpack(content))
-        except Exception as error:  # whatever a damaged file makes of the reader
-            raise RunFolderError(
-                f"the replay buffer in {checkpoint} cannot be read ({type(error).__name__}: "
-                f"{error}); delete that checkpoint to go on from the one before"
-            ) from error
 
     def _restore(self, state: dict[str, Any]) -> None:
         buffer, mine = self.buffer, self._arrays()

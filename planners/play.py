@@ -62,7 +62,7 @@ class LabeledQuery(NamedTuple):
     step: int
 
 
-class Decision(NamedTuple):
+class Moment(NamedTuple):
     """A moment of an episode that can be steered; attributes as in :class:`LabeledQuery`.
 
     Attributes:
@@ -191,7 +191,7 @@ class Player:
             if answer is not None:
                 yield LabeledQuery(query, answer, pursued, step)
 
-    def steer(self, seed: int) -> Generator[Decision, int | None]:
+    def steer(self, seed: int) -> Generator[Moment, int | None]:
         """As :meth:`play`, for somebody else to choose what is pursued.
 
         Args:
@@ -215,7 +215,7 @@ class Player:
             pursued = int(rng.integers(len(query.candidates)))
             if answer is not None and rng.random() >= mistakes.random_subgoal_rate:
                 pursued = answer
-            chosen = yield Decision(query, answer, pursued, self.steps, open=True)
+            chosen = yield Moment(query, answer, pursued, self.steps, open=True)
             subgoal = query.candidates[pursued if chosen is None else chosen]
             limit = self.controller.patience
             if rng.random() < mistakes.early_end_rate:
@@ -229,7 +229,7 @@ class Player:
                     query, answer = self._ask_teacher(history)
                     if subgoal in query.candidates:
                         pursued = query.candidates.index(subgoal)
-                        yield Decision(query, answer, pursued, self.steps, open=False)
+                        yield Moment(query, answer, pursued, self.steps, open=False)
                 by_chance = rng.random() < random_action_rate
                 outcome = self._advance(subgoal, duration, limit, by_chance)
             history.append((subgoal, outcome))

@@ -253,6 +253,7 @@ def _readable(result: dict[str, Any]) -> str:
 
 
 def machine() -> str:
+    """Processor and number of cores, as result files state them."""
     model = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

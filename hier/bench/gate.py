@@ -123,7 +123,7 @@ def _play(task: Task, seed: int) -> list[Row]:
                 **{name: stats[name] for name in ("asked", "asked_share", "agreement")},
             }
         )  # fmt: skip
-        print({**rows[-1]}, flush=True)
+        print(rows[-1], flush=True)
     return rows
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hier.bench.serving import ServerStartError, free_port, wait_for
+from hier.bench.serving import ServerStartError, free_port, running
 from hier.planners.accuracy import states_of
 from hier.planners.endpoint.planner import EndpointPlanner
 from hier.planners.language.gguf import package_files
@@ -99,11 +98,5 @@ def serving_gguf(model: Path, log: Path) -> Iterator[str]:
         program, "--model", str(model), "--host", "127.0.0.1", "--port", str(port),
         "--threads", "1", "--parallel", "1", "--ctx-size", str(_CONTEXT),
     ]  # fmt: skip
-    with open(log, "wb") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
-        try:
-            wait_for(process, f"http://127.0.0.1:{port}/health", log)
-            yield f"http://127.0.0.1:{port}/v1"
-        finally:
-            process.terminate()
-            process.wait()
+    with running(command, port, log) as address:
+        yield address

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,22 +38,36 @@ def serving(log: Path) -> Iterator[str]:
         if importlib.util.find_spec(package) is None:
             raise ServerStartError(f"transformers serve needs {package}: pip install {package}")
     port = free_port()
+    with running(serve_command(port), port, log) as address:
+        yield address
+
+
+@contextmanager
+def running(command: Sequence[str], port: int, log: Path) -> Iterator[str]:
+    """Run a server of chat completions, and wait until it answers.
+
+    Args:
+        command: starts it.
+        port: of this machine, on which it listens.
+        log: file for what it says.
+
+    Yields:
+        The address for ``planner.options.base_url``.
+
+    Raises:
+        ServerStartError: if it does not answer in two minutes.
+    """
     with open(log, "wb") as file:
-        process = subprocess.Popen(serve_command(port), stdout=file, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
         try:
-            wait_for(process, f"http://127.0.0.1:{port}/health", log)
+            _wait(process, f"http://127.0.0.1:{port}/health", log)
             yield f"http://127.0.0.1:{port}/v1"
         finally:
             process.terminate()
             process.wait()
 
 
-def wait_for(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    """Wait until a server answers at ``url``.
-
-    Raises:
-        ServerStartError: if it ends before, or does not answer in two minutes.
-    """
+def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     deadline = time.monotonic() + _PATIENCE
     while process.poll() is None and time.monotonic() < deadline:
         if answers(url):

@@ -13,9 +13,9 @@ from stable_baselines3.common.logger import Image
 from torch import Tensor
 
 from hier.config import HierConfig
-from hier.controllers.checkpoint import add_member, read_member
+from hier.controllers.checkpoint import add_member, read_member, reading
 from hier.controllers.logs import TENSORBOARD_ONLY
-from hier.envs.errors import ConfigError, RunFolderError
+from hier.envs.errors import ConfigError
 from hier.envs.tensors import pack, unpack
 from hier.feedback.discriminator import Discriminator
 from hier.feedback.learner import PlannerLearner, build_learner
@@ -239,13 +239,8 @@ class FeedbackLearning(BaseCallback):
             if run.planner.exists():
                 self.planner.take_weights(run.planner)
             return
-        try:
+        with reading("the feedback", checkpoint):
             shards = self._restore(unpack(content))
-        except Exception as error:  # whatever a damaged file makes of the reader
-            raise RunFolderError(
-                f"the feedback in {checkpoint} cannot be read ({type(error).__name__}: {error}); "
-                "delete that checkpoint to go on from the one before"
-            ) from error
         drop_lessons(run.lessons, shards)
         if self.learner is not None:  # a killed run may have left the folder a round ahead
             self.planner.save(run.planner)

@@ -12,9 +12,8 @@ import torch
 
 from hier.config import HierConfig
 from hier.controllers.callbacks import PeriodicCallback
-from hier.controllers.checkpoint import add_member, read_member
+from hier.controllers.checkpoint import add_member, read_member, reading
 from hier.controllers.logs import TENSORBOARD_ONLY
-from hier.envs.errors import RunFolderError
 from hier.envs.tensors import pack, unpack
 from hier.guidance.critic import Step, SubgoalCritic, centered, half_of
 from hier.guidance.features import FeatureReader
@@ -74,14 +73,9 @@ class SubgoalGuidance:
         content = read_member(checkpoint, MEMBER, "guidance; its critic starts anew")
         if content is None:
             return
-        try:
+        with reading("the guidance", checkpoint):
             state = unpack(content)
             self.critic.load_state_dict({name: value.numpy() for name, value in state.items()})
-        except Exception as error:  # whatever a damaged file makes of the reader
-            raise RunFolderError(
-                f"the guidance in {checkpoint} cannot be read ({type(error).__name__}: {error}); "
-                "delete that checkpoint to go on from the one before"
-            ) from error
 
 
 def build_guidance(config: HierConfig) -> SubgoalGuidance | None:

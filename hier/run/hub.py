@@ -122,8 +122,8 @@ def package(run: str | Path, folder: Path, repo: str, *, trust_code: bool = Fals
     source, target = RunFolder.open(run), RunFolder(folder)
     checkpoint, config = source.latest_checkpoint(), source.config(trust_code=trust_code)
     for part in PARTS if config.planner.type == GATED else ():
-        _, options = part_arguments(part, config.planner.options.get(part) or {"type": "vlm"})
-        model = options.get("model")
+        given = config.planner.options.get(part)
+        model = None if given is None else part_arguments(part, given)[1].get("model")
         if model and Path(model).is_dir():
             raise RunFolderError(
                 f"planner.options.{part}.model of {source.path} is {model}, a folder of "

@@ -6,8 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from hier.controllers.checkpoint import add_member, read_member
-from hier.envs.errors import RunFolderError
+from hier.controllers.checkpoint import add_member, read_member, reading
 from hier.planners.protocol import Resumable
 from hier.run.folder import RunFolder
 
@@ -33,10 +32,5 @@ class PlannerState:
         content = read_member(checkpoint, MEMBER, "the planner's state, which begins anew")
         if content is None:
             return
-        try:
+        with reading("the planner's state", checkpoint):
             self.planner.take_state(json.loads(content))
-        except Exception as error:  # whatever a damaged file makes of the reader
-            raise RunFolderError(
-                f"the planner's state in {checkpoint} cannot be read ({type(error).__name__}: "
-                f"{error}); delete that checkpoint to go on from the one before"
-            ) from error

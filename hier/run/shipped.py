@@ -50,19 +50,20 @@ def start_of(config: HierConfig) -> RunFolder | None:
     """
     start = config.controller.start
     if start == FITTING:
-        return shipped_run(config.domain) if _fits(config) else None
+        return _fitting(config)
     return None if start is None else find_run(start, config.env.ids[0])[0]
 
 
-def _fits(config: HierConfig) -> bool:
-    """Whether a run's controller is of the built-in agent's kind: its network, under a planner."""
+def _fitting(config: HierConfig) -> RunFolder | None:
+    """The built-in agent, if a run's controller is of its kind: its network, under a planner."""
     if config.planner.type == "none" or config.effective_guidance.actions != "none":
-        return False
+        return None
     if not (_parent() / config.domain.name).is_dir():
-        return False
+        return None
+    run = shipped_run(config.domain)
     shape = {"algorithm", "features_dim", "channels", "net_arch"}
-    other = shipped_run(config.domain).config().controller
-    return config.controller.model_dump(include=shape) == other.model_dump(include=shape)
+    mine, its = (one.controller.model_dump(include=shape) for one in (config, run.config()))
+    return run if mine == its else None
 
 
 def find_run(name: str | Path, env_id: str | None = None) -> tuple[RunFolder, str | None]:

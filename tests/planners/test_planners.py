@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from hier.envs import UnknownNameError, make_env
+from hier.envs import UnknownNameError
 from hier.envs.errors import ConfigError
 from hier.envs.gridworld.subgoals import GridworldSubgoals
-from hier.perception.gridworld.tracker import GridTracker
 from hier.planners import PlannerError, PlannerQuery, PlannerReply, build_planner
 from hier.planners.protocol import check_reply, uniform_over
 from hier.testing import check_planner
+from tests.questions import first_question
 
 LEVELS = ("BabyAI-UnlockPickup-v0", "BabyAI-BossLevel-v0", "MiniGrid-DoorKey-8x8-v0")
 OPTIONS = {
@@ -37,18 +37,7 @@ class EagerPlanner:
 
 @pytest.fixture(scope="module")
 def queries():
-    space, found = GridworldSubgoals(), []
-    for env_id in LEVELS:
-        for seed in range(40):
-            env = make_env(env_id)
-            observation, _ = env.reset(seed=seed)
-            tracker = GridTracker(1)
-            tracker.reset({key: value[None] for key, value in observation.items()})
-            percept = tracker.percept(0)
-            found.append(
-                PlannerQuery(percept, space.candidates(percept), space, expert=env.expert())
-            )
-    return found
+    return [first_question(env_id, seed) for env_id in LEVELS for seed in range(40)]
 
 
 @pytest.mark.parametrize("level", LEVELS)

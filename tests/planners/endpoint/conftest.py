@@ -2,11 +2,8 @@
 
 import pytest
 
-from hier.envs import make_env
-from hier.envs.gridworld.subgoals import GridworldSubgoals
-from hier.perception.gridworld.tracker import GridTracker
-from hier.planners import PlannerQuery
 from tests.planners.endpoint.serving import ScriptedServer
+from tests.questions import first_question
 
 LEVELS = ("BabyAI-UnlockPickup-v0", "BabyAI-BossLevel-v0", "MiniGrid-DoorKey-8x8-v0")
 
@@ -14,15 +11,10 @@ LEVELS = ("BabyAI-UnlockPickup-v0", "BabyAI-BossLevel-v0", "MiniGrid-DoorKey-8x8
 @pytest.fixture(scope="module")
 def queries():
     """Open questions, each with more than one candidate, and their experts."""
-    space, found = GridworldSubgoals(), []
+    found = []
     for env_id in LEVELS:
         for seed in range(7):
-            env = make_env(env_id)
-            observation, _ = env.reset(seed=seed)
-            tracker = GridTracker(1)
-            tracker.reset({key: value[None] for key, value in observation.items()})
-            percept = tracker.percept(0)
-            query = PlannerQuery(percept, space.candidates(percept), space, expert=env.expert())
+            query = first_question(env_id, seed)
             if len(query.candidates) > 1:
                 found.append(query)
     return found
